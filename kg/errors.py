@@ -2,11 +2,13 @@
 
 RegkgError
   SettingsError                                 an environment variable or option is wrong
+  ParameterError                                a parameter of a question or request is wrong (all of them at once)
+    QueryRefused                                a query that would do more than read
   InputError                                    a file is wrong; nothing was written
     MissingInput  ChecksumMismatch  MalformedRow  AssemblyMismatch  CoverageTooLow  TooManyRejected
   SchemaError                                   rows do not fit the declared type (all discrepancies at once)
   NotFound
-    UnknownGene  UnknownRelease  UnknownRun  UnknownQuestion  UnknownDataset
+    UnknownGene  UnknownPeak  UnknownRelease  UnknownRun  UnknownQuestion  UnknownDataset
   Conflict
     ReleaseFrozen  WriteConflict  DraftHeld  LoadIncomplete  DatasetStale  SchemaVersionMismatch
   StoreError
@@ -36,6 +38,18 @@ class RegkgError(Exception):
 
 class SettingsError(RegkgError):
     """An environment variable or an option does not make sense."""
+
+
+class ParameterError(RegkgError):
+    """A parameter of a question or a request does not make sense; carries every discrepancy."""
+
+    def __init__(self, message: str, discrepancies: Sequence[str] = (), hint: str = "") -> None:
+        super().__init__("; ".join([message, *discrepancies]), hint)
+        self.discrepancies = tuple(discrepancies)
+
+
+class QueryRefused(ParameterError):
+    """A query would do more than read."""
 
 
 class InputError(RegkgError):
@@ -84,6 +98,10 @@ class NotFound(RegkgError):
 
 class UnknownGene(NotFound):
     """No gene has this id or symbol."""
+
+
+class UnknownPeak(NotFound):
+    """No peak has this id."""
 
 
 class UnknownRelease(NotFound):

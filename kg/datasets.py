@@ -1,0 +1,141 @@
+"""Datasets and their versions: what was stated, what was loaded, and the hashes of the rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kg.batches import HASH_BITS
+from kg.errors import LoadIncomplete
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kg.store import Row, Store
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is stated about a dataset.
+
+    Attributes:
+        dataset: its id, part of every row's identity.
+        source: the loader, such as genes.
+        looked_up: names of node types whose rows decide what the loader writes.
+        derived: made from the graph itself, so it must be rebuilt when what it looked up changes.
+    """
+
+    dataset: str
+    source: str
+    licence: str | None = None
+    citation: str | None = None
+    url: str | None = None
+    derived: bool = False
+    looked_up: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one load read: sorted sha256 of its files, loader name@version, its parameters, rows it rejected."""
+
+    sha256: tuple[str, ...]
+    loader: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
+class DatasetVersion:
+    """A dataset as the draft (or a release) has it.
+
+    Attributes:
+        since: the first release that has this version.
+        hashes: name of row type -> order-independent sum of its row hashes, hex.
+        rows: name of row type -> open rows.
+        state: "complete", or "loading" while a load is unfinished.
+    """
+
+    dataset: str
+    source: str
+    since: int
+    state: str
+    loader: str
+    parameters: str
+    sha256: tuple[str, ...]
+    looked_up: tuple[str, ...]
+    looked_up_hash: str
+    hashes: Mapping[str, str]
+    rows: Mapping[str, int]
+    rejected: int
+    derived: bool
+    withdrawn: bool
+    licence: str | None
+    citation: str | None
+
+    @property
+    def hash(self) -> str:
+        """One hash over all row types."""
+        return f"{sum(int(h, 16) for h in self.hashes.values()) % (1 << HASH_BITS):032x}"
+
+
+def dataset_versions(store: Store, number: int) -> list[DatasetVersion]:
+    """The version of every dataset at a release or draft, by dataset id."""
+    found = store.read(
+        "MATCH (d:Dataset)-[:HAS_VERSION]->(v:DatasetVersion) WHERE v.since <= $number "
+        "WITH d, v ORDER BY v.since DESC WITH d, head(collect(v)) AS v "
+        "RETURN d {.*} AS about, v {.*} AS version ORDER BY d.id",
+        number=number,
+    )
+    return [_version(row["about"], row["version"]) for row in found]
+
+
+def looked_up_hash(versions: Sequence[DatasetVersion], looked_up: Sequence[str]) -> str:
+    """Hash of all rows of these node types; empty when nothing is looked up."""
+    if not looked_up:
+        return ""
+    sums = {
+        name: sum(int(v.hashes.get(name, "0"), 16) for v in versions) % (1 << HASH_BITS) for name in sorted(looked_up)
+    }
+    return hashlib.sha256(canonical_json(sums).encode()).hexdigest()
+
+
+def check_complete(versions: Sequence[DatasetVersion]) -> None:
+    """Refuse while a load is unfinished.
+
+    Raises:
+        LoadIncomplete: naming the datasets and how to go on.
+    """
+    unfinished = [v.dataset for v in versions if v.state != "complete"]
+    if unfinished:
+        raise LoadIncomplete(
+            f"the load of {', '.join(unfinished)} was interrupted",
+            "run the same `regkg load` again to finish it, or `regkg release discard --dataset ID` to drop it",
+        )
+
+
+def _version(about: Row, version: Row) -> DatasetVersion:
+    return DatasetVersion(
+        dataset=about["id"],
+        source=about["source"],
+        since=version["since"],
+        state=version["state"],
+        loader=version["loader"],
+        parameters=version["parameters"],
+        sha256=tuple(version["sha256"]),
+        looked_up=tuple(version["looked_up"]),
+        looked_up_hash=version["looked_up_hash"],
+        hashes=json.loads(version["hashes"]),
+        rows=json.loads(version["rows"]),
+        rejected=version["rejected"],
+        derived=about["derived"],
+        withdrawn=version["withdrawn"],
+        licence=about.get("licence"),
+        citation=about.get("citation"),
+    )
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys: equal values, equal text."""
+    return json.dumps(value, sort_keys=True)

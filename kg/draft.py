@@ -1,0 +1,279 @@
+"""The shared draft: what the next release will hold. Loads compare and write here; releases freeze it.
+
+Everything the draft does carries its number, so readers of older releases never see it, and a load
+that was killed is finished by running it again: it compares and writes only what still differs.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kg import lease as leases
+from kg.batches import Batch, hash_sum
+from kg.datasets import DatasetVersion, Snapshot, Source, canonical_json, dataset_versions, looked_up_hash
+from kg.errors import Conflict, SchemaError
+from kg.progress import SILENT, Progress
+from kg.row_writer import RowWriter
+from kg.rows import Changes, Plan, StoredRow, compare
+from kg.schema import NODE_TYPES, OPEN, EdgeType, NodeType, RowType, row_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kg.store import Row, Store
+
+__all__ = ["Changes", "Draft", "Snapshot", "Source", "draft_number", "open_draft", "read_nodes", "row_pattern"]
+
+
+class Draft:
+    """The draft, held by a lease; made by `open_draft`."""
+
+    def __init__(self, store: Store, lease: leases.Lease, number: int) -> None:
+        self._store, self._lease, self.number = store, lease, number
+        self._nodes: dict[str, pa.Table] = {}
+
+    def datasets(self) -> list[DatasetVersion]:
+        """Every dataset that the draft has, by id; withdrawn ones included."""
+        return dataset_versions(self._store, self.number)
+
+    def dataset(self, dataset: str) -> DatasetVersion | None:
+        """One of them, or None when no load was ever begun."""
+        return next((v for v in self.datasets() if v.dataset == dataset), None)
+
+    def nodes(self, type_: NodeType) -> pa.Table:
+        """All nodes of a type as the draft has them: id and declared columns, one row a node, by id."""
+        if type_.label not in self._nodes:
+            self._nodes[type_.label] = read_nodes(self._store, type_, self.number)
+        return self._nodes[type_.label]
+
+    def nothing_to_do(self, source: Source, snapshot: Snapshot) -> bool:
+        """The same files were loaded with the same loader and parameters, over the same looked-up nodes."""
+        version = self.dataset(source.dataset)
+        return (
+            version is not None
+            and version.state == "complete"
+            and not version.withdrawn
+            and _files(snapshot) in version.sha256
+            and version.loader == snapshot.loader
+            and version.parameters == canonical_json(snapshot.parameters)
+            and version.looked_up_hash == looked_up_hash(self.datasets(), source.looked_up)
+        )
+
+    def load(
+        self,
+        source: Source,
+        snapshot: Snapshot,
+        batches: Sequence[Batch],
+        *,
+        part: str | None = None,
+        replace: bool = False,
+        plan: bool = False,
+        progress: Progress = SILENT,
+    ) -> Changes:
+        """Make the dataset's rows (or those of one part) the given ones; write only what differs.
+
+        Args:
+            source, snapshot: recorded with the version.
+            batches: all rows of the files, unique by row id.
+            part: compare only within this part of the dataset.
+            replace: allow closing more than half of the dataset.
+            plan: write nothing, only count.
+            progress: told of rows compared and written.
+
+        Raises:
+            Conflict: too many rows would close, a closed node is still used, or a row is in two parts.
+            SchemaError: an edge names a node that the draft does not have.
+            DraftHeld: another writer took the draft over.
+        """
+        version = self.dataset(source.dataset)
+        incoming = _by_type(batches)
+        for given in incoming.values():
+            self._check_ends(given)
+        names = sorted({*incoming, *(version.hashes if version else {})})
+        plans: dict[str, Plan] = {}
+        hashes: dict[str, str] = {}
+        rows: dict[str, int] = {}
+        for name in names:
+            batch = incoming.get(name)
+            ids = batch.row_ids(source.dataset) if batch else []
+            row_hashes = batch.row_hashes(source.dataset) if batch else []
+            stored = self._stored(row_type(name), source.dataset)
+            plans[name] = compare(stored, ids, row_hashes, draft=self.number, part=part)
+            hashes[name] = f"{hash_sum([*row_hashes, *plans[name].kept]):032x}"
+            rows[name] = len(row_hashes) + len(plans[name].kept)
+        self._check_closing(source.dataset, plans, replace=replace)
+        changes = sum((p.changes for p in plans.values()), Changes())
+        if plan:
+            return changes
+        recorded = _recorded(source, snapshot, hashes, rows, looked_up_hash(self.datasets(), source.looked_up))
+        if version and version.state == "complete" and all(p.is_empty for p in plans.values()):
+            self._record(source, recorded, since=version.since, state="complete", sha256=_merged(version, snapshot))
+            return changes
+        self._record(source, recorded, since=self.number, state="loading", sha256=[_files(snapshot)])
+        for name in names:
+            self._write(row_type(name), source, plans[name], incoming.get(name), part, progress)
+        self._record(source, recorded, since=self.number, state="complete", sha256=[_files(snapshot)])
+        return changes
+
+    def _stored(self, type_: RowType, dataset: str) -> list[StoredRow]:
+        pattern, row_id = row_pattern(type_)
+        rows = self._store.stream(
+            f"MATCH {pattern} WHERE r.dataset = $dataset AND (r.until = $open OR r.until = $draft) "
+            f"RETURN r.{row_id}, r.row_hash, r.since, r.until, r.part",
+            dataset=dataset,
+            open=OPEN,
+            draft=self.number,
+        )
+        return [StoredRow(*row) for row in rows]
+
+    def _check_ends(self, batch: Batch) -> None:
+        if not isinstance(batch.type, EdgeType):
+            return
+        wrong = []
+        for column, label in (("start_id", batch.type.start), ("end_id", batch.type.end)):
+            known = self.nodes(NODE_TYPES[label]).column("id")
+            missing = batch.table.column(column).filter(pc.invert(pc.is_in(batch.table.column(column), known)))
+            if len(missing):
+                wrong.append(f"{column}: {len(missing)} rows name a {label} that is not there, such as {missing[0]}")
+        if wrong:
+            raise SchemaError(f"rows of {batch.type.name} do not fit the draft", wrong, "load genes and peaks first")
+
+    def _check_closing(self, dataset: str, plans: Mapping[str, Plan], *, replace: bool) -> None:
+        removed = sum(p.changes.removed for p in plans.values())
+        before = removed + sum(p.changes.changed + p.changes.unchanged for p in plans.values())
+        if removed * 2 > before and not replace:
+            raise Conflict(
+                f"this load would remove {removed:,} of the {before:,} rows of dataset {dataset!r}",
+                "if the files are the whole dataset now, say --replace; if they are one part of it, say --part NAME",
+            )
+        for name, plan in plans.items():
+            if isinstance(row_type(name), NodeType) and plan.changes.removed:
+                self._check_unused(row_type(name), dataset, plan)
+
+    def _check_unused(self, type_: RowType, dataset: str, plan: Plan) -> None:
+        """Derived edges do not count: publish refuses until they are rebuilt."""
+        derived = [v.dataset for v in self.datasets() if v.derived]
+        closing = [key[0] for key in (*plan.close, *plan.delete)]
+        used = self._store.read(
+            f"UNWIND $ids AS row_id MATCH (r:{type_.name}Record {{row_id: row_id}})<-[:HAS_RECORD]-(n)-[e]-() "
+            "WHERE r.until = $open AND e.until = $open AND NOT e.dataset IN $derived "
+            "AND NOT EXISTS { (n)-[:HAS_RECORD]->(other) WHERE other.until = $open AND other.dataset <> $dataset } "
+            "RETURN n.id AS id, type(e) AS edge, e.dataset AS dataset LIMIT 3",
+            ids=closing,
+            open=OPEN,
+            derived=derived,
+            dataset=dataset,
+        )
+        if used:
+            named = ", ".join(f"{u['id']} ({u['edge']} of {u['dataset']})" for u in used)
+            raise Conflict(
+                f"nodes that would be removed still have edges: {named}", "unload or reload those datasets first"
+            )
+
+    def _write(
+        self, type_: RowType, source: Source, plan: Plan, batch: Batch | None, part: str | None, progress: Progress
+    ) -> None:
+        writer = RowWriter(self._store, self._lease, type_, source.dataset, self.number, progress)
+        writer.delete(plan.delete)
+        writer.set_until(plan.close, self.number)
+        writer.set_until(plan.reopen, OPEN)
+        writer.set_part([*plan.move, *plan.reopen], part)
+        if batch is not None:
+            writer.create(batch, plan.create, part)
+        if isinstance(type_, NodeType):
+            self._nodes.pop(type_.label, None)
+
+    def _record(self, source: Source, recorded: Row, *, since: int, state: str, sha256: list[str]) -> None:
+        version = {**recorded, "state": state, "sha256": sha256, "process": leases.this_process()}
+
+        def work(tx: Any) -> None:
+            self._lease.check(tx)
+            tx.run(
+                "MERGE (d:Dataset {id: $dataset}) SET d += $about "
+                "MERGE (v:DatasetVersion {dataset: $dataset, since: $since}) "
+                "MERGE (d)-[:HAS_VERSION]->(v) SET v += $version, v.loaded_at = datetime()",
+                dataset=source.dataset,
+                about=_about(source),
+                since=since,
+                version=version,
+            ).consume()
+
+        self._store.transaction(work)
+
+
+@contextmanager
+def open_draft(store: Store, holder: str) -> Iterator[Draft]:
+    """The draft for writing, `holder` being the command that people would recognise.
+
+    Raises:
+        DraftHeld: another writer has it.
+    """
+    with leases.held(store, holder) as lease:
+        yield Draft(store, lease, draft_number(store))
+
+
+def draft_number(store: Store) -> int:
+    """One more than the highest release."""
+    return int(store.read("MATCH (r:Release) RETURN coalesce(max(r.number), 0) + 1 AS number")[0]["number"])
+
+
+def row_pattern(type_: RowType) -> tuple[str, str]:
+    """Cypher pattern that binds a row as `r`, and the name of its id property."""
+    if isinstance(type_, NodeType):
+        return f"(r:{type_.record_label})", "row_id"
+    return f"(:{type_.start})-[r:{type_.name}]->(:{type_.end})", "edge_id"
+
+
+def read_nodes(store: Store, type_: NodeType, number: int) -> pa.Table:
+    """All nodes of a type at a release or draft: id and declared columns, one row a node, sorted by id.
+
+    Where several datasets assert a node, the one whose id sorts first wins.
+    """
+    columns = [field.name for field in type_.schema][1:]
+    rows = store.stream(
+        f"MATCH (n:{type_.label})-[:HAS_RECORD]->(r:{type_.record_label}) WHERE r.since <= $n AND $n < r.until "
+        f"RETURN n.id, {', '.join(f'r.{c}' for c in columns)} ORDER BY n.id, r.dataset",
+        n=number,
+    )
+    unique = list({row[0]: row for row in reversed(list(rows))}.values())[::-1]
+    values: list[Any] = list(zip(*unique, strict=True)) if unique else [[] for _ in type_.schema]
+    arrays = [pa.array(v, field.type) for v, field in zip(values, type_.schema, strict=True)]
+    return pa.table(arrays, schema=type_.schema)
+
+
+def _by_type(batches: Sequence[Batch]) -> dict[str, Batch]:
+    grouped: dict[str, list[Batch]] = {}
+    for batch in batches:
+        if len(batch):
+            grouped.setdefault(batch.type.name, []).append(batch)
+    return {name: Batch.concat(group) for name, group in grouped.items()}
+
+
+def _recorded(source: Source, snapshot: Snapshot, hashes: Row, rows: Row, looked_up: str) -> Row:
+    return {
+        "loader": snapshot.loader,
+        "parameters": canonical_json(snapshot.parameters),
+        "rejected": snapshot.rejected,
+        "looked_up": list(source.looked_up),
+        "looked_up_hash": looked_up,
+        "hashes": canonical_json(hashes),
+        "rows": canonical_json(rows),
+        "withdrawn": False,
+    }
+
+
+def _about(source: Source) -> Row:
+    stated = {"licence": source.licence, "citation": source.citation, "url": source.url}
+    return {"source": source.source, "derived": source.derived, **{k: v for k, v in stated.items() if v is not None}}
+
+
+def _files(snapshot: Snapshot) -> str:
+    return " ".join(snapshot.sha256)
+
+
+def _merged(version: DatasetVersion, snapshot: Snapshot) -> list[str]:
+    return sorted({*version.sha256, _files(snapshot)})

@@ -1,0 +1,110 @@
+"""Writes the rows of one type and dataset in batches, each in a transaction that checks the lease."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from kg.errors import StoreRefused
+from kg.schema import OPEN, EdgeType, NodeType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kg.batches import Batch
+    from kg.lease import Lease
+    from kg.progress import Progress
+    from kg.rows import Key
+    from kg.schema import RowType
+    from kg.store import Store
+
+ROWS = 10_000  # per transaction: a kill wastes at most this much
+
+
+class RowWriter:
+    """All writes of one load to one row type."""
+
+    def __init__(
+        self, store: Store, lease: Lease, type_: RowType, dataset: str, draft: int, progress: Progress
+    ) -> None:
+        self._store, self._lease, self._type = store, lease, type_
+        self._dataset = dataset
+        self._constants = {"dataset": dataset, "draft": draft, "open": OPEN}
+        self._progress = progress
+
+    def create(self, batch: Batch, positions: Sequence[int], part: str | None) -> None:
+        """Create the rows at these positions of the batch, open from the draft on."""
+        if not positions:
+            return
+        chosen = type(batch)(batch.type, batch.table.take(positions).combine_chunks())
+        identity = [chosen.row_ids(self._dataset), chosen.row_hashes(self._dataset)]
+        columns = [*identity, *(c.to_pylist() for c in chosen.table.columns)]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        self._each(_create(self._type), rows, f"writing {self._type.name}", part=part)
+
+    def delete(self, keys: Sequence[Key]) -> None:
+        """Remove rows of the draft itself; a node that keeps no record goes with its last one."""
+        if isinstance(self._type, NodeType):
+            tail = f"<-[:HAS_RECORD]-(n:{self._type.label}) DETACH DELETE r WITH n WHERE NOT (n)--() DELETE n"
+            self._each(f"{_match(self._type)}{tail}", keys, f"removing {self._type.name}", counted=False)
+        else:
+            self._each(f"{_match(self._type)} DELETE r RETURN count(*) AS done", keys, f"removing {self._type.name}")
+
+    def set_until(self, keys: Sequence[Key], until: int) -> None:
+        """Close rows with the draft, or open again those that it closed."""
+        query = f"{_match(self._type)} SET r.until = $until RETURN count(*) AS done"
+        self._each(query, keys, f"closing {self._type.name}", until=until)
+
+    def set_part(self, keys: Sequence[Key], part: str | None) -> None:
+        """Move rows to a part; None clears it."""
+        query = f"{_match(self._type)} SET r.part = $part RETURN count(*) AS done"
+        self._each(query, keys, f"moving {self._type.name}", part=part)
+
+    def _each(self, query: str, rows: Sequence[Any], task: str, *, counted: bool = True, **parameters: Any) -> None:
+        if not rows:
+            return
+        self._progress.begin(task, len(rows), "rows")
+        for at in range(0, len(rows), ROWS):
+            some = [list(row) for row in rows[at : at + ROWS]]
+            self._store.transaction(partial(self._one, query=query, rows=some, parameters=parameters, counted=counted))
+            self._progress.advance(len(some))
+        self._progress.end()
+
+    def _one(self, tx: Any, query: str, rows: list[Any], parameters: dict[str, Any], *, counted: bool) -> None:
+        self._lease.check(tx)
+        result = tx.run(query, rows=rows, **self._constants, **parameters)
+        if counted:
+            done = result.single()["done"]
+            if done != len(rows):  # raised inside the transaction, which therefore rolls back
+                raise StoreRefused(
+                    f"{self._type.name}: {len(rows)} rows were to be written, {done} were",
+                    "the graph changed under the load; run it again",
+                )
+        else:
+            result.consume()
+
+
+def _match(type_: RowType) -> str:
+    if isinstance(type_, NodeType):
+        return f"UNWIND $rows AS row MATCH (r:{type_.record_label} {{row_id: row[0], since: row[1]}})"
+    return f"UNWIND $rows AS row MATCH ()-[r:{type_.name} {{edge_id: row[0], since: row[1]}}]->()"
+
+
+def _create(type_: RowType) -> str:
+    names = type_.schema.names
+    at = {name: f"row[{i + 2}]" for i, name in enumerate(names)}
+    common = "row_hash: row[1], dataset: $dataset, part: $part, since: $draft, until: $open"
+    if isinstance(type_, EdgeType):
+        own = "".join(f", {c}: {at[c]}" for c in names[2:])
+        return (
+            f"UNWIND $rows AS row MATCH (a:{type_.start} {{id: {at['start_id']}}}) "
+            f"MATCH (b:{type_.end} {{id: {at['end_id']}}}) "
+            f"CREATE (a)-[:{type_.name} {{edge_id: row[0], eco: '{type_.eco}', {common}{own}}}]->(b) "
+            "RETURN count(*) AS done"
+        )
+    own = "".join(f", {c}: {at[c]}" for c in names[1:])
+    return (
+        f"UNWIND $rows AS row MERGE (n:{type_.label} {{id: {at['id']}}}) "
+        f"CREATE (n)-[:HAS_RECORD]->(:Record:{type_.record_label} {{row_id: row[0], {common}{own}}}) "
+        "RETURN count(*) AS done"
+    )
