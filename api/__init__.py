@@ -1,1 +1,1 @@
-
+"""Release to HTTP."""

@@ -1,1 +1,1 @@
-
+"""People to everything: the command line."""
