@@ -75,9 +75,13 @@ class Batch:
 class NodeBatch(Batch):
     """Node records of one NodeType."""
 
+    type: NodeType
+
 
 class EdgeBatch(Batch):
     """Relationships of one EdgeType."""
+
+    type: EdgeType
 
     @cached_property
     def edge_ids(self) -> list[str]:

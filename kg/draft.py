@@ -19,7 +19,7 @@ from kg.errors import Conflict, SchemaError
 from kg.progress import SILENT, Progress
 from kg.row_writer import RowWriter
 from kg.rows import Changes, Plan, StoredRow, compare
-from kg.schema import NODE_TYPES, OPEN, EdgeType, NodeType, RowType, row_type
+from kg.schema import NODE_TYPES, OPEN, EdgeType, NodeType, RowType, evidence_types, row_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -119,6 +119,37 @@ class Draft:
         self._record(source, recorded, since=self.number, state="complete", sha256=[_files(snapshot)])
         return changes
 
+    def take_back(self, dataset: str, progress: Progress = SILENT) -> None:
+        """Undo what the draft did to a dataset: new rows go, closed rows open again, its version is forgotten."""
+        version = self.dataset(dataset)
+        if version is None or version.since != self.number:
+            return
+        for type_ in evidence_types():
+            stored = self._stored(type_, dataset)
+            writer = RowWriter(self._store, self._lease, type_, dataset, self.number, progress)
+            writer.delete([(row.id, row.since) for row in stored if row.since == self.number])
+            writer.set_until([(row.id, row.since) for row in stored if row.until == self.number], OPEN)
+        self._nodes.clear()
+
+        def forget(tx: Any) -> None:
+            self.check_lease(tx)
+            tx.run(
+                "MATCH (d:Dataset {id: $dataset})-[:HAS_VERSION]->(v {since: $since}) DETACH DELETE v "
+                "WITH d WHERE NOT (d)-[:HAS_VERSION]->() DELETE d",
+                dataset=dataset,
+                since=self.number,
+            ).consume()
+
+        self._store.transaction(forget)
+
+    def check_lease(self, tx: Any) -> None:
+        """Renew the lease within a transaction.
+
+        Raises:
+            DraftHeld: another writer has the draft now.
+        """
+        self._lease.check(tx)
+
     def _stored(self, type_: RowType, dataset: str) -> list[StoredRow]:
         pattern, row_id = row_pattern(type_)
         rows = self._store.stream(
@@ -191,7 +222,7 @@ class Draft:
         version = {**recorded, "state": state, "sha256": sha256, "process": leases.this_process()}
 
         def work(tx: Any) -> None:
-            self._lease.check(tx)
+            self.check_lease(tx)
             tx.run(
                 "MERGE (d:Dataset {id: $dataset}) SET d += $about "
                 "MERGE (v:DatasetVersion {dataset: $dataset, since: $since}) "

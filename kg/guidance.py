@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
-from kg.errors import SchemaError
+from kg.datasets import dataset_versions
+from kg.errors import Conflict, SchemaError
+from kg.schema import EDGE_TYPES, NEAR, NODE_TYPES, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from kg.schema import EdgeType
+    from kg.store import Store
 
 
 @dataclass(frozen=True)
@@ -76,3 +82,67 @@ def power_decay(distance_bp: NDArray[np.int64]) -> NDArray[np.float32]:
         distance_bp: (E,) non-negative distances in base pairs.
     """
     return (((distance_bp + 1000.0) / 1000.0) ** -0.75).astype(np.float32)
+
+
+def _weigh_near(edges: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    weight = power_decay(edges["distance_bp"].to_numpy())
+    return weight, np.ones(len(weight), np.int8)
+
+
+# Weight and sign for training are policy, said here and nowhere else; the graph keeps measurements.
+POLICY: dict[str, Callable[[pa.Table], tuple[NDArray[np.float32], NDArray[np.int8]]]] = {NEAR.name: _weigh_near}
+
+
+def read_guidance(store: Store, release: int, edge_types: Sequence[str]) -> GuidanceGraph:
+    """The guidance graph of a release: all nodes that the edge types join, and their edges weighed by policy.
+
+    Parallel edges (several datasets or rows) become one per (source, target, sign), of the largest weight.
+
+    Raises:
+        Conflict: an edge type is truth or a prediction, which a guidance graph must never hold.
+    """
+    types = [EDGE_TYPES[name] for name in edge_types]
+    barred = [t.name for t in types if t.kind is not Kind.EVIDENCE]
+    if barred:
+        raise Conflict(
+            f"{', '.join(barred)} must not guide a model", "truth is kept for testing, predictions are results"
+        )
+    labels = sorted({label for t in types for label in (t.start, t.end)})
+    ids: dict[str, str] = {}
+    for label in labels:
+        query = f"MATCH (n:{label}) WHERE EXISTS {{ (n)-[:HAS_RECORD]->(r:{NODE_TYPES[label].record_label}) "
+        rows = store.stream(query + "WHERE r.since <= $n AND $n < r.until } RETURN n.id", n=release)
+        ids |= dict.fromkeys((row[0] for row in rows), label)
+    vertices = np.array(sorted(ids), dtype=np.str_)
+    edges = [_read_edges(store, type_, release, vertices) for type_ in types]
+    source, target, weight, sign = (np.concatenate(column) for column in zip(*edges, strict=True))
+    best = _strongest(source, target, weight, sign)
+    hashes = {v.dataset: v.hash for v in dataset_versions(store, release) if {*labels, *edge_types} & set(v.hashes)}
+    kinds = np.array([ids[v] for v in vertices.tolist()], dtype=np.str_)
+    return GuidanceGraph(vertices, kinds, source[best], target[best], weight[best], sign[best], release, hashes)
+
+
+def _read_edges(
+    store: Store, type_: EdgeType, release: int, vertices: NDArray[np.str_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int8]]:
+    columns = type_.schema.names[2:]
+    rows = store.stream(
+        f"MATCH (a:{type_.start})-[r:{type_.name}]->(b:{type_.end}) WHERE r.since <= $n AND $n < r.until "
+        f"RETURN a.id, b.id, {', '.join(f'r.{c}' for c in columns)}",
+        n=release,
+    )
+    values = list(zip(*rows, strict=True)) or [[] for _ in type_.schema]
+    table = pa.table([pa.array(v, f.type) for v, f in zip(values, type_.schema, strict=True)], schema=type_.schema)
+    ends = [np.searchsorted(vertices, np.array(table[c].to_pylist(), np.str_)) for c in ("start_id", "end_id")]
+    return ends[0], ends[1], *POLICY[type_.name](table)
+
+
+def _strongest(
+    source: NDArray[np.int64], target: NDArray[np.int64], weight: NDArray[np.float32], sign: NDArray[np.int8]
+) -> NDArray[np.int64]:
+    """Positions of one edge per (source, target, sign): the heaviest, in that order."""
+    order = np.lexsort((-weight, sign, target, source))
+    keys = np.stack([source, target, sign.astype(np.int64)])[:, order]
+    first = np.ones(len(order), bool)
+    first[1:] = np.any(keys[:, 1:] != keys[:, :-1], axis=0)
+    return order[first]
