@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -131,7 +131,7 @@ def _read_edges(
         f"RETURN a.id, b.id, {', '.join(f'r.{c}' for c in columns)}",
         n=release,
     )
-    values = list(zip(*rows, strict=True)) or [[] for _ in type_.schema]
+    values: list[Any] = list(zip(*rows, strict=True)) or [[] for _ in type_.schema]
     table = pa.table([pa.array(v, f.type) for v, f in zip(values, type_.schema, strict=True)], schema=type_.schema)
     ends = [np.searchsorted(vertices, np.array(table[c].to_pylist(), np.str_)) for c in ("start_id", "end_id")]
     return ends[0], ends[1], *POLICY[type_.name](table)

@@ -60,7 +60,7 @@ def keep(home: Path, run_id: str, predictions: Predictions, metrics: Mapping[str
     )
     table = pa.table(
         [pa.array(predictions.nodes, pa.string()), pa.array(predictions.kinds, pa.string()), vectors],
-        names=EMBEDDING_SCHEMA.names,
+        names=["node", "kind", "vector"],
     )
     with replaced(folder / "embeddings.parquet") as path:
         pq.write_table(table, path)
