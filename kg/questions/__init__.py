@@ -1,0 +1,1 @@
+"""Named questions: one file each; CLI, REST and the reference follow from it."""

@@ -1,0 +1,91 @@
+"""Which peaks regulate a gene?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kg.questions.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
+from kg.questions.plan import Plan, Query
+from kg.questions.registry import Asked, Found, param, question
+from kg.questions.scope import Scope, record, valid
+from kg.schema import NEAR, PEAK, PREDICTED_LINK
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneRegulators(Asked):
+    """Which gene, and how much of the answer."""
+
+    gene: str = param("Ensembl id, with or without version, or symbol")
+    limit: int = param("best links at most", 50, low=1, high=1000)
+    called_only: bool = param("only links that the run called", default=False)
+
+
+@dataclass(frozen=True)
+class Regulator:
+    """A peak that a run links to the gene.
+
+    Attributes:
+        start, end: of the peak, 0-based half-open.
+        score: mean over the run's members, of kind `score_kind`.
+        sign: +1 activates, -1 represses.
+        called: q_value is under the run's threshold.
+        stability: standard deviation of the score over members.
+        distance_bp: from the gene by the rule of the NEAR dataset; 0 when they overlap; null where there is none.
+        tss_distance_bp: from the TSS, signed along the strand; 0 inside the peak.
+        release: the release that the run was trained on.
+    """
+
+    peak: str
+    chrom: str
+    start: int
+    end: int
+    score: float
+    score_kind: str
+    q_value: float
+    sign: int
+    called: bool
+    stability: float | None
+    distance_bp: int | None
+    tss_distance_bp: int | None
+    run: str
+    edge_id: str
+    release: int
+
+
+_CYPHER = f"""{GENES_NAMED}
+RETURN {GENE_FIELDS}, COLLECT {{
+  MATCH (p:{PEAK.label})-[e:{PREDICTED_LINK.name}]->(g)
+  WHERE e.run IN $runs AND (e.called OR NOT $called_only)
+  WITH p, e, {record("p", PEAK)} AS peak WHERE peak IS NOT NULL
+  WITH p, e, peak ORDER BY e.score DESC, p.id, e.run LIMIT $limit
+  WITH p, e, peak, head(COLLECT {{
+    MATCH (p)-[n:{NEAR.name}]->(g) WHERE {valid("n")} RETURN n ORDER BY n.dataset LIMIT 1
+  }}) AS near
+  RETURN {{peak: p.id, chrom: peak.chrom, start: peak.start, end: peak.end, score: e.score, score_kind: e.score_kind,
+    q_value: e.q_value, sign: e.sign, called: e.called, stability: e.stability, distance_bp: near.distance_bp,
+    tss_distance_bp: near.tss_distance_bp, run: e.run, edge_id: e.edge_id}}
+}} AS links
+"""
+
+
+@question(parameters=GeneRegulators, row=Regulator)
+def gene_regulators(asked: GeneRegulators, scope: Scope) -> Plan[Found]:
+    """Which peaks regulate this gene, how surely, in which direction and from how far?
+
+    Links that a model predicted between open-chromatin peaks and the gene, best score first. Every pair
+    that the model looked at is there, so a weak score is an answer too; `called` marks those that pass.
+    """
+    rows = yield Query(
+        _CYPHER,
+        {
+            **gene_parameters(asked.gene),
+            "release": scope.release,
+            "runs": scope.run_ids,
+            "called_only": asked.called_only,
+            "limit": asked.limit + 1,
+        },
+    )
+    found = yield from only_gene(rows, asked.gene, scope)
+    trained_on = {run.run: run.release for run in scope.runs}
+    links = [Regulator(**link, release=trained_on[link["run"]]) for link in found["links"][: asked.limit]]
+    return Found(links, found["gene"], truncated=len(found["links"]) > asked.limit)

@@ -1,0 +1,88 @@
+"""Which genes does a peak regulate?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kg.questions.lookup import only_peak
+from kg.questions.plan import Plan, Query
+from kg.questions.registry import Asked, Found, param, question
+from kg.questions.scope import Scope, record, valid
+from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeakTargets(Asked):
+    """Which peak, and how much of the answer."""
+
+    peak: str = param("id of the peak, assembly:chrom:start-end, 0-based half-open")
+    limit: int = param("best links at most", 50, low=1, high=1000)
+    called_only: bool = param("only links that the run called", default=False)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A gene that a run links to the peak.
+
+    Attributes:
+        score: mean over the run's members, of kind `score_kind`.
+        sign: +1 activates, -1 represses.
+        called: q_value is under the run's threshold.
+        stability: standard deviation of the score over members.
+        distance_bp: from the gene by the rule of the NEAR dataset; 0 when they overlap; null where there is none.
+        tss_distance_bp: from the TSS, signed along the strand; 0 inside the peak.
+        release: the release that the run was trained on.
+    """
+
+    gene: str
+    symbol: str
+    score: float
+    score_kind: str
+    q_value: float
+    sign: int
+    called: bool
+    stability: float | None
+    distance_bp: int | None
+    tss_distance_bp: int | None
+    run: str
+    edge_id: str
+    release: int
+
+
+_CYPHER = f"""
+MATCH (p:{PEAK.label} {{id: $peak}}) WITH p, {record("p", PEAK)} AS found WHERE found IS NOT NULL
+RETURN found {{id: p.id, .assembly, .chrom, .start, .end, .summit}} AS peak, COLLECT {{
+  MATCH (p)-[e:{PREDICTED_LINK.name}]->(g:{GENE.label})
+  WHERE e.run IN $runs AND (e.called OR NOT $called_only)
+  WITH p, e, g, {record("g", GENE)} AS gene WHERE gene IS NOT NULL
+  WITH p, e, g, gene ORDER BY e.score DESC, g.id, e.run LIMIT $limit
+  WITH e, g, gene, head(COLLECT {{
+    MATCH (p)-[n:{NEAR.name}]->(g) WHERE {valid("n")} RETURN n ORDER BY n.dataset LIMIT 1
+  }}) AS near
+  RETURN {{gene: g.id, symbol: gene.symbol, score: e.score, score_kind: e.score_kind, q_value: e.q_value,
+    sign: e.sign, called: e.called, stability: e.stability, distance_bp: near.distance_bp,
+    tss_distance_bp: near.tss_distance_bp, run: e.run, edge_id: e.edge_id}}
+}} AS links
+"""
+
+
+@question(parameters=PeakTargets, row=Target)
+def peak_targets(asked: PeakTargets, scope: Scope) -> Plan[Found]:
+    """Which genes does this open-chromatin peak regulate, how surely and in which direction?
+
+    Links that a model predicted from the peak, best score first; often not the nearest gene.
+    """
+    rows = yield Query(
+        _CYPHER,
+        {
+            "peak": asked.peak,
+            "release": scope.release,
+            "runs": scope.run_ids,
+            "called_only": asked.called_only,
+            "limit": asked.limit + 1,
+        },
+    )
+    found = yield from only_peak(rows, asked.peak, scope)
+    trained_on = {run.run: run.release for run in scope.runs}
+    links = [Target(**link, release=trained_on[link["run"]]) for link in found["links"][: asked.limit]]
+    return Found(links, found["peak"], truncated=len(found["links"]) > asked.limit)

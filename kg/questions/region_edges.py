@@ -1,0 +1,96 @@
+"""What is known of a stretch of genome?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kg.questions.lookup import region
+from kg.questions.plan import Plan, Query
+from kg.questions.registry import Asked, Found, param, question
+from kg.questions.scope import Scope, record, valid
+from kg.schema import EDGE_TYPES, GENE, PEAK, EdgeType, Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionEdges(Asked):
+    """Where, which kinds of edges, and how much of the answer."""
+
+    region: str = param("chrom:start-end, or assembly:chrom:start-end; 0-based half-open")
+    limit: int = param("edges at most, in genomic order", 200, low=1, high=1000)
+    called_only: bool = param("leave out predictions that the run did not call", default=False)
+
+
+@dataclass(frozen=True)
+class RegionEdge:
+    """One edge of a peak that overlaps the region.
+
+    Attributes:
+        type: of the edge; PREDICTED_* is what a model said, all others are evidence.
+        start, end: of the peak, 0-based half-open.
+        dataset: that asserts it, for evidence.
+        run: that predicted it, for predictions.
+    """
+
+    type: str
+    peak: str
+    chrom: str
+    start: int
+    end: int
+    gene: str
+    symbol: str
+    dataset: str | None
+    run: str | None
+    score: float | None
+    q_value: float | None
+    sign: int | None
+    called: bool | None
+    distance_bp: int | None
+    edge_id: str
+
+
+def _counts(type_: EdgeType) -> str:
+    if type_.kind is Kind.PREDICTED:
+        return f"(e:{type_.name} AND e.run IN $runs AND (e.called OR NOT $called_only))"
+    return f"(e:{type_.name} AND {valid('e')})"
+
+
+_TYPES = [t for t in EDGE_TYPES.values() if (t.start, t.end) == (PEAK.label, GENE.label)]
+_CYPHER = f"""
+MATCH (p:{PEAK.label})-[:HAS_RECORD]->(r:{PEAK.record_label})
+WHERE r.chrom = $chrom AND r.start < $end AND r.end > $start AND {valid("r")}
+  AND ($assembly IS NULL OR r.assembly = $assembly)
+WITH DISTINCT p
+WITH p, {record("p", PEAK)} AS peak
+MATCH (p)-[e:{"|".join(t.name for t in _TYPES)}]->(g:{GENE.label})
+WHERE {" OR ".join(_counts(t) for t in _TYPES)}
+WITH p, peak, e, g, {record("g", GENE)} AS gene WHERE gene IS NOT NULL
+RETURN type(e) AS type, p.id AS peak, peak.chrom AS chrom, peak.start AS start, peak.end AS end, g.id AS gene,
+  gene.symbol AS symbol, e.dataset AS dataset, e.run AS run, e.score AS score, e.q_value AS q_value, e.sign AS sign,
+  e.called AS called, e.distance_bp AS distance_bp, e.edge_id AS edge_id
+ORDER BY start, end, peak, gene, type, edge_id, run LIMIT $limit
+"""
+
+
+@question(parameters=RegionEdges, row=RegionEdge)
+def region_edges(asked: RegionEdges, scope: Scope) -> Plan[Found]:
+    """Which regulatory edges start from peaks in this stretch of genome, predicted or asserted?
+
+    All edges of every peak that overlaps the region by at least one base, in genomic order.
+    """
+    where = region(asked.region)
+    rows = yield Query(
+        _CYPHER,
+        {
+            "assembly": where.assembly,
+            "chrom": where.chrom,
+            "start": where.start,
+            "end": where.end,
+            "release": scope.release,
+            "runs": scope.run_ids,
+            "called_only": asked.called_only,
+            "limit": asked.limit + 1,
+        },
+    )
+    edges = [RegionEdge(**row) for row in rows[: asked.limit]]
+    subject = {"assembly": where.assembly, "chrom": where.chrom, "start": where.start, "end": where.end}
+    return Found(edges, subject, truncated=len(rows) > asked.limit)

@@ -1,0 +1,126 @@
+"""Which version of the graph answers: a publication, its release and the runs that are read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kg.errors import ParameterError, UnknownRelease, UnknownRun
+from kg.questions.plan import Plan, Query, Row
+from kg.releases import SERVED_CYPHER
+
+if TYPE_CHECKING:
+    from kg.schema import NodeType
+
+_PINNED = "MATCH (p:Publication {number: $publication}) MATCH (rel:Release {number: p.release})\n"
+_RETURN = """
+RETURN p.number AS publication, rel.number AS release, rel.hash AS hash, rel.datasets AS datasets, p.runs AS served,
+  COLLECT {
+    MATCH (m:ModelRun) WHERE m.outcome = 'complete' AND (p.runs CONTAINS m.id OR m.id = $run)
+    RETURN m {.id, .slot, .release, .datasets} ORDER BY m.slot, m.id
+  } AS runs
+"""
+
+
+@dataclass(frozen=True)
+class RunRead:
+    """A run whose predictions are read.
+
+    Attributes:
+        slot: "model:cells".
+        release: the release that it was trained on.
+        stale: a dataset that it used has other rows in the release that is read.
+    """
+
+    run: str
+    slot: str
+    release: int
+    stale: bool
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One publication, resolved once; every read of an answer is made at its release and of its runs."""
+
+    publication: int
+    release: int
+    hash: str
+    runs: tuple[RunRead, ...]
+
+    @property
+    def stale(self) -> bool:
+        """Whether any run that is read rests on datasets that have changed since."""
+        return any(run.stale for run in self.runs)
+
+    @property
+    def run_ids(self) -> list[str]:
+        """Ids of the runs that are read."""
+        return [run.run for run in self.runs]
+
+
+def scope_of(release: int | None = None, run: str | None = None, publication: int | None = None) -> Plan[Scope]:
+    """Resolve what is served, or the last publication of a release, or one publication.
+
+    Args:
+        release: its number.
+        run: read this complete run alone.
+        publication: its number; what a page cursor holds on to.
+
+    Raises:
+        UnknownRelease: nothing is published, or not this.
+        UnknownRun: no complete run has this id.
+    """
+    head = SERVED_CYPHER if publication is None else _PINNED
+    rows = yield Query(head + _RETURN, {"release": release, "run": run, "publication": publication})
+    if rows:
+        return _scope(rows[0], run)
+    if publication is not None:
+        raise UnknownRelease(f"there is no publication {publication}", "start again from the first page")
+    if release is not None:
+        raise UnknownRelease(f"release {release} was never published", "see `regkg release list` or GET /v1/releases")
+    raise UnknownRelease("nothing is published yet", "load evidence, then run `regkg release publish`")
+
+
+def one_run(scope: Scope, what: str) -> str:
+    """The only run that is read.
+
+    Raises:
+        UnknownRun: none is served.
+        ParameterError: several are, and comparing across them would mean nothing.
+    """
+    if not scope.runs:
+        raise UnknownRun(f"{what} needs a run, and none is served", "regkg train, then `regkg runs publish RUN`")
+    if len(scope.runs) > 1:
+        raise ParameterError(
+            f"{what} compares vectors of one run only", hint=f"say run={' or run='.join(scope.run_ids)}"
+        )
+    return scope.runs[0].run
+
+
+def valid(row: str) -> str:
+    """Cypher: the evidence row or record is open at $release."""
+    return f"{row}.since <= $release AND $release < {row}.until"
+
+
+def record(node: str, type_: NodeType) -> str:
+    """Cypher: the record of a node that holds at $release; the dataset whose id sorts first wins."""
+    return (
+        f"head(COLLECT {{ MATCH ({node})-[:HAS_RECORD]->(rec:{type_.record_label}) "
+        f"WHERE {valid('rec')} RETURN rec ORDER BY rec.dataset LIMIT 1 }})"
+    )
+
+
+def _scope(row: Row, run: str | None) -> Scope:
+    datasets = json.loads(row["datasets"])
+    wanted = set(json.loads(row["served"]).values()) if run is None else {run}
+    runs = tuple(_run_read(found, datasets) for found in row["runs"] if found["id"] in wanted)
+    if run is not None and not runs:
+        raise UnknownRun(f"no complete run is named {run!r}", "see `regkg runs list` or GET /v1/runs")
+    return Scope(row["publication"], row["release"], row["hash"], runs)
+
+
+def _run_read(found: Row, datasets: dict[str, Any]) -> RunRead:
+    used = json.loads(found["datasets"])
+    stale = any(datasets.get(dataset) != hash_ for dataset, hash_ in used.items())
+    return RunRead(found["id"], found["slot"], found["release"], stale)
