@@ -26,6 +26,7 @@ class Settings:
         neo4j_password: REGKG_NEO4J_PASSWORD; needed only with a URI.
         neo4j_version: REGKG_NEO4J_VERSION of the managed server.
         data: REGKG_DATA; real data of developers and benchmarks; the product has no default for it.
+        jars: REGKG_JARS; server jars shared between homes; None keeps them under `home`.
     """
 
     home: Path
@@ -34,6 +35,7 @@ class Settings:
     neo4j_password: str | None = None
     neo4j_version: str = DEFAULT_NEO4J_VERSION
     data: Path | None = None
+    jars: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -54,7 +56,7 @@ class Settings:
             )
         if uri and password is None:
             raise SettingsError("REGKG_NEO4J_URI is set but REGKG_NEO4J_PASSWORD is not", "export REGKG_NEO4J_PASSWORD")
-        data = environ.get("REGKG_DATA")
+        data, jars = environ.get("REGKG_DATA"), environ.get("REGKG_JARS")
         return cls(
             home=home,
             neo4j_uri=uri,
@@ -62,4 +64,5 @@ class Settings:
             neo4j_password=password,
             neo4j_version=environ.get("REGKG_NEO4J_VERSION") or DEFAULT_NEO4J_VERSION,
             data=Path(data).expanduser().resolve() if data else None,
+            jars=Path(jars).expanduser().resolve() if jars else None,
         )

@@ -1,0 +1,49 @@
+"""Fixtures of every test: one real Neo4j for the session, and the real data where there is some."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kg.errors import RegkgError
+from kg.server import Endpoint, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def skip_unless_required(what: str, reason: str) -> None:
+    """Skip, or fail where REGKG_REQUIRE (comma-separated: neo4j, data, gpu) says that `what` must be there."""
+    if what in os.environ.get("REGKG_REQUIRE", "").split(","):
+        pytest.fail(f"REGKG_REQUIRE names {what}, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def jars() -> Path:
+    """Where all homes of the tests share the server's jars."""
+    return Path(os.environ.get("REGKG_JARS") or "~/.cache/regkg-jars").expanduser()
+
+
+@pytest.fixture(scope="session")
+def neo4j_endpoint(tmp_path_factory: pytest.TempPathFactory, jars: Path) -> Iterator[Endpoint]:
+    """The session's Neo4j; a test that needs an empty graph empties it."""
+    server = Server(tmp_path_factory.mktemp("neo4j-home"), jars=jars)
+    try:
+        endpoint = server.start()
+    except RegkgError as error:
+        skip_unless_required("neo4j", f"Neo4j did not start: {error}")
+    yield endpoint
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data, REGKG_DATA."""
+    folder = Path(os.environ.get("REGKG_DATA") or "unset")
+    if not folder.is_dir():
+        skip_unless_required("data", f"REGKG_DATA is no folder: {folder}")
+    return folder
