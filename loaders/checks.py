@@ -1,0 +1,125 @@
+"""Rules that intervals in files must keep: row by row where one row is wrong, as a whole where the file is.
+
+All checks are vectorised; a rejected row leaves `Rows` with its reason, a refused file raises.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kg.errors import AssemblyMismatch, InputError
+from loaders.assemblies import assemblies
+from loaders.rows import Reason
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from loaders.assemblies import Assembly
+    from loaders.rows import Rows
+
+MISFIT_SHARE = 0.001  # where another assembly fits: files of a neighbouring release reach 0.4 % (GRCh38 as GRCh37)
+MISFIT_SHARE_ALONE = 0.1  # where none fits, single rows are more likely wrong than the assembly
+EMPTY_SHARE = 0.01
+FEWEST_ROWS = 10  # below that a pattern means nothing
+
+
+def parse_integers(rows: Rows, *columns: str) -> None:
+    """Text to int64, rejecting what is not a whole number."""
+    for column in columns:
+        rows.reject(~rows[column].str.fullmatch(r"[+-]?\d{1,15}").astype(bool), column, Reason.NOT_INTEGER)
+        rows.set(**{column: rows[column].astype(np.int64)})
+
+
+def check_columns(rows: Rows, needed: tuple[str, ...], hint: str) -> None:
+    """Refuse a file that lacks a column.
+
+    Raises:
+        InputError: naming what is missing and what is there.
+    """
+    missing = [c for c in needed if c not in rows.frame]
+    if missing:
+        there = ", ".join(map(str, rows.frame.columns[:12]))
+        raise InputError(f"{rows.file}: no column {', '.join(missing)}; there are {there or 'none'}", hint)
+
+
+def check_intervals(rows: Rows, assembly: Assembly) -> None:
+    """`chrom`, `start`, `end` (0-based half-open, integers) lie on the assembly; chromosomes get their canonical name.
+
+    Raises:
+        AssemblyMismatch: more than a small share of the rows has no place on the assembly.
+    """
+    rows.reject(rows["start"] < 0, "start", Reason.NEGATIVE)
+    rows.reject(rows["end"] <= rows["start"], "end", Reason.EMPTY)
+    _check_assembly(rows, assembly)
+    as_given, renamed = rows["chrom"], assembly.rename(rows["chrom"])
+    rows.reject(renamed.isna(), "chrom", Reason.NO_CHROMOSOME, assembly=assembly.name)
+    renamed = renamed.loc[rows.frame.index]
+    rows.renamed += int((renamed != as_given.loc[renamed.index]).sum())
+    rows.set(chrom=renamed)
+    rows.set(length=renamed.map(assembly.lengths))
+    rows.reject(assembly.beyond(renamed, rows["end"]), "end", Reason.BEYOND, assembly=assembly.name)
+
+
+def shift_one_based(rows: Rows) -> None:
+    """`start`, `end` from 1-based with both ends inside to 0-based half-open."""
+    rows.reject(rows["start"] < 1, "start", Reason.FIRST_IS_ONE)
+    rows.reject(rows["end"] < rows["start"], "end", Reason.BACKWARDS)
+    rows.set(start=rows["start"] - 1)
+
+
+def check_zero_based(rows: Rows) -> None:
+    """Refuse a BED-like file whose intervals are 1-based with both ends inside.
+
+    Three tells: empty intervals (one base long, in truth), a fixed width one short of a round number, and
+    neighbours that touch only if the end belongs to the interval.
+
+    Raises:
+        InputError: with the tell that was found.
+    """
+    start, end = rows["start"], rows["end"]
+    empty = int((start == end).sum())
+    if start.empty or (start == 0).any():
+        return
+    if empty > max(1, EMPTY_SHARE * len(rows)):
+        tell = f"{empty:,} of {len(rows):,} rows end where they start, the first in line {start.index[start == end][0]}"
+    elif len(rows) >= FEWEST_ROWS and _is_round_less_one(end - start):
+        tell = f"every interval is {int(end.iloc[0] - start.iloc[0])} long, one short of a round number"
+    elif len(rows) >= FEWEST_ROWS and _touch_only_closed(rows.frame):
+        tell = "neighbours touch only if the end is taken as the last base"
+    else:
+        return
+    raise InputError(
+        f"{rows.file}: the file looks 1-based, BED is 0-based half-open: {tell}",
+        "pass --one-based if it is, --zero-based if it is not",
+    )
+
+
+def _check_assembly(rows: Rows, assembly: Assembly) -> None:
+    misfits = assembly.misfits(rows["chrom"], rows["end"])
+    if misfits == 0:
+        return
+    better = [n for n, one in assemblies().items() if one.misfits(rows["chrom"], rows["end"]) * 10 <= misfits]
+    share = misfits / len(rows)
+    told = f"{misfits:,} of {len(rows):,} rows have no place on {assembly.name} (no such chromosome, or past its end)"
+    if misfits > 1 and share > (MISFIT_SHARE if better else MISFIT_SHARE_ALONE):
+        raise AssemblyMismatch(
+            f"{rows.file}: {told}",
+            f"{' and '.join(better)} would fit; pass --assembly {better[0]}"
+            if better
+            else "no known assembly fits; is the file damaged, or of another species?",
+        )
+    if better:
+        rows.warnings.append(f"{rows.file}: {told}, but {' and '.join(better)} would fit: is the assembly right?")
+
+
+def _is_round_less_one(width: pd.Series[int]) -> bool:
+    return bool(width.nunique() == 1 and width.iloc[0] > 1 and (width.iloc[0] + 1) % 50 == 0)
+
+
+def _touch_only_closed(frame: pd.DataFrame) -> bool:
+    ordered = frame.sort_values(["chrom", "start"], kind="stable")
+    same = ordered["chrom"].to_numpy()[1:] == ordered["chrom"].to_numpy()[:-1]
+    gap = (ordered["start"].to_numpy()[1:] - ordered["end"].to_numpy()[:-1])[same]
+    return bool((gap == 1).sum() >= max(FEWEST_ROWS, EMPTY_SHARE * len(frame)) and not (gap == 0).any())

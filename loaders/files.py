@@ -1,0 +1,173 @@
+"""Files as people give them: checked before they are trusted, read in blocks of numbered lines.
+
+A byte order mark and CRLF line ends are accepted and counted. Refused as a whole: missing, empty, a web page,
+binary, not UTF-8, a gzip file that is cut off or damaged.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import h5py
+
+from kg.errors import ChecksumMismatch, InputError, MissingInput
+from kg.files import sha256
+from loaders.assemblies import assembly, stated_in
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BLOCK_BYTES = 1 << 25
+HEAD_BYTES = 1 << 14
+GZIP, HDF5, BOM = b"\x1f\x8b", b"\x89HDF\r\n\x1a\n", b"\xef\xbb\xbf"
+_ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that was looked at, and the sha256 of its bytes at that moment."""
+
+    path: Path
+    sha256: str
+    head: bytes
+
+    @property
+    def name(self) -> str:
+        """Its last part, as messages show it."""
+        return self.path.name
+
+    @property
+    def stem(self) -> str:
+        """Its name without .gz and the ending of its format."""
+        return self.name.removesuffix(".gz").removesuffix(".bgz").partition(".")[0] or self.name
+
+    @property
+    def is_hdf5(self) -> bool:
+        """An h5ad, say."""
+        return self.head.startswith(HDF5)
+
+    @property
+    def stated_assembly(self) -> str | None:
+        """Name of the assembly that the file itself speaks of: `uns` of an h5ad, or one name in leading comments."""
+        if self.is_hdf5:
+            with h5py.File(self.path) as file:
+                said = file["uns"].get("assembly") if "uns" in file else None
+                return assembly(str(said.asstr()[()])).name if isinstance(said, h5py.Dataset) else None
+        comments = [line for line in self.head.splitlines() if line.startswith((b"#", b"track", b"browser"))]
+        named = stated_in(b"\n".join(comments).decode(errors="replace"))
+        return named.pop() if len(named) == 1 else None
+
+
+def check_file(path: Path) -> InputFile:
+    """Look at a file's first bytes and hash it.
+
+    Raises:
+        MissingInput: not there, or not a file.
+        InputError: empty, a web page, an archive, or not readable.
+    """
+    if not path.is_file():
+        raise MissingInput(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}", "check the path")
+    try:
+        with path.open("rb") as raw:
+            head = _head(path, raw)
+        digest = sha256(path)
+    except PermissionError as error:
+        raise InputError(f"{path}: not readable", "check its permissions") from error
+    _check_head(path.name, head)
+    return InputFile(path.resolve(), digest, head)
+
+
+def blocks(file: InputFile, notes: Counter[str]) -> Iterator[tuple[int, list[bytes]]]:
+    """Runs of lines with the physical number of the first (from 1); line ends and byte order mark are taken off.
+
+    Args:
+        file: text, gzipped or not.
+        notes: `crlf` counts such lines, `bom` counts files.
+
+    Raises:
+        InputError: gzip cut off or damaged, or not UTF-8 text.
+        ChecksumMismatch: the bytes are no longer those that were hashed.
+    """
+    number, rest = 1, b""
+    for chunk in _chunks(file):
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        if lines:
+            yield number, _clean(file, number, lines, notes)
+            number += len(lines)
+    if rest:
+        yield number, _clean(file, number, [rest], notes)
+
+
+def _head(path: Path, raw: BinaryIO) -> bytes:
+    first = raw.read(HEAD_BYTES)
+    if not first.startswith(GZIP):
+        return first
+    with _translated(path.name), gzip.open(io.BytesIO(first)) as text:
+        return text.read1(HEAD_BYTES)
+
+
+def _check_head(name: str, head: bytes) -> None:
+    if not head.strip():
+        raise InputError(f"{name}: the file is empty", "was the download complete?")
+    start = head.removeprefix(BOM).lstrip()[:256].lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<?xml", b"<head")):
+        raise InputError(f"{name}: this is a web page, not data", "the download failed; open the link by hand")
+    kind = next((kind for magic, kind in _ARCHIVES.items() if head.startswith(magic)), None)
+    if kind:
+        raise InputError(f"{name}: this is a {kind} archive", "unpack it first, or compress with gzip")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{name}: the text is in UTF-16", "save it as UTF-8")
+    if b"\0" in head and not head.startswith(HDF5):
+        raise InputError(f"{name}: binary, not text", "text files and h5ad are read")
+
+
+def _chunks(file: InputFile) -> Iterator[bytes]:
+    with file.path.open("rb") as raw, _translated(file.name):
+        packed = raw.read(2) == GZIP
+        raw.seek(0)
+        # the stubs do not know that a GzipFile is a reader like any other
+        stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
+        while chunk := stream.read(BLOCK_BYTES):
+            yield chunk
+    if sha256(file.path) != file.sha256:
+        raise ChecksumMismatch(f"{file.name}: changed while it was read", "run the command again")
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Turn what gzip raises into our errors."""
+    hint = "download it again; `gzip -t FILE` shows whether it is whole"
+    try:
+        yield
+    except EOFError as error:
+        raise InputError(f"{name}: the gzip file is cut off before its end", hint) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{name}: the gzip file is damaged: {error}", hint) from error
+
+
+def _clean(file: InputFile, number: int, lines: list[bytes], notes: Counter[str]) -> list[bytes]:
+    if number == 1 and lines[0].startswith(BOM):
+        notes["bom"] += 1
+        lines[0] = lines[0].removeprefix(BOM)
+    ended = sum(line.endswith(b"\r") for line in lines)
+    if ended:
+        notes["crlf"] += ended
+        lines = [line.removesuffix(b"\r") for line in lines]
+    text = b"\n".join(lines)
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        at = number + text.count(b"\n", 0, error.start)
+        raise InputError(f"{file.name}:{at} not UTF-8 text", "save the file as UTF-8") from error
+    if b"\0" in text:
+        at = number + text.count(b"\n", 0, text.index(b"\0"))
+        raise InputError(f"{file.name}:{at} holds a NUL byte: binary, not text", "was the file damaged?")
+    return lines

@@ -1,0 +1,145 @@
+"""Evidence sources, found by module name: `loaders/sources/NAME.py` holds a function `read` under `@loader`.
+
+A source declares what it needs and writes; its options are the keyword-only parameters of `read`, so a new
+source is one file. Parsers never query the graph: the nodes they look up are handed to them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from kg.errors import InputError, NotFound
+from kg.schema import EdgeType, NodeType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import pyarrow as pa
+
+    from loaders.assemblies import Assembly
+    from loaders.files import InputFile
+    from loaders.rows import Rows
+
+RowType = NodeType | EdgeType
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a source is handed.
+
+    Attributes:
+        files: checked; empty for a derived source.
+        graph: label -> nodes of the draft, for the types that the source looks up.
+        notes: counts of oddities that were accepted, such as `crlf`.
+    """
+
+    files: tuple[InputFile, ...]
+    stated_assembly: Assembly | None = None
+    graph: Mapping[str, pa.Table] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def assembly(self) -> Assembly:
+        """The assembly of the files.
+
+        Raises:
+            InputError: neither the command nor the files say it.
+        """
+        if self.stated_assembly is None:
+            raise InputError("the files do not say their assembly", "say --assembly, for example GRCh38 or mm10")
+        return self.stated_assembly
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a source: name, type, default and what it means."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A declared source; see `loader`."""
+
+    name: str
+    read: Callable[..., Iterator[tuple[RowType, Rows]]]
+    files: str
+    writes: tuple[RowType, ...]
+    lookup: tuple[NodeType, ...]
+    assembly: bool
+    cites: str
+    version: int
+
+    @property
+    def doc(self) -> str:
+        """The docstring of its module, which is what people read about the source."""
+        return inspect.cleandoc(import_module(self.read.__module__).__doc__ or "")
+
+    @property
+    def is_derived(self) -> bool:
+        """Made from the graph itself, without files."""
+        return not self.files
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """From the keyword-only parameters, declared as `name: Annotated[type, "what it means"] = default`."""
+        hints = get_type_hints(self.read, include_extras=True)
+        keywords = [p for p in inspect.signature(self.read).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        return tuple(Option(p.name, *_first_two(get_args(hints[p.name]), p.default)) for p in keywords)
+
+
+def loader(
+    *,
+    files: str = "",
+    writes: tuple[RowType, ...],
+    lookup: tuple[NodeType, ...] = (),
+    assembly: bool = False,
+    cites: str = "",
+    version: int = 1,
+) -> Callable[[Callable[..., Iterator[tuple[RowType, Rows]]]], Loader]:
+    """Declare a source.
+
+    Args:
+        files: what its files hold, as the help says it; empty for a source derived from the graph.
+        writes: types of the rows it yields.
+        lookup: node types of the draft that it needs; when they change, its dataset is stale.
+        assembly: its files hold coordinates.
+        cites: where the data or the rule comes from.
+        version: part of the loader's name in the record; raise it when equal files would give other rows.
+    """
+
+    def declared(read: Callable[..., Iterator[tuple[RowType, Rows]]]) -> Loader:
+        name = read.__module__.rpartition(".")[2]
+        return Loader(name, read, files, writes, lookup, assembly, cites, version)
+
+    return declared
+
+
+def names() -> list[str]:
+    """Every source, sorted; nothing is imported for it."""
+    sources = import_module("loaders.sources")
+    return sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
+
+
+def find(name: str) -> Loader:
+    """The source of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    if name not in names():
+        raise NotFound(f"no source is called {name!r}", f"sources are {', '.join(names())}")
+    found: Loader = import_module(f"loaders.sources.{name}").read
+    return found
+
+
+def _first_two(annotated: tuple[Any, ...], default: Any) -> tuple[Any, Any, str]:
+    return annotated[0], default, annotated[1]

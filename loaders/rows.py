@@ -1,0 +1,178 @@
+"""Rows of one file on their way into a batch; those that break a rule leave with file, line, column and reason."""
+
+from __future__ import annotations
+
+import io
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+
+from loaders.files import blocks
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from loaders.files import InputFile
+
+Line = tuple[int, bytes]
+REJECTED = ["file", "line", "column", "reason", "rule", "text"]
+"""Columns of a table of rejected rows; `text` is the row as it stood in the file."""
+
+
+class Reason(Enum):
+    """Why a row was rejected: the sentence people read, with the row's values filled in."""
+
+    FIELDS = "the row has {fields} fields, expected {expected}"
+    NOT_INTEGER = "{value!r} is not a whole number"
+    NEGATIVE = "{start} is negative"
+    FIRST_IS_ONE = "positions of this format start from 1, not {value}"
+    EMPTY = "{end} is not greater than start {start}"
+    BACKWARDS = "{end} is less than start {start}"
+    NO_CHROMOSOME = "{chrom!r} is not a chromosome of {assembly}"
+    BEYOND = "{end} lies beyond the end of {chrom} of {assembly} ({length:,.0f} bp)"
+    STRAND = "{strand!r} is neither + nor -"
+    NO_ID = "the row has no id"
+    BAD_PEAK = "{name!r} is not a position such as chr1:1000-1500"
+    SUMMIT = "the summit {summit} lies outside the peak {start}-{end}"
+    CONFLICT = "{id} comes again with other values"
+
+
+class Rows:
+    """Rows of one file.
+
+    Attributes:
+        file: name of the file; empty for derived rows.
+        frame: columns by name, text at first; the index is the physical line in the file, from 1.
+        rejected: tables with the columns REJECTED.
+        read: rows that the file held.
+        filtered, folded, renamed: rows left out by a stated threshold, identical to another, with chromosome renamed.
+        warnings: what people should look at although the file is accepted.
+    """
+
+    def __init__(self, file: str, frame: pd.DataFrame, rejected: Sequence[pd.DataFrame] = ()) -> None:
+        self.file, self.frame = file, frame
+        self.rejected = list(rejected)
+        self.read = len(frame) + sum(map(len, rejected))
+        self.filtered = self.folded = self.renamed = 0
+        self.warnings: list[str] = []
+        self._original = frame
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __getitem__(self, column: str) -> pd.Series[Any]:
+        return self.frame[column]
+
+    def set(self, **columns: Any) -> None:
+        """Add or replace columns."""
+        self.frame = self.frame.assign(**columns)
+
+    def keep(self, good: pd.Series[bool] | NDArray[Any]) -> None:
+        """Leave the others out without calling them wrong; the caller counts them as filtered or folded."""
+        self.frame = self.frame[good]
+
+    def reject(self, bad: pd.Series[bool] | NDArray[Any], column: str, reason: Reason, **values: Any) -> None:
+        """Take the bad rows out; the sentence is filled from their columns and from `values`; `value` is `column`'s."""
+        gone = self.frame[bad]
+        if gone.empty:
+            return
+        self.frame = self.frame[~bad]
+        texts = self._original.loc[gone.index].astype(str).agg("\t".join, axis=1)
+        filled = gone if column not in gone else gone.assign(value=gone[column])
+        sentences = [
+            reason.value.format(**{str(k): v for k, v in row.items()}, **values) for row in filled.to_dict("records")
+        ]
+        self.rejected.append(_rejected(self.file, gone.index, column, reason, sentences, texts))
+
+
+def read_delimited(
+    file: InputFile, notes: Counter[str], names: Sequence[str] | None, *, containing: Sequence[bytes] = ()
+) -> Rows:
+    """The rows of a delimited text file as text; nothing is taken for a missing value (a gene may be called NA).
+
+    Comment lines (#, track, browser), blank lines and a repeated header are left out; lines count all the same.
+    Fields are separated by tabs, or by blanks where the first row has no tab.
+
+    Args:
+        file: text, gzipped or not.
+        notes: counts byte order marks and CRLF lines.
+        names: of the columns, more than the file has are left out, further ones are called column5, ...;
+            None takes them from the first row.
+        containing: read only lines that hold one of these.
+    """
+    frames: list[pd.DataFrame] = []
+    rejected: list[pd.DataFrame] = []
+    found = list(names or ())
+    tabs, width = True, 0
+    for first, lines in blocks(file, notes):
+        numbered = [(n, line) for n, line in enumerate(lines, first) if _is_data(line, containing)]
+        if not numbered:
+            continue
+        if not width:
+            tabs = b"\t" in numbered[0][1]
+            width = len(_fields(numbered[0][1], tabs=tabs))
+            found = found or [f.decode() for f in _fields(numbered.pop(0)[1], tabs=tabs)]
+            found = (found + [f"column{i + 1}" for i in range(len(found), width)])[:width]
+        good, wrong = _by_width(numbered, width, tabs=tabs)
+        if wrong:
+            rejected.append(_ragged(file.name, wrong, width))
+        if good:
+            frames.append(_parsed(good, found))
+    frame = pd.concat(frames) if frames else pd.DataFrame({n: [] for n in found}, dtype=object)
+    return Rows(file.name, frame, rejected)
+
+
+def _is_data(line: bytes, containing: Sequence[bytes]) -> bool:
+    if not line or line.startswith((b"#", b"track ", b"browser ")):
+        return False
+    return not containing or any(part in line for part in containing)
+
+
+def _fields(line: bytes, *, tabs: bool) -> list[bytes]:
+    return line.split(b"\t") if tabs else line.split()
+
+
+def _by_width(numbered: list[Line], width: int, *, tabs: bool) -> tuple[list[Line], list[Line]]:
+    if not tabs:
+        numbered = [(n, b"\t".join(line.split())) for n, line in numbered]
+    good: list[Line] = []
+    wrong: list[Line] = []
+    for row in numbered:
+        (good if row[1].count(b"\t") == width - 1 else wrong).append(row)
+    return good, wrong
+
+
+def _parsed(numbered: list[Line], names: list[str]) -> pd.DataFrame:
+    table = pa.csv.read_csv(
+        io.BytesIO(b"\n".join(line for _, line in numbered)),
+        read_options=pa.csv.ReadOptions(column_names=names, use_threads=False),
+        parse_options=pa.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
+        convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    )
+    frame: pd.DataFrame = table.to_pandas()
+    frame.index = pd.Index([n for n, _ in numbered])
+    return frame
+
+
+def _ragged(file: str, wrong: list[Line], width: int) -> pd.DataFrame:
+    sentences = [Reason.FIELDS.value.format(fields=line.count(b"\t") + 1, expected=width) for _, line in wrong]
+    texts = [line.decode() for _, line in wrong]
+    return _rejected(file, [n for n, _ in wrong], "", Reason.FIELDS, sentences, texts)
+
+
+def _rejected(file: str, lines: Any, column: str, reason: Reason, sentences: Sequence[str], texts: Any) -> pd.DataFrame:
+    values = [file, list(lines), column, sentences, reason.name, list(texts)]
+    return pd.DataFrame(dict(zip(REJECTED, values, strict=True)))
+
+
+def messages(rejected: pd.DataFrame) -> Iterator[str]:
+    """Rejected rows as sentences: `peaks.bed.gz:1042 column 'end': 900 is not greater than start 1000`."""
+    for row in rejected.to_dict("records"):
+        column = f" column '{row['column']}'" if row["column"] else ""
+        yield f"{row['file']}:{row['line']}{column}: {row['reason']}"

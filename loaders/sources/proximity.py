@@ -1,0 +1,91 @@
+"""Peaks near genes: NEAR edges, derived from the genes and peaks of the draft.
+
+The region of a gene is its body and the promoter before it (the default), the promoter alone, or the
+transcription start site with --rule window. A promoter is the start site and --promoter-bp bases upstream of it,
+by strand. A peak at most --window-bp away from the region is near; 0 means that they overlap.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kg.errors import InputError, MissingInput, SettingsError
+from kg.schema import GENE, NEAR, PEAK, EdgeType
+from loaders.intervals import Intervals, distance, signed_distance, within
+from loaders.registry import Given, loader
+from loaders.rows import Rows
+
+Texts = NDArray[np.object_]
+Rule = Literal["gene_body+promoter", "promoter", "window"]
+
+
+@loader(writes=(NEAR,), lookup=(GENE, PEAK), cites="GLUE (doi:10.1038/s41587-022-01284-4)")
+def read(
+    given: Given,
+    *,
+    rule: Annotated[Rule, "the region of a gene"] = "gene_body+promoter",
+    promoter_bp: Annotated[int, "bases upstream of the start site"] = 2000,
+    window_bp: Annotated[int, "how far a peak may be from the region"] = 0,
+) -> Iterator[tuple[EdgeType, Rows]]:
+    """Every pair of peak and gene within the rule."""
+    if promoter_bp < 0 or window_bp < 0:
+        raise SettingsError("promoter_bp and window_bp cannot be negative")
+    if rule == "window" and window_bp == 0:
+        raise SettingsError("rule window needs a width", "say --window-bp, for example 100000")
+    genes, peaks = given.graph[GENE.label], given.graph[PEAK.label]
+    for table, label in ((genes, "genes"), (peaks, "peaks")):
+        if not table.num_rows:
+            raise MissingInput(f"the draft holds no {label}", f"regkg load {label} FILE --assembly NAME")
+    yield NEAR, _near(genes, peaks, rule, promoter_bp, window_bp)
+
+
+def gene_regions(genes: pa.Table, rule: Rule, promoter_bp: int) -> Intervals:
+    """The region of each gene, in the order of the table; starts are clipped at 0."""
+    start, end, tss = (genes.column(c).to_numpy() for c in ("start", "end", "tss"))
+    plus = _text(genes, "strand") != "-"
+    if rule != "gene_body+promoter":
+        start, end = tss, tss + 1
+    upstream = 0 if rule == "window" else promoter_bp
+    return Intervals(
+        _place(genes), np.maximum(np.where(plus, start - upstream, start), 0), np.where(plus, end, end + upstream)
+    )
+
+
+def _near(genes: pa.Table, peaks: pa.Table, rule: Rule, promoter_bp: int, window_bp: int) -> Rows:
+    region = gene_regions(genes, rule, promoter_bp)
+    peak = Intervals(_place(peaks), peaks.column("start").to_numpy(), peaks.column("end").to_numpy())
+    g, p = within(region, peak, window_bp)
+    if not len(g):
+        seen = [
+            f"{label} on {', '.join(sorted(set(at))[:3])}, ..."
+            for label, at in (("genes", region.chrom), ("peaks", peak.chrom))
+        ]
+        raise InputError(
+            f"no peak is near a gene: {'; '.join(seen)}",
+            "are genes and peaks of one assembly, with the same chromosomes?",
+        )
+    frame = pd.DataFrame(
+        {
+            "start_id": _text(peaks, "id")[p],
+            "end_id": _text(genes, "id")[g],
+            "distance_bp": distance(region.start[g], region.end[g], peak.start[p], peak.end[p]),
+            "tss_distance_bp": signed_distance(
+                genes.column("tss").to_numpy()[g], _text(genes, "strand")[g], peak.start[p], peak.end[p]
+            ),
+        }
+    )
+    return Rows("", frame)
+
+
+def _text(table: pa.Table, column: str) -> Texts:
+    return np.array(table.column(column).to_pylist(), dtype=object)
+
+
+def _place(table: pa.Table) -> Texts:
+    """Assembly and chromosome in one: intervals of two assemblies never meet."""
+    places: Texts = _text(table, "assembly") + ":" + _text(table, "chrom")
+    return places
