@@ -10,6 +10,7 @@ import pytest
 
 from kg.errors import RegkgError
 from kg.server import Endpoint, Server
+from kg.store import Store, ensure_schema, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,21 @@ def neo4j_endpoint(tmp_path_factory: pytest.TempPathFactory, jars: Path) -> Iter
         skip_unless_required("neo4j", f"Neo4j did not start: {error}")
     yield endpoint
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def session_store(neo4j_endpoint: Endpoint) -> Iterator[Store]:
+    """One connection for the session, constraints made."""
+    with open_store(neo4j_endpoint) as store:
+        ensure_schema(store)
+        yield store
+
+
+@pytest.fixture
+def store(session_store: Store) -> Store:
+    """The session's store, its graph emptied; constraints and indexes stay."""
+    session_store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")
+    return session_store
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,49 @@
+# Two commands do everything from a bare checkout: `make demo` and `make test`.
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup demo test check bench lock clean
+
+help:
+	@echo "make demo    set up, then run the whole loop on a simulated world (about 4 minutes)"
+	@echo "make test    set up, then run the tests"
+	@echo "make check   linters, types, structure"
+	@echo "make bench   the benchmark against scglue (hours; resumable)"
+	@echo "make lock    pin the requirements again"
+
+setup: $(VENV)/.ready
+
+# The stamp is written last, so an interrupted set-up starts again.
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@echo "setting up $(VENV): about 3 GB with PyTorch, a few minutes the first time"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/regkg demo
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/codespell kg loaders models api cli tests docs README.md CHANGELOG.md
+
+bench: setup
+	$(BIN)/python tests/bench/glue_vs_scglue.py
+
+lock:
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --all-extras --group test --group lint pyproject.toml --output-file requirements.txt --quiet
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,79 @@
+"""A few genes and peaks as batches, for the tests of the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kg.batches import EdgeBatch, NodeBatch
+from kg.draft import Snapshot, Source, open_draft
+from kg.schema import GENE, NEAR, PEAK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kg.rows import Changes
+    from kg.store import Store
+
+GENES = Source("genes:toy", "genes", licence="CC0", citation="made here")
+PEAKS = Source("peaks:toy", "peaks", licence="CC0", citation="made here")
+NEARS = Source("proximity:toy", "proximity", derived=True, looked_up=("Gene", "Peak"))
+OTHER = Source("links:toy", "links", looked_up=("Gene", "Peak"))
+
+
+def genes(symbols: Mapping[str, str]) -> NodeBatch:
+    n = len(symbols)
+    return NodeBatch.build(
+        GENE,
+        id=list(symbols),
+        symbol=list(symbols.values()),
+        species="NCBITaxon:9606",
+        assembly="GRCh38",
+        chrom="chr1",
+        start=[1000 * i for i in range(n)],
+        end=[1000 * i + 500 for i in range(n)],
+        strand="+",
+        tss=[1000 * i for i in range(n)],
+        biotype="protein_coding",
+    )
+
+
+def peaks(starts: Sequence[int]) -> NodeBatch:
+    return NodeBatch.build(
+        PEAK,
+        id=[peak_id(s) for s in starts],
+        assembly="GRCh38",
+        chrom="chr1",
+        start=list(starts),
+        end=[s + 100 for s in starts],
+        summit=[s + 50 for s in starts],
+    )
+
+
+def peak_id(start: int) -> str:
+    return f"GRCh38:chr1:{start}-{start + 100}"
+
+
+def near(pairs: Sequence[tuple[int, str]], distance_bp: int = 0) -> EdgeBatch:
+    return EdgeBatch.build(
+        NEAR,
+        start_id=[peak_id(start) for start, _ in pairs],
+        end_id=[gene for _, gene in pairs],
+        distance_bp=[distance_bp] * len(pairs),
+        tss_distance_bp=[distance_bp] * len(pairs),
+    )
+
+
+def snapshot(tag: str) -> Snapshot:
+    return Snapshot((tag,), "toy@1")
+
+
+def load(store: Store, source: Source, batch: NodeBatch | EdgeBatch, tag: str = "one", **options: bool) -> Changes:
+    with open_draft(store, "test") as draft:
+        return draft.load(source, snapshot(tag), [batch], **options)
+
+
+def load_world(store: Store) -> None:
+    """Three genes, three peaks, and NEAR between the first two."""
+    load(store, GENES, genes({"G1": "ALPHA", "G2": "BETA", "G3": "GAMMA"}))
+    load(store, PEAKS, peaks([0, 2000, 5000]))
+    load(store, NEARS, near([(0, "G1"), (2000, "G2")]))
