@@ -92,7 +92,7 @@ def check_zero_based(rows: Rows) -> None:
         return
     raise InputError(
         f"{rows.file}: the file looks 1-based, BED is 0-based half-open: {tell}",
-        "pass --one-based if it is, --zero-based if it is not",
+        "pass --one-based if it is, --no-one-based if it is not",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ BLOCK_BYTES = 1 << 25
 HEAD_BYTES = 1 << 14
 GZIP, HDF5, BOM = b"\x1f\x8b", b"\x89HDF\r\n\x1a\n", b"\xef\xbb\xbf"
 _ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f]")
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,10 @@ def _clean(file: InputFile, number: int, lines: list[bytes], notes: Counter[str]
     except UnicodeDecodeError as error:
         at = number + text.count(b"\n", 0, error.start)
         raise InputError(f"{file.name}:{at} not UTF-8 text", "save the file as UTF-8") from error
-    if b"\0" in text:
-        at = number + text.count(b"\n", 0, text.index(b"\0"))
-        raise InputError(f"{file.name}:{at} holds a NUL byte: binary, not text", "was the file damaged?")
+    if strange := _CONTROL.search(text):
+        at = number + text.count(b"\n", 0, strange.start())
+        raise InputError(
+            f"{file.name}:{at} holds the control character {strange[0]!r}",
+            "was the file damaged, or written with the line ends of an old Macintosh?",
+        )
     return lines

@@ -40,7 +40,7 @@ class Reason(Enum):
     NO_ID = "the row has no id"
     BAD_PEAK = "{name!r} is not a position such as chr1:1000-1500"
     SUMMIT = "the summit {summit} lies outside the peak {start}-{end}"
-    CONFLICT = "{id} comes again with other values"
+    CONFLICT = "{key} comes again with other values"
 
 
 class Rows:

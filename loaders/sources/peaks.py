@@ -76,8 +76,7 @@ def _set_summit(rows: Rows) -> None:
     rows.set(summit=summit)
     rows.reject(summit > rows["end"], "offset", Reason.SUMMIT)
     # some callers round a summit up to the end of the peak
-    inside = np.minimum(rows["summit"], rows["end"] - 1)
-    rows.set(summit=inside.where(rows["offset"] >= 0).astype("Int64"))
+    rows.set(summit=rows["summit"].clip(upper=rows["end"] - 1).where(rows["offset"] >= 0).astype("Int64"))
     before = len(rows)
     signal = pd.to_numeric(rows["signal"], errors="coerce")
     ranked = rows.frame.assign(_signal=signal).sort_values(

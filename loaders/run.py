@@ -1,0 +1,255 @@
+"""The one driver of all sources: check, read, validate, quarantine, compare, write, record."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kg.datasets import Snapshot, Source
+from kg.draft import open_draft
+from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError, TooManyRejected
+from kg.progress import SILENT, Progress
+from loaders import quarantine
+from loaders.assemblies import Assembly, assembly
+from loaders.files import InputFile, check_file
+from loaders.reading import Reading, read_source
+from loaders.registry import Given, Loader, find
+from loaders.rows import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from kg.datasets import DatasetVersion
+    from kg.store import Store
+
+REJECTED_SHARE = 0.01  # of a reload: a bad row looks like a missing one and would close a good one
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Request:
+    """One load, as it was asked for.
+
+    Attributes:
+        source: name of a source.
+        files: the whole snapshot of the dataset, or of one part of it.
+        dataset: its id; by default the source and the name of the first file.
+        assembly: of the files, any alias; by default what the files say.
+        part: compare only within this part of the dataset.
+        replace: allow removing more than half of the dataset.
+        accept_rejects: allow a reload that rejects more than 1 % of its rows.
+        plan: write nothing, only count.
+        options: of the source.
+    """
+
+    source: str
+    files: Sequence[Path] = ()
+    dataset: str | None = None
+    assembly: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+    part: str | None = None
+    replace: bool = False
+    accept_rejects: bool = False
+    plan: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did; rows are of the graph up to `unchanged`, of the files after it.
+
+    Attributes:
+        draft: number of the release that the rows wait for.
+        nothing_to_do: the same files were loaded before, so they were not even read.
+        quarantine: folder with the rejected rows; examples: the first of them as sentences.
+        notes: oddities that were accepted, counted: `bom` in files, `crlf` in lines.
+    """
+
+    dataset: str
+    draft: int
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    quarantined: int = 0
+    folded: int = 0
+    filtered: int = 0
+    rows_read: int = 0
+    renamed: int = 0
+    notes: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    quarantine: str | None = None
+    nothing_to_do: bool = False
+    plan: bool = False
+    seconds: float = 0.0
+
+
+def load(store: Store, home: Path, request: Request, progress: Progress = SILENT) -> LoadReport:
+    """Make the files of one command the dataset's rows in the draft; nothing is written if a file is refused.
+
+    Args:
+        store: the graph.
+        home: rejected rows go to `home`/quarantine.
+        request: what to load.
+        progress: told of files read and rows written.
+
+    Raises:
+        InputError: a file is refused, or too many of its rows are.
+        Conflict: another writer has the draft, or too many rows would be removed.
+        SettingsError: an option does not make sense.
+    """
+    started = time.monotonic()
+    loader = find(request.source)
+    files = _check_files(loader, request)
+    one = _stated_assembly(loader, request, files)
+    options = _options(loader, request)
+    with open_draft(store, f"regkg load {loader.name}") as draft:
+        versions = {v.dataset: v for v in draft.datasets() if not v.withdrawn}
+        source = _source(loader, request, files, versions)
+        _check_one_assembly(source, one, versions)
+        snapshot = _snapshot(loader, request, files, one, options)
+        if draft.nothing_to_do(source, snapshot):
+            unchanged = sum(versions[source.dataset].rows.values())
+            seconds = time.monotonic() - started
+            return LoadReport(source.dataset, draft.number, unchanged=unchanged, nothing_to_do=True, seconds=seconds)
+        progress.begin(f"reading {' '.join(f.name for f in files) or 'the draft'}")
+        graph = {type_.label: draft.nodes(type_) for type_ in loader.lookup}
+        reading = read_source(loader, Given(files, one, graph), options)
+        progress.end(f"{reading.read:,} rows, {len(reading.rejected):,} rejected")
+        kept = None if request.plan else quarantine.keep(reading.rejected, home, source.dataset)
+        _check_rejected(reading, request, reload=source.dataset in versions)
+        snapshot = Snapshot(snapshot.sha256, snapshot.loader, snapshot.parameters, len(reading.rejected))
+        changes = draft.load(
+            source,
+            snapshot,
+            reading.batches,
+            part=request.part,
+            replace=request.replace,
+            plan=request.plan,
+            progress=progress,
+        )
+        return LoadReport(
+            source.dataset,
+            draft.number,
+            **asdict(changes),
+            **_of_files(reading),
+            quarantine=str(kept) if kept else None,
+            plan=request.plan,
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+
+def _check_files(loader: Loader, request: Request) -> tuple[InputFile, ...]:
+    if loader.is_derived and request.files:
+        raise SettingsError(f"{loader.name} is derived from the graph and takes no files", "leave the files out")
+    if not loader.is_derived and not request.files:
+        raise MissingInput(f"{loader.name} needs files: {loader.files}", f"regkg load {loader.name} FILE")
+    files = tuple(check_file(path) for path in request.files)
+    again = {f.name for i, f in enumerate(files) if f.sha256 in {g.sha256 for g in files[:i]}}
+    if again:
+        raise InputError(f"given twice: {', '.join(sorted(again))}", "name each file once")
+    return files
+
+
+def _stated_assembly(loader: Loader, request: Request, files: Sequence[InputFile]) -> Assembly | None:
+    """What the command says and the files say must agree; either is enough."""
+    if not loader.assembly:
+        return None
+    said = {f.name: stated for f in files if (stated := f.stated_assembly)}
+    asked = assembly(request.assembly).name if request.assembly else None
+    names = {asked, *said.values()} - {None}
+    if len(names) > 1:
+        stated = ", ".join(f"{name} says {one}" for name, one in said.items())
+        raise AssemblyMismatch(
+            f"{f'--assembly says {asked}, ' if asked else ''}{stated}", "load files of one assembly at a time"
+        )
+    if not names:
+        raise InputError(
+            f"the assembly of {', '.join(f.name for f in files)} is not known",
+            "say --assembly, for example GRCh38 or mm10",
+        )
+    return assembly(str(names.pop()))
+
+
+def _options(loader: Loader, request: Request) -> dict[str, Any]:
+    defaults = {option.name: option.default for option in loader.options}
+    unknown = sorted(set(request.options) - set(defaults))
+    if unknown:
+        raise SettingsError(
+            f"{loader.name} has no option {', '.join(unknown)}", f"it has {', '.join(defaults) or 'none'}"
+        )
+    return {**defaults, **request.options}
+
+
+def _source(
+    loader: Loader, request: Request, files: Sequence[InputFile], versions: Mapping[str, DatasetVersion]
+) -> Source:
+    default = f"{loader.name}:{files[0].stem}" if files else loader.name
+    others = [v.dataset for v in versions.values() if v.source == loader.name]
+    if request.dataset is None and others and default not in others:
+        raise SettingsError(
+            f"the graph has {', '.join(others)}; is {files[0].name} a new dataset or a new version of one?",
+            f"say --dataset {others[0]} to replace its rows, or --dataset {default} to add to them",
+        )
+    return Source(
+        dataset=request.dataset or default,
+        source=loader.name,
+        licence=request.licence,
+        citation=request.citation or loader.cites or None,
+        derived=loader.is_derived,
+        looked_up=tuple(type_.label for type_ in loader.lookup),
+    )
+
+
+def _check_one_assembly(source: Source, one: Assembly | None, versions: Mapping[str, DatasetVersion]) -> None:
+    """A graph holds one assembly of a species."""
+    for version in versions.values():
+        held = json.loads(version.parameters).get("assembly")
+        if one is None or held is None or version.dataset == source.dataset:
+            continue
+        if held != one.name and assembly(held).species == one.species:
+            raise AssemblyMismatch(
+                f"the graph holds {held} ({version.dataset}), these files are {one.name}",
+                "a graph has one assembly of a species: lift the files over, or use another REGKG_HOME",
+            )
+
+
+def _snapshot(
+    loader: Loader, request: Request, files: Sequence[InputFile], one: Assembly | None, options: Mapping[str, Any]
+) -> Snapshot:
+    stated = {"assembly": one.name if one else None, "part": request.part}
+    parameters = {**options, **{k: v for k, v in stated.items() if v is not None}}
+    return Snapshot(tuple(sorted(f.sha256 for f in files)), f"{loader.name}@{loader.version}", parameters)
+
+
+def _check_rejected(reading: Reading, request: Request, *, reload: bool) -> None:
+    first = "; ".join(list(messages(reading.rejected.head(3))))
+    if not reading.read:
+        raise InputError("the files hold no rows", "are they the right ones?")
+    if not reading.rows:
+        raise TooManyRejected(f"all {reading.read:,} rows were rejected: {first}", "is it the right file and format?")
+    rejected = len(reading.rejected)
+    if reload and rejected > REJECTED_SHARE * reading.read and not request.accept_rejects:
+        raise TooManyRejected(
+            f"{rejected:,} of {reading.read:,} rows were rejected, which would remove the good rows they stand for: "
+            f"{first}",
+            "mend the file, or say --accept-rejects",
+        )
+
+
+def _of_files(reading: Reading) -> dict[str, Any]:
+    return {
+        "quarantined": len(reading.rejected),
+        "folded": reading.folded,
+        "filtered": reading.filtered,
+        "rows_read": reading.read,
+        "renamed": reading.renamed,
+        "notes": reading.notes,
+        "warnings": reading.warnings,
+        "examples": tuple(messages(reading.rejected.head(EXAMPLES))),
+    }
