@@ -55,6 +55,11 @@ def emit(value: Any, *, as_json: bool) -> None:
         click.echo("nothing found" if shown == [] else str(shown))
 
 
+def note(line: str) -> None:
+    """A line beside a result: it goes to stderr, so that the result can be piped."""
+    click.echo(line, err=True)
+
+
 def plain(value: Any) -> Any:
     """The value in JSON's own types: dataclasses as objects, NaN as null, whatever else as text."""
     if value is None or isinstance(value, str | bool | int):
@@ -165,7 +170,7 @@ class _Task:
 
 
 def _show(rows: list[dict[str, Any]], *, header: bool = True) -> None:
-    table = Table(box=box.SIMPLE_HEAD if header else None, show_header=header, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if header else None, show_header=header, show_edge=False, pad_edge=False)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     for name in columns:
         numeric = all(isinstance(row.get(name), int | float | None) for row in rows) and header

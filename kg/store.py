@@ -44,6 +44,16 @@ class Store:
             for record in s.run(cypher, parameters):
                 yield record.values()
 
+    @contextmanager
+    def reading(self, timeout_s: float) -> Iterator[neo4j.Transaction]:
+        """One read transaction that the server itself ends after `timeout_s`; not retried."""
+        with (
+            translated(self.uri),
+            self._driver.session(default_access_mode=neo4j.READ_ACCESS) as session,
+            session.begin_transaction(timeout=timeout_s) as tx,
+        ):
+            yield tx
+
     def write(self, cypher: str, **parameters: Any) -> list[Row]:
         """One query in one write transaction."""
         return self.transaction(lambda tx: _rows(tx, cypher, parameters))

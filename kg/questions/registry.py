@@ -136,10 +136,11 @@ def question_named(name: str) -> Question:
 
 
 def parameters_of(cls: type) -> list[Parameter]:
-    """The fields of a parameter class, required ones first, in declared order."""
+    """The fields of a parameter class: required ones first, those that every question has last."""
     hints = get_type_hints(cls)
     made = [_parameter(field, hints[field.name]) for field in dataclasses.fields(cls)]
-    return sorted(made, key=lambda p: not p.required)
+    shared = {field.name for field in dataclasses.fields(Asked)}
+    return sorted(made, key=lambda p: (not p.required, p.name in shared))
 
 
 def check(asked: Asked) -> None:

@@ -70,7 +70,7 @@ _GENE = f"{GENES_NAMED} RETURN {GENE_FIELDS}"
 _GENES = f"""
 UNWIND $genes AS id MATCH (g:{GENE.label} {{id: id}})
 WITH g, {record("g", GENE)} AS found WHERE found IS NOT NULL
-RETURN g.id AS gene, found {.symbol, .chrom, .start, .end} AS about
+RETURN g.id AS gene, found {{.symbol, .chrom, .start, .end}} AS about
 """
 
 

@@ -1,0 +1,46 @@
+"""Options made from declarations, so that a parameter is said once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kg.questions.registry import Parameter
+
+
+def options_for(parameters: Iterable[Parameter]) -> list[click.Parameter]:
+    """One option for each parameter: a flag for a bool, a range for a limited number."""
+    return [_option(p) for p in parameters]
+
+
+def _option(parameter: Parameter) -> click.Option:
+    flag = f"--{parameter.name.replace('_', '-')}"
+    if parameter.type is bool:
+        return click.Option([flag], is_flag=True, default=bool(parameter.default), help=_sentence(parameter.doc))
+    return click.Option(
+        [flag],
+        type=_type(parameter),
+        required=parameter.required,
+        default=None if parameter.required else parameter.default,
+        show_default=not parameter.required and parameter.default is not None,
+        help=_sentence(parameter.doc),
+    )
+
+
+def _type(parameter: Parameter) -> Any:
+    if parameter.type is int and (parameter.low, parameter.high) != (None, None):
+        return click.IntRange(
+            min=None if parameter.low is None else int(parameter.low),
+            max=None if parameter.high is None else int(parameter.high),
+        )
+    if parameter.type is float and (parameter.low, parameter.high) != (None, None):
+        return click.FloatRange(min=parameter.low, max=parameter.high)
+    return parameter.type
+
+
+def _sentence(doc: str) -> str:
+    return f"{doc[:1].upper()}{doc[1:]}{'' if doc.endswith('.') else '.'}"
