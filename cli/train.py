@@ -1,0 +1,110 @@
+"""`regkg train MODEL`: one command for each model of the zoo, its options made from its Config."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.graph import graph
+from cli.main import leaves
+from cli.output import emit, json_option, note
+from models import registry
+
+if TYPE_CHECKING:
+    from kg.runs import Run
+
+
+class Models(click.Group):
+    """One command for each model."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the models; imports none."""
+        del ctx
+        return registry.names()
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The model as a command."""
+        del ctx
+        return None if cmd_name.startswith("-") else command_for(registry.get(cmd_name))
+
+
+@click.group(cls=Models)
+def group() -> None:
+    """Train a model on the served release and write its predictions back.
+
+    The run stays unpublished unless you say --publish; `regkg runs publish RUN` does it later.
+    """
+
+
+def command_for(model: registry.Model) -> click.Command:
+    """A command that trains this model."""
+
+    @click.option("--cells", required=True, help="Name of the cells, as registered by `regkg load cells`.")
+    @click.option("--labels", default="cell_type", show_default=True, help="Column of obs, for metrics only.")
+    @click.option("--batch", help="Column of obs with batches, for the decoder.")
+    @click.option("--paired/--unpaired", default=None, help="Row by row the same cells, for metrics only.")
+    @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+    @click.option("--threads", type=click.IntRange(min=1), help="Of torch on the CPU.")
+    @click.option("--publish", is_flag=True, help="Serve the run when it is complete.")
+    @json_option
+    def train(
+        *,
+        cells: str,
+        labels: str,
+        batch: str | None,
+        paired: bool | None,
+        device: str,
+        threads: int | None,
+        publish: bool,
+        as_json: bool,
+        **options: Any,
+    ) -> None:
+        from kg import runs  # noqa: PLC0415 - the driver is not needed for --help
+        from models.h5ad import Reading  # noqa: PLC0415
+        from models.job import Request, train  # noqa: PLC0415
+
+        request = Request(model.name, cells, options, Reading(labels, batch, paired), device, threads)
+        leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
+        with graph(as_json=as_json) as (store, settings, report):
+            for left in runs.interrupted(store):
+                note(f"run {left.id} was interrupted: `regkg runs resume {left.id}` or `regkg runs discard {left.id}`")
+            run = train(store, settings.home, request, report)
+            if publish:
+                runs.publish_run(store, run.id)
+        emit(run if as_json else summary(run, published=publish), as_json=as_json)
+
+    command = click.command(model.name, help=f"Train {model.name} ({model.cites}).")(train)
+    command.params = [*command.params, *config_options(model.config)]
+    return command
+
+
+def config_options(config: type) -> list[click.Parameter]:
+    """One option for each field of a model's Config, its help from the docstring."""
+    told = _documented(config.__doc__ or "")
+    return [
+        click.Option(
+            [f"--{field.name.replace('_', '-')}"],
+            type=type(field.default),
+            default=field.default,
+            show_default=True,
+            help=told.get(field.name, ""),
+        )
+        for field in fields(config)
+    ]
+
+
+def summary(run: Run, *, published: bool) -> dict[str, Any]:
+    """What people want to know of a run at once."""
+    shown = {name: f"{value:.4g}" for name, value in run.metrics.items() if isinstance(value, float)}
+    return {"run": run.id, "outcome": run.outcome, "release": run.release, "published": published, **shown}
+
+
+def _documented(docstring: str) -> dict[str, str]:
+    """Attribute name -> its text, from the Attributes section; one line may describe several names."""
+    told: dict[str, str] = {}
+    for names, text in re.findall(r"^\s+([a-z_]+(?:, [a-z_]+)*): (.+)$", docstring, re.MULTILINE):
+        told |= dict.fromkeys(names.split(", "), text)
+    return told

@@ -1,0 +1,179 @@
+"""A training job from a release to a complete run: read, check, register, train, keep, write back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from kg import predictions, runs
+from kg.batches import EdgeBatch
+from kg.cells import cells as registered_cells
+from kg.draft import read_nodes
+from kg.errors import RegkgError, TrainingError
+from kg.guidance import GuidanceGraph, read_guidance
+from kg.predictions import Predictions
+from kg.progress import SILENT, Progress
+from kg.releases import served
+from kg.schema import GENE, PEAK, PREDICTED_LINK
+from models import registry
+from models.h5ad import Reading, read_cells, write_cells
+from models.train import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kg.runs import Run
+    from kg.store import Store
+    from models.cells import Cells
+    from models.fit import Fit
+
+PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "anndata", "scikit-network")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to train on what.
+
+    Attributes:
+        model: name in the registry.
+        cells: name of a registered set of cells.
+        options: of the model's Config; the rest keeps its default.
+        reading: how the files are read.
+        device: "auto", "cpu", or "cuda".
+        threads: of torch on the CPU; None leaves it to torch.
+    """
+
+    model: str
+    cells: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
+    device: str = "auto"
+    threads: int | None = None
+
+
+def train(store: Store, home: Path, request: Request, progress: Progress = SILENT) -> Run:
+    """Train on the served release and write the predictions back as a complete, unpublished run.
+
+    Raises:
+        NotFound: no such model, cells, or nothing is published.
+        InputError: the cells are not fit for training; nothing was registered.
+        TrainingError: training failed; the run says so and what was published stays.
+    """
+    return _train(store, home, request, served(store).release, None, progress)
+
+
+def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> Run:
+    """Finish an interrupted run: from its kept predictions if it got that far, else from its last checkpoint.
+
+    Raises:
+        UnknownRun: there is none.
+        Conflict: it is complete or discarded.
+    """
+    found = runs.run(store, run_id)
+    if (predictions.run_folder(home, run_id) / "metrics.json").exists() or found.outcome in {"complete", "discarded"}:
+        return runs.write_back(store, home, run_id, progress)
+    asked = json.loads(store.read("MATCH (r:ModelRun {id: $id}) RETURN r.environment AS e", id=run_id)[0]["e"])
+    request = Request(**{**asked["request"], "reading": Reading(**asked["request"]["reading"])})
+    return _train(store, home, request, found.release, run_id, progress)
+
+
+def _train(store: Store, home: Path, request: Request, release: int, run_id: str | None, progress: Progress) -> Run:
+    model = registry.get(request.model)
+    config = model.config(**request.options)
+    graph = read_guidance(store, release, model.reads)
+    cells = _read(store, request, release, progress)
+    device = _device(request.device)
+    if run_id is None:
+        run_id = runs.register(store, _about(request, config, graph, release))
+    progress.say(f"run {run_id}: {request.model} on release {release}, {device}")
+    folder = predictions.run_folder(home, run_id)
+    trainer = Trainer(device, request.threads, folder / "checkpoints", progress)
+    try:
+        fit = model.fit(graph, cells, config, trainer)
+    except KeyboardInterrupt:
+        runs.finish(store, run_id, "running", note=f"stopped; `regkg runs resume {run_id}` goes on")
+        raise
+    except RegkgError as error:
+        runs.finish(store, run_id, "failed", note=error.message)
+        raise
+    folder.mkdir(parents=True, exist_ok=True)
+    provenance = {"run": run_id, "release": str(release), "model": request.model, "guidance": graph.hash}
+    write_cells(folder, cells, fit, f"X_{request.model}", provenance)
+    made = predict(graph, fit, seed=getattr(config, "seed", 0))
+    predictions.keep(home, run_id, made, {k: _finite(v) for k, v in fit.metrics.items()})
+    return runs.write_back(store, home, run_id, progress)
+
+
+def predict(graph: GuidanceGraph, fit: Fit, *, seed: int = 0) -> Predictions:
+    """Links for every skeleton pair (the peak-gene edges of the guidance graph), embeddings for every known node."""
+    peak_to_gene = (graph.kinds[graph.source] == PEAK.label) & (graph.kinds[graph.target] == GENE.label)
+    ends = graph.vertices[graph.source[peak_to_gene]], graph.vertices[graph.target[peak_to_gene]]
+    links = fit.links(*ends, seed=seed)
+    batch = EdgeBatch.build(
+        PREDICTED_LINK,
+        start_id=links["source"].to_numpy(dtype=object),
+        end_id=links["target"].to_numpy(dtype=object),
+        score=links["score"].to_numpy(),
+        score_kind="cosine",
+        p_value=links["p"].to_numpy(),
+        q_value=links["q"].to_numpy(),
+        sign=links["sign"].to_numpy(),
+        stability=links["stability"].to_numpy(),
+        called=links["called"].to_numpy(),
+    )
+    kind_of = dict(zip(graph.vertices.tolist(), graph.kinds.tolist(), strict=True))
+    known = [i for i, vertex in enumerate(fit.vertices.tolist()) if vertex in kind_of]
+    nodes = fit.vertices[known].tolist()
+    return Predictions([batch], nodes, [kind_of[node] for node in nodes], fit.features[0, known])
+
+
+def _read(store: Store, request: Request, release: int, progress: Progress) -> Cells:
+    files = registered_cells(store, request.cells)
+    for file in files:
+        file.check_unchanged()
+    genes, peaks = read_nodes(store, GENE, release), read_nodes(store, PEAK, release)
+    return read_cells(files, genes, peaks, request.reading, progress)
+
+
+def _about(request: Request, config: Any, graph: GuidanceGraph, release: int) -> runs.Registration:
+    settings = asdict(config)
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return runs.Registration(
+        model=request.model,
+        cells=request.cells,
+        release=release,
+        seed=settings.get("seed", 0),
+        members=settings.get("members", 1),
+        config=settings,
+        config_hash=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        code=_code_version(),
+        datasets=graph.datasets,
+        environment={"request": asdict(replace(request, options=settings)), "versions": versions},
+    )
+
+
+def _device(asked: str) -> str:
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError(f"device {asked!r} was asked for, but torch sees no GPU", "regkg doctor; or --device cpu")
+    return asked
+
+
+def _code_version() -> str:
+    """The installed version, and the commit where this is a checkout."""
+    version = metadata.version("regkg")
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return f"{version}+{found.stdout.strip()}" if found.returncode == 0 else version
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - NaN is no JSON
