@@ -1,0 +1,89 @@
+"""Weights that let modalities with different cell-type compositions align (Cao & Gao 2022, supplement)."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+from sknetwork.clustering import Leiden
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Float = NDArray[np.float64]
+
+NEIGHBOURS = 15
+CUTOFF = 0.5  # cosine below which clusters do not match
+POWER = 4
+BLOCK = 1024
+
+
+def balancing_weights(embeddings: Sequence[NDArray[np.float32]], *, seed: int = 0) -> list[Float]:
+    """Weight of each cell in the discriminator's loss.
+
+    Args:
+        embeddings: (cells, m) for each modality, in one space.
+        seed: of the clustering.
+
+    Returns:
+        (cells,) for each modality, mean 1; 0 for clusters that match nothing elsewhere.
+    """
+    clusters = [leiden(embedding, seed=seed) for embedding in embeddings]
+    means, sizes = [], []
+    for embedding, cluster in zip(embeddings, clusters, strict=True):
+        n = np.bincount(cluster)
+        mean = sp.csr_matrix((np.ones(len(cluster)), (cluster, np.arange(len(cluster))))) @ embedding / n[:, None]
+        means.append(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
+        sizes.append(n)
+    by_cluster = cluster_weights([(a, b) for a, b in combinations(means, 2)], sizes)
+    return [weight[cluster] for weight, cluster in zip(by_cluster, clusters, strict=True)]
+
+
+def cluster_weights(pairs: Sequence[tuple[Float, Float]], sizes: Sequence[NDArray[np.int64]]) -> list[Float]:
+    """Weights of clusters from the unit mean vectors of each pair of modalities; see `match`."""
+    return match([a @ b.T for a, b in pairs], sizes)
+
+
+def match(cosines: Sequence[Float], sizes: Sequence[NDArray[np.int64]]) -> list[Float]:
+    """Weights of clusters, mean 1 over the cells of each modality.
+
+    Args:
+        cosines: a matrix for each pair of modalities, in the order of `itertools.combinations`.
+        sizes: cells of each cluster of each modality.
+    """
+    n = len(sizes)
+    joint = np.ones([1] * n)
+    for (i, j), cosine in zip(combinations(range(n), 2), cosines, strict=True):
+        kept = np.where(cosine < CUTOFF, 0.0, cosine) ** POWER
+        joint = joint * kept.reshape([len(sizes[k]) if k in (i, j) else 1 for k in range(n)])
+    if not joint.any():  # nothing matches: weights would all be 0, so every cell counts alike
+        return [np.ones(len(size)) for size in sizes]
+    weights = []
+    for k, size in enumerate(sizes):
+        weight = joint.sum(axis=tuple(axis for axis in range(n) if axis != k)) / size
+        weights.append(weight * size.sum() / (weight * size).sum())
+    return weights
+
+
+def leiden(embedding: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.int64]:
+    """Clusters of cells by modularity on the symmetrised 15-nearest-neighbour graph of cosines."""
+    nearest = neighbours(embedding, min(NEIGHBOURS, len(embedding) - 1))
+    row = np.repeat(np.arange(len(embedding)), nearest.shape[1])
+    directed = sp.csr_matrix((np.ones(len(row)), (row, nearest.ravel())), shape=(len(embedding),) * 2)
+    labels = Leiden(resolution=1.0, random_state=seed).fit_predict(sp.csr_matrix(directed + directed.T))
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def neighbours(embedding: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """(cells, k) rows of the k most similar other cells by cosine, in no order."""
+    unit = embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+    found = np.empty((len(unit), k), np.int64)
+    for start in range(0, len(unit), BLOCK):
+        near = unit[start : start + BLOCK] @ unit.T
+        near[np.arange(len(near)), np.arange(start, start + len(near))] = -np.inf
+        found[start : start + BLOCK] = np.argpartition(near, -k, axis=1)[:, -k:]
+    return found

@@ -1,0 +1,70 @@
+"""Models by name: a module of `models.zoo` whose `fit` carries the decorator `model`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import models.zoo
+from kg.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+REGISTERED = "regkg_model"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be trained by name.
+
+    Attributes:
+        name: of its module.
+        fit: (graph, cells, config, trainer) -> Fit.
+        config: frozen dataclass of its options.
+        modalities: that it needs.
+        reads: edge types of the guidance graph.
+        writes: types of its predictions.
+        cites: the paper.
+    """
+
+    name: str
+    fit: Callable[..., Any]
+    config: type
+    modalities: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    cites: str
+
+
+def model(
+    *, config: type, modalities: Sequence[str], reads: Sequence[str], writes: Sequence[str], cites: str
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare the function `fit` of a zoo module to be a model."""
+
+    def register(fit: Callable[..., Any]) -> Callable[..., Any]:
+        name = fit.__module__.rpartition(".")[2]
+        entry = Model(name, fit, config, tuple(modalities), tuple(reads), tuple(writes), cites)
+        setattr(fit, REGISTERED, entry)
+        return fit
+
+    return register
+
+
+def names() -> list[str]:
+    """Names of all models; imports none of them."""
+    return sorted(module.name for module in pkgutil.iter_modules(models.zoo.__path__))
+
+
+def get(name: str) -> Model:
+    """The model of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in names():
+        raise InputError(f"no model is called {name!r}", f"there is: {', '.join(names())}")
+    entry: Model = getattr(importlib.import_module(f"models.zoo.{name}").fit, REGISTERED)
+    return entry
