@@ -89,13 +89,36 @@ class LoadReport:
     seconds: float = 0.0
 
 
-def load(store: Store, home: Path, request: Request, progress: Progress = SILENT) -> LoadReport:
+@dataclass(frozen=True)
+class Prepared:
+    """A request whose files and options were looked at; no database was asked."""
+
+    request: Request
+    loader: Loader
+    files: tuple[InputFile, ...]
+    assembly: Assembly | None
+    options: Mapping[str, Any]
+
+
+def prepare(request: Request) -> Prepared:
+    """Look at files and options before anything is opened or started.
+
+    Raises:
+        InputError: a file is refused, or its assembly is not known.
+        SettingsError: an option does not make sense.
+    """
+    loader = find(request.source)
+    files = _check_files(loader, request)
+    return Prepared(request, loader, files, _stated_assembly(loader, request, files), _options(loader, request))
+
+
+def load(store: Store, home: Path, request: Request | Prepared, progress: Progress = SILENT) -> LoadReport:
     """Make the files of one command the dataset's rows in the draft; nothing is written if a file is refused.
 
     Args:
         store: the graph.
         home: rejected rows go to `home`/quarantine.
-        request: what to load.
+        request: what to load, prepared or not.
         progress: told of files read and rows written.
 
     Raises:
@@ -104,22 +127,20 @@ def load(store: Store, home: Path, request: Request, progress: Progress = SILENT
         SettingsError: an option does not make sense.
     """
     started = time.monotonic()
-    loader = find(request.source)
-    files = _check_files(loader, request)
-    one = _stated_assembly(loader, request, files)
-    options = _options(loader, request)
+    asked = request if isinstance(request, Prepared) else prepare(request)
+    request, loader, files = asked.request, asked.loader, asked.files
     with open_draft(store, f"regkg load {loader.name}") as draft:
         versions = {v.dataset: v for v in draft.datasets() if not v.withdrawn}
         source = _source(loader, request, files, versions)
-        _check_one_assembly(source, one, versions)
-        snapshot = _snapshot(loader, request, files, one, options)
+        _check_one_assembly(source, asked.assembly, versions)
+        snapshot = _snapshot(asked)
         if draft.nothing_to_do(source, snapshot):
             unchanged = sum(versions[source.dataset].rows.values())
             seconds = time.monotonic() - started
             return LoadReport(source.dataset, draft.number, unchanged=unchanged, nothing_to_do=True, seconds=seconds)
         progress.begin(f"reading {' '.join(f.name for f in files) or 'the draft'}")
         graph = {type_.label: draft.nodes(type_) for type_ in loader.lookup}
-        reading = read_source(loader, Given(files, one, graph), options)
+        reading = read_source(loader, Given(files, asked.assembly, graph), asked.options)
         progress.end(f"{reading.read:,} rows, {len(reading.rejected):,} rejected")
         kept = None if request.plan else quarantine.keep(reading.rejected, home, source.dataset)
         _check_rejected(reading, request, reload=source.dataset in versions)
@@ -219,12 +240,11 @@ def _check_one_assembly(source: Source, one: Assembly | None, versions: Mapping[
             )
 
 
-def _snapshot(
-    loader: Loader, request: Request, files: Sequence[InputFile], one: Assembly | None, options: Mapping[str, Any]
-) -> Snapshot:
-    stated = {"assembly": one.name if one else None, "part": request.part}
-    parameters = {**options, **{k: v for k, v in stated.items() if v is not None}}
-    return Snapshot(tuple(sorted(f.sha256 for f in files)), f"{loader.name}@{loader.version}", parameters)
+def _snapshot(asked: Prepared) -> Snapshot:
+    stated = {"assembly": asked.assembly.name if asked.assembly else None, "part": asked.request.part}
+    parameters = {**asked.options, **{k: v for k, v in stated.items() if v is not None}}
+    sha256 = tuple(sorted(file.sha256 for file in asked.files))
+    return Snapshot(sha256, f"{asked.loader.name}@{asked.loader.version}", parameters)
 
 
 def _check_rejected(reading: Reading, request: Request, *, reload: bool) -> None:

@@ -1,0 +1,184 @@
+"""`regkg load`: one command a source, made from what the source declares; and `regkg load cells`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import click
+
+from cli.graph import graph
+from cli.main import leaves
+from cli.output import emit, json_option
+from loaders import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loaders.cells import Registered
+    from loaders.registry import Loader, Option
+    from loaders.run import LoadReport
+
+FILE = click.Path(path_type=Path)
+COUNTS = ("added", "changed", "removed", "unchanged", "quarantined", "folded", "filtered")
+SHOWN = 20
+
+
+class Sources(click.Group):
+    """A group whose commands are the sources, found by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every source, then cells."""
+        return [*registry.names(), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a source, made from its declaration."""
+        if cmd_name in registry.names():
+            return command_for(registry.find(cmd_name))
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Sources)
+def group() -> None:
+    """Load evidence from files into the draft; the files of one command are the whole dataset."""
+
+
+def command_for(loader: Loader) -> click.Command:
+    """The command of one source."""
+
+    def run(*, as_json: bool, files: Sequence[Path] = (), **said: Any) -> None:
+        from loaders.run import Request, load, prepare  # noqa: PLC0415 - `--help` need not import the driver
+
+        own = {option.name: said.pop(option.name) for option in loader.options}
+        prepared = prepare(Request(loader.name, files, options=own, **said))
+        leaves("a load that was writing is unfinished: run the same command again to finish it")
+        with graph(as_json=as_json) as (store, settings, report):
+            show(load(store, settings.home, prepared, report), as_json=as_json)
+
+    summary, _, rest = loader.doc.partition("\n")
+    return click.Command(
+        loader.name,
+        callback=run,
+        params=[*_arguments(loader), *_common(loader), *map(_option, loader.options), *_as_json()],
+        help=f"{summary}\n{rest}\n\n\b\nCites: {loader.cites}",
+        short_help=summary,
+    )
+
+
+@group.command()
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@click.option(
+    "--name", required=True, help="Name of the set of cells, such as cortex; the same name replaces its files."
+)
+@click.option("--assembly", help="Assembly of the features, where the files do not say it in uns['assembly'].")
+@click.option(
+    "--coverage",
+    type=click.FloatRange(0, 1),
+    default=0.8,
+    show_default=True,
+    help="Share of features that must be known.",
+)
+@json_option
+def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: float, as_json: bool) -> None:
+    """Register AnnData files (.h5ad) of RNA and ATAC as one set of cells; their matrices stay where they are."""
+    from loaders.cells import register_cells  # noqa: PLC0415 - `--help` need not import h5py
+
+    with graph(as_json=as_json) as (store, _, _):
+        registered = register_cells(store, name, files, coverage, assembly)
+    if as_json:
+        emit({"cells": name, **_counts(registered), "files": registered}, as_json=True)
+    else:
+        show_cells(registered)
+
+
+def show(report: LoadReport, *, as_json: bool) -> None:
+    """The outcome of a load: counts, what was odd, the first rejected rows."""
+    if as_json:
+        emit(report, as_json=True)
+        return
+    if report.nothing_to_do:
+        click.echo(f"{report.dataset}: nothing to do, {report.unchanged:,} rows are as these files have them")
+        return
+    would = "would be " if report.plan else ""
+    rate = f", {report.rows_read / report.seconds:,.0f} rows/s" if report.seconds else ""
+    click.echo(
+        f"{report.dataset}: {report.rows_read:,} rows read in {report.seconds:.1f} s{rate}, draft {report.draft}"
+    )
+    emit([{f"{would}{name}": getattr(report, name) for name in COUNTS}], as_json=False)
+    odd = {"renamed chromosomes": report.renamed, **report.notes}
+    for what, count in odd.items():
+        if count:
+            click.echo(f"accepted: {count:,} {what}")
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}")
+    for example in report.examples:
+        click.echo(f"rejected: {example}")
+    if report.quarantine:
+        click.echo(f"all rejected rows: {report.quarantine}")
+
+
+def show_cells(registered: Sequence[Registered]) -> None:
+    """What registering found: a line a file, and the features that the graph does not know."""
+    emit(
+        [
+            {
+                "modality": one.file.modality,
+                "file": Path(one.file.path).name,
+                "cells": one.file.shape[0],
+                "features": one.file.shape[1],
+                "known": f"{one.file.coverage:.1%}",
+                "": one.happened,
+            }
+            for one in registered
+        ],
+        as_json=False,
+    )
+    for one in registered:
+        for what, names in (("not known", one.unmapped), ("ambiguous", one.ambiguous)):
+            if names:
+                more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+                click.echo(f"{one.file.modality} features {what}: {', '.join(names[:SHOWN])}{more}")
+
+
+def _counts(registered: Sequence[Registered]) -> dict[str, int]:
+    """The keys of every load; a file that only moved has unchanged content."""
+    happened = ["unchanged" if one.happened == "moved" else one.happened for one in registered]
+    return {name: happened.count(name) for name in COUNTS}
+
+
+def _arguments(loader: Loader) -> list[click.Parameter]:
+    return [] if loader.is_derived else [click.Argument(["files"], nargs=-1, required=True, type=FILE)]
+
+
+def _common(loader: Loader) -> list[click.Parameter]:
+    of_files = [
+        click.Option(["--part"], help="The files are this part of the dataset; other parts stay."),
+        click.Option(
+            ["--accept-rejects"], is_flag=True, help="Reload although more than 1 % of the rows are rejected."
+        ),
+    ]
+    where = [click.Option(["--assembly"], help="GRCh38 (hg38), GRCm38 (mm10), ...; default: what the files say.")]
+    return [
+        click.Option(["--dataset"], help="Id of the dataset; default: the source and the name of the first file."),
+        *(where if loader.assembly else []),
+        click.Option(["--licence"], help="Licence of the data, such as CC-BY-4.0."),
+        click.Option(["--citation"], help="What to cite; default: what the source cites."),
+        *([] if loader.is_derived else of_files),
+        click.Option(["--replace"], is_flag=True, help="Allow removing more than half of the dataset."),
+        click.Option(["--plan"], is_flag=True, help="Write nothing; only count what would change."),
+    ]
+
+
+def _as_json() -> list[click.Parameter]:
+    return [click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")]
+
+
+def _option(option: Option) -> click.Option:
+    flag = option.name.replace("_", "-")
+    told = {"help": f"{option.help[:1].upper()}{option.help[1:]}.", "default": option.default}
+    if bool in (option.type, *get_args(option.type)):
+        return click.Option([f"--{flag}/--no-{flag}"], **told)
+    choices = get_args(option.type) if get_origin(option.type) is Literal else ()
+    return click.Option(
+        [f"--{flag}"], type=click.Choice(choices) if choices else option.type, show_default=True, **told
+    )
