@@ -1,0 +1,1 @@
+"""The seeded world behind `regkg simulate`: its genome, its programs and its files."""
