@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 T = TypeVar("T")
 FETCH = 10_000  # records per Bolt pull: rows are small
+# An empty graph knows none of our labels, and the server would say so at every query.
+QUIET: dict[str, Any] = {"notifications_min_severity": neo4j.NotificationMinimumSeverity.OFF}
 
 
 class Store:
@@ -107,7 +109,10 @@ def connect(settings: Settings, progress: Progress = SILENT) -> Iterator[Store]:
 @contextmanager
 def open_store(where: Endpoint) -> Iterator[Store]:
     """A store on an endpoint, its schema untouched."""
-    with translated(where.uri), neo4j.GraphDatabase.driver(where.uri, auth=(where.user, where.password)) as driver:
+    with (
+        translated(where.uri),
+        neo4j.GraphDatabase.driver(where.uri, auth=(where.user, where.password), **QUIET) as driver,
+    ):
         driver.verify_connectivity()
         yield Store(driver, where.uri)
 
@@ -119,7 +124,7 @@ async def connect_async(settings: Settings, progress: Progress = SILENT) -> Asyn
 
     where = endpoint(settings, progress)
     with translated(where.uri):
-        async with neo4j.AsyncGraphDatabase.driver(where.uri, auth=(where.user, where.password)) as driver:
+        async with neo4j.AsyncGraphDatabase.driver(where.uri, auth=(where.user, where.password), **QUIET) as driver:
             await driver.verify_connectivity()
             yield AsyncStore(driver, where.uri)
 
