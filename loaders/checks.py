@@ -100,7 +100,7 @@ def _check_assembly(rows: Rows, assembly: Assembly) -> None:
     misfits = assembly.misfits(rows["chrom"], rows["end"])
     if misfits == 0:
         return
-    better = [n for n, one in assemblies().items() if one.misfits(rows["chrom"], rows["end"]) * 10 <= misfits]
+    better = _better(rows, assembly, misfits)
     share = misfits / len(rows)
     told = f"{misfits:,} of {len(rows):,} rows have no place on {assembly.name} (no such chromosome, or past its end)"
     if misfits > 1 and share > (MISFIT_SHARE if better else MISFIT_SHARE_ALONE):
@@ -112,6 +112,13 @@ def _check_assembly(rows: Rows, assembly: Assembly) -> None:
         )
     if better:
         rows.warnings.append(f"{rows.file}: {told}, but {' and '.join(better)} would fit: is the assembly right?")
+
+
+def _better(rows: Rows, assembly: Assembly, misfits: int) -> list[str]:
+    """Assemblies with at most a tenth of the misfits; those of the same species if there are any."""
+    fit = [one for one in assemblies().values() if one.misfits(rows["chrom"], rows["end"]) * 10 <= misfits]
+    same = [one for one in fit if one.species == assembly.species]
+    return [one.name for one in same or fit]
 
 
 def _is_round_less_one(width: pd.Series[int]) -> bool:

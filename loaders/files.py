@@ -35,7 +35,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f]")
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file that was looked at, and the sha256 of its bytes at that moment."""
+    """A file that was looked at: the sha256 of its bytes at that moment, and the first of them, unpacked."""
 
     path: Path
     sha256: str
@@ -84,7 +84,7 @@ def check_file(path: Path) -> InputFile:
     except PermissionError as error:
         raise InputError(f"{path}: not readable", "check its permissions") from error
     _check_head(path.name, head)
-    return InputFile(path.resolve(), digest, head)
+    return InputFile(path.resolve(), digest, head.removeprefix(BOM))
 
 
 def blocks(file: InputFile, notes: Counter[str]) -> Iterator[tuple[int, list[bytes]]]:

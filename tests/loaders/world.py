@@ -1,0 +1,60 @@
+"""What the tests of loaders share: samples, sources run without a database, small files."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kg.batches import hash_sum
+from kg.schema import NODE_TYPES
+from loaders.assemblies import assembly
+from loaders.files import check_file
+from loaders.reading import Reading, read_source
+from loaders.registry import Given, find
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+def samples(source: str) -> list[Path]:
+    """Its sample files; none for a derived source."""
+    return sorted((SAMPLES / source).glob("*"))
+
+
+def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options: Any) -> Reading:
+    """A source over files; what it looks up comes from the first sample of the sources of those nodes."""
+    loader = find(source)
+    given = Given(tuple(check_file(f) for f in files), assembly(of), sample_graph() if loader.lookup else {})
+    defaults = {option.name: option.default for option in loader.options}
+    return read_source(loader, given, {**defaults, **options})
+
+
+def sample_graph() -> Mapping[str, pa.Table]:
+    """Genes of genes.gtf and peaks of peaks.bed, as the draft gives them."""
+    batches = [
+        *run_source("genes", [SAMPLES / "genes" / "genes.gtf"]).batches,
+        *run_source("peaks", [SAMPLES / "peaks" / "peaks.bed"]).batches,
+    ]
+    return {b.type.name: b.table for b in batches if b.type.name in NODE_TYPES}
+
+
+def content(reading: Reading, dataset: str = "d") -> dict[str, int]:
+    """Order-independent hash of the rows of each type."""
+    return {batch.type.name: hash_sum(batch.row_hashes(dataset)) for batch in reading.batches}
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    """A file; gzipped when its name says so."""
+    body = text.encode() if isinstance(text, str) else text
+    path.write_bytes(gzip.compress(body, mtime=0) if path.suffix == ".gz" else body)
+    return path
+
+
+def bed(*rows: tuple[Any, ...]) -> str:
+    """Tab-separated lines."""
+    return "".join("\t".join(map(str, row)) + "\n" for row in rows)
