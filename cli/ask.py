@@ -57,9 +57,10 @@ def command_for(question: Question) -> click.Command:
 
 def _say_whence(answer: Answer) -> None:
     """What a reader should know of an answer: how many rows, from which release and runs, how fresh."""
-    note(f"{len(answer.rows)} rows; release {answer.scope.release}; {', '.join(answer.scope.run_ids) or 'no run'}")
+    runs = ", ".join(run.run for run in answer.runs) or "no run"
+    note(f"{len(answer.rows)} rows; release {answer.release}; {runs}")
     if answer.truncated:
         note("there are more: raise --limit")
-    for run in answer.scope.runs:
+    for run in answer.runs:
         if run.stale:
             note(f"run {run.run} is stale: the datasets that it was trained on have changed since")

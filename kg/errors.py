@@ -41,7 +41,7 @@ class SettingsError(RegkgError):
 
 
 class ParameterError(RegkgError):
-    """A parameter of a question or a request does not make sense; carries every discrepancy."""
+    """A parameter of a question or a request does not make sense."""
 
     def __init__(self, message: str, discrepancies: Sequence[str] = (), hint: str = "") -> None:
         super().__init__("; ".join([message, *discrepancies]), hint)

@@ -15,7 +15,7 @@ from kg.schema import NEAR, PEAK, PREDICTED_LINK
 class GeneRegulators(Asked):
     """Which gene, and how much of the answer."""
 
-    gene: str = param("Ensembl id, with or without version, or symbol")
+    gene: str = param("Ensembl id, with or without version, or symbol", example="NCF2")
     limit: int = param("best links at most", 50, low=1, high=1000)
     called_only: bool = param("only links that the run called", default=False)
 

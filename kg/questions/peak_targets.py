@@ -15,7 +15,9 @@ from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
 class PeakTargets(Asked):
     """Which peak, and how much of the answer."""
 
-    peak: str = param("id of the peak, assembly:chrom:start-end, 0-based half-open")
+    peak: str = param(
+        "id of the peak, assembly:chrom:start-end, 0-based half-open", example="GRCh38:chr1:183555561-183556061"
+    )
     limit: int = param("best links at most", 50, low=1, high=1000)
     called_only: bool = param("only links that the run called", default=False)
 

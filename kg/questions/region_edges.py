@@ -15,7 +15,9 @@ from kg.schema import EDGE_TYPES, GENE, PEAK, EdgeType, Kind
 class RegionEdges(Asked):
     """Where, which kinds of edges, and how much of the answer."""
 
-    region: str = param("chrom:start-end, or assembly:chrom:start-end; 0-based half-open")
+    region: str = param(
+        "chrom:start-end, or assembly:chrom:start-end; 0-based half-open", example="chr1:183,550,000-183,620,000"
+    )
     limit: int = param("edges at most, in genomic order", 200, low=1, high=1000)
     called_only: bool = param("leave out predictions that the run did not call", default=False)
 

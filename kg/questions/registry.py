@@ -6,12 +6,13 @@ import dataclasses
 from dataclasses import MISSING, dataclass
 from functools import cache
 from importlib import import_module
+from inspect import cleandoc
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from kg import questions as package
 from kg.errors import ParameterError, UnknownQuestion
-from kg.questions.scope import Scope, scope_of
+from kg.questions.scope import RunRead, Scope, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ class Parameter:
     Attributes:
         type: str, int, float or bool; `optional` says whether it may also be None.
         low, high: inclusive limits of a number.
+        example: a value that makes sense, for documentation.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Parameter:
     doc: str
     low: float | None
     high: float | None
+    example: Any = None
 
     @property
     def required(self) -> bool:
@@ -42,9 +45,11 @@ class Parameter:
         return self.default is MISSING
 
 
-def param(doc: str, default: Any = MISSING, *, low: float | None = None, high: float | None = None) -> Any:
+def param(
+    doc: str, default: Any = MISSING, *, low: float | None = None, high: float | None = None, example: Any = None
+) -> Any:
     """A documented field of a parameter class."""
-    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high})
+    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "example": example})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +74,20 @@ class Answer:
     """Rows with the version that they were read from.
 
     Attributes:
-        subject: the gene or peak that was asked about, as it is at that release.
-        stale: a run that answered was trained on datasets that have changed since.
+        runs: whose predictions were read.
+        stale: one of them was trained on datasets that have changed since.
         truncated: there are more rows than the limit.
+        subject: the gene, peak or region that was asked about, as it is at that release.
     """
 
     question: str
-    scope: Scope
-    subject: Mapping[str, Any] | None
+    publication: int
+    release: int
+    hash: str
+    runs: tuple[RunRead, ...]
     stale: bool
     truncated: bool
+    subject: Mapping[str, Any] | None
     rows: list[Any]
 
 
@@ -102,15 +111,29 @@ class Question:
         """
         check(asked)
         scope = yield from scope_of(asked.release, asked.run)
+        return (yield from self.answer(asked, scope))
+
+    def answer(self, asked: Asked, scope: Scope) -> Plan[Answer]:
+        """The reads that are left once it is known which version answers."""
         found = yield from self.find(asked, scope)
-        return Answer(self.name, scope, found.subject, scope.stale, found.truncated, found.rows)
+        return Answer(
+            question=self.name,
+            publication=scope.publication,
+            release=scope.release,
+            hash=scope.hash,
+            runs=scope.runs,
+            stale=scope.stale,
+            truncated=found.truncated,
+            subject=found.subject,
+            rows=found.rows,
+        )
 
 
 def question(*, parameters: type[Asked], row: type) -> Callable[[Callable[[Any, Scope], Plan[Found]]], Question]:
     """Make a plan function a question, named after the function; it must stand in a module of the same name."""
 
     def made(find: Callable[[Any, Scope], Plan[Found]]) -> Question:
-        return Question(find.__name__.replace("_", "-"), (find.__doc__ or "").strip(), parameters, row, find)
+        return Question(find.__name__.replace("_", "-"), cleandoc(find.__doc__ or ""), parameters, row, find)
 
     return made
 
@@ -165,5 +188,4 @@ def check(asked: Asked) -> None:
 def _parameter(field: dataclasses.Field[Any], hint: Any) -> Parameter:
     options = get_args(hint)
     kind = next((t for t in options if t is not type(None)), hint)
-    about = field.metadata
-    return Parameter(field.name, kind, bool(options), field.default, about["doc"], about["low"], about["high"])
+    return Parameter(field.name, kind, bool(options), field.default, **field.metadata)

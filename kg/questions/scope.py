@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _PINNED = "MATCH (p:Publication {number: $publication}) MATCH (rel:Release {number: p.release})\n"
 _RETURN = """
-RETURN p.number AS publication, rel.number AS release, rel.hash AS hash, rel.datasets AS datasets, p.runs AS served,
+RETURN p.number AS publication, toString(p.at) AS published_at, p.runs AS served,
+  rel.number AS release, rel.hash AS hash, rel.datasets AS datasets,
   COLLECT {
     MATCH (m:ModelRun) WHERE m.outcome = 'complete' AND (p.runs CONTAINS m.id OR m.id = $run)
     RETURN m {.id, .slot, .release, .datasets} ORDER BY m.slot, m.id
@@ -44,6 +45,7 @@ class Scope:
     """One publication, resolved once; every read of an answer is made at its release and of its runs."""
 
     publication: int
+    published_at: str
     release: int
     hash: str
     runs: tuple[RunRead, ...]
@@ -117,7 +119,7 @@ def _scope(row: Row, run: str | None) -> Scope:
     runs = tuple(_run_read(found, datasets) for found in row["runs"] if found["id"] in wanted)
     if run is not None and not runs:
         raise UnknownRun(f"no complete run is named {run!r}", "see `regkg runs list` or GET /v1/runs")
-    return Scope(row["publication"], row["release"], row["hash"], runs)
+    return Scope(row["publication"], row["published_at"], row["release"], row["hash"], runs)
 
 
 def _run_read(found: Row, datasets: dict[str, Any]) -> RunRead:

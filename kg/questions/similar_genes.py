@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class SimilarGenes(Asked):
     """Which gene, and how many neighbours."""
 
-    gene: str = param("Ensembl id, with or without version, or symbol")
+    gene: str = param("Ensembl id, with or without version, or symbol", example="NCF2")
     limit: int = param("nearest genes at most", 20, low=1, high=1000)
 
 

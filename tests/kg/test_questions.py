@@ -254,12 +254,12 @@ def test_a_gene_without_an_embedding_is_said_to_have_none(session_store: Store, 
 
 def test_an_answer_carries_release_runs_and_staleness(session_store: Store, world: Published) -> None:
     now, before = (ask(session_store, "gene-regulators", gene=gene_id(2), release=r) for r in (None, 1))
-    assert (now.scope.release, before.scope.release) == (2, 1)
-    assert now.scope.publication > before.scope.publication
-    assert now.scope.hash != before.scope.hash
-    assert sorted(now.scope.run_ids) == sorted(world.served)
-    assert {run.run for run in now.scope.runs if run.stale} == world.stale
-    assert {run.slot for run in now.scope.runs} == {"glue:cortex", "glue:blood"}
+    assert (now.release, before.release) == (2, 1)
+    assert now.publication > before.publication
+    assert now.hash != before.hash
+    assert sorted(run.run for run in now.runs) == sorted(world.served)
+    assert {run.run for run in now.runs if run.stale} == world.stale
+    assert {run.slot for run in now.runs} == {"glue:cortex", "glue:blood"}
     assert (now.stale, before.stale) == (True, False)
 
 
@@ -267,7 +267,7 @@ def test_a_run_that_is_named_answers_alone_also_when_nobody_serves_it(session_st
     for run in (world.served[1], world.unserved):
         answer = ask(session_store, "gene-regulators", gene=gene_id(2), run=run, limit=1000)
         assert rows(answer) == expected_regulators(world, gene_id(2), 2, [run], called_only=False)
-        assert answer.scope.run_ids == [run]
+        assert [read.run for read in answer.runs] == [run]
 
 
 @pytest.mark.parametrize("named", ["writing", "nothing"])

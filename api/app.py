@@ -1,0 +1,68 @@
+"""The application: routes found by module, one store for its life."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from importlib import import_module
+from importlib.metadata import version
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+
+from api import routes
+from api.errors import add_error_handlers
+from api.middleware import RequestId
+from api.models import Problem
+from kg.questions.plan import Reader
+from kg.store import connect_async
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from kg.settings import Settings
+
+DESCRIPTION = """
+Evidence and predictions of gene regulation, as they are at one release.
+
+**Coordinates are 0-based half-open everywhere**: `chr1:0-100` is the first hundred bases, as in BED. Chromosomes are
+named as at UCSC (`chr1`; `1` is understood). Genes are named by Ensembl id, with or without version, or by symbol;
+peaks by `assembly:chrom:start-end`.
+
+Answers are read from what is published; `release` and `run` narrow that. Every answer says its release and runs, and
+`stale` where a run was trained on datasets that have changed since. An ETag stands for a query at a publication:
+send it back as If-None-Match. A limit that is too large, or a parameter that does not exist, is refused, not corrected.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API of the graph that the settings name; it connects when it starts, not when it is made."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with connect_async(settings) as store:
+            app.state.reader = Reader(store)
+            yield
+
+    app = FastAPI(title="regkg", version=version("regkg"), description=DESCRIPTION, lifespan=lifespan)
+    app.add_middleware(RequestId)
+    add_error_handlers(app)
+    for module in iter_modules(routes.__path__):
+        app.include_router(import_module(f"{routes.__name__}.{module.name}").router)
+    _add_problem_schema(app)
+    return app
+
+
+def _add_problem_schema(app: FastAPI) -> None:
+    """FastAPI collects the models of its own JSON responses only; problems have another media type."""
+    document = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        made = document()
+        parts = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = made["components"]["schemas"]
+        schemas |= parts.pop("$defs", {})
+        schemas["Problem"] = parts
+        return made
+
+    app.openapi = openapi  # type: ignore[method-assign]

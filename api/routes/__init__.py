@@ -1,0 +1,1 @@
+"""Resources, one file each; `api.app` finds them by itself."""
