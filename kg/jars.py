@@ -124,7 +124,7 @@ def _download(version: str, locked: Sequence[Jar], directory: Path, progress: Pr
             megabytes += path.stat().st_size / 1e6
             path.replace(directory / path.name)
             progress.advance(1, f"{megabytes:.0f} MB")
-    progress.end(f"{len(missing)} jars, {megabytes:.0f} MB")
+    progress.end(f"{len(missing)} jars, {megabytes:.0f} MB{', as recorded' if locked else ''}")
     return list(locked) or _record(jars, directory)
 
 

@@ -1,4 +1,4 @@
-"""Java programs: the runtime that came with the installation, argument files, processes that outlive us."""
+"""Java programs: the runtime that came with the installation, and what it is told."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import subprocess
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psutil
 
 from kg.errors import ServerFailed
 
@@ -47,36 +45,20 @@ def _escaped(argument: str) -> str:
     return argument.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def run(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
+def run(arguments: Sequence[str], variables: Mapping[str, str]) -> str:
     """Run a Java program to its end and give what it said.
 
     Raises:
         ServerFailed: it ended with an error; carries what it said.
     """
     command = [str(find_java()), *arguments]
-    done = subprocess.run(command, env={**_environment(), **environment}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**environment(), **variables}, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ServerFailed(f"Java ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
 
 
-def spawn(arguments: Sequence[str], console: Path) -> psutil.Process:
-    """Start a Java program in a session of its own, so that neither our end nor Ctrl-C reaches it."""
-    java = str(find_java())
-    pid = os.posix_spawn(
-        java,
-        [java, *arguments],
-        _environment(),
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(console), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-    )
-    return psutil.Process(pid)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without what would bend Java or Neo4j and without our own passwords."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("JAVA", "JDK_", "_JAVA", "NEO4J", "REGKG"))}
+def environment() -> dict[str, str]:
+    """Ours, without what would bend Java or Neo4j, without our passwords, and with file names in UTF-8."""
+    bent = ("JAVA", "JDK_", "_JAVA", "NEO4J", "REGKG")
+    return {k: v for k, v in os.environ.items() if not k.startswith(bent)} | {"LC_ALL": "C.UTF-8"}

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from filelock import FileLock, Timeout
 from neo4j import GraphDatabase
 from neo4j.exceptions import AuthError, DriverError, Neo4jError
 
-from kg import java
+from kg import java, processes
 from kg.errors import ServerFailed
 from kg.jars import install_jars
 from kg.progress import SILENT, Progress
@@ -38,6 +37,7 @@ USER = "neo4j"
 USUAL = Ports(7687, 7474)
 NEEDED_BYTES = 256 * 2**20
 POLL_S = 0.1
+PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Server:
         self.version = version
         self.root = home.resolve() / "neo4j"
         self.jars = jars or self.root / "jars"
+        self.password_file = self.root / "password"
 
     def start(self, progress: Progress = SILENT, *, timeout_s: float = 120) -> Endpoint:
         """Give the running server, started if need be; returns once it has answered a query.
@@ -104,14 +105,16 @@ class Server:
         Raises:
             ServerFailed: it is still there after `timeout_s`.
         """
+        if not self.root.exists():
+            return False
         with self._locked(progress):
             if (running := self._running()) is not None:
-                _terminate(running[0], timeout_s)
+                processes.terminate(running[0], timeout_s)
             return running is not None
 
     def status(self) -> Status:
         """What runs, where, since when, and how large the store is."""
-        stored = sum(path.stat().st_size for path in (self.root / "data").rglob("*") if path.is_file())
+        stored = sum(map(_size, (self.root / "data").rglob("*")))
         if (running := self._running()) is None:
             return Status(running=False, home=str(self.root.parent), version=self.version, store_bytes=stored)
         process, state = running
@@ -127,12 +130,12 @@ class Server:
         )
 
     def logs(self, lines: int = 50) -> list[str]:
-        """The last lines of what the latest server wrote: its console if it said anything there, else its log."""
-        for name in ("console.log", "neo4j.log"):
+        """The last lines of the server's log, and after them what Java itself said, if anything."""
+        written: list[str] = []
+        for name in ("neo4j.log", "console.log"):
             path = self.root / "logs" / name
-            if path.exists() and (text := path.read_text(errors="replace")):
-                return text.splitlines()[-lines:]
-        return []
+            written += path.read_text(errors="replace").splitlines() if path.exists() else []
+        return written[-lines:]
 
     @contextmanager
     def _locked(self, progress: Progress) -> Iterator[None]:
@@ -155,46 +158,38 @@ class Server:
 
     def _running(self) -> tuple[psutil.Process, _State] | None:
         """The live server; a process that merely got the same number does not name this home."""
+        if (state := self._latest()) is None:
+            return None
         try:
-            state = _State(**json.loads((self.root / "server.json").read_text()))
             process = psutil.Process(state.pid)
             return (process, state) if self._mark in process.cmdline() else None
-        except (OSError, ValueError, TypeError, psutil.Error):  # never started, cut off while written; gone, a zombie
+        except psutil.Error:  # gone, a zombie, or somebody else's
+            return None
+
+    def _latest(self) -> _State | None:
+        try:
+            return _State(**json.loads((self.root / "server.json").read_text()))
+        except (OSError, ValueError, TypeError):  # never started, or cut off while it was written
             return None
 
     @property
     def _mark(self) -> str:
         return f"--home-dir={self.root}"
 
-    def administrate(self, command: Sequence[str], *, java_options: Sequence[str] = ()) -> str:
-        """Run a `neo4j-admin` command on this home and give what it said; most need a stopped server.
-
-        Raises:
-            ServerFailed: the command failed.
-        """
-        jars = install_jars(self.version, self.jars)
-        arguments = [*java_options, "-cp", ":".join(map(str, jars)), "org.neo4j.cli.AdminTool", *command]
-        file = self.root / "admin.args"
-        try:
-            named = java.write_arguments(file, arguments)
-            return java.run([named], {"NEO4J_HOME": str(self.root), "NEO4J_CONF": str(self.root / "conf")})
-        finally:
-            file.unlink(missing_ok=True)
-
     def _launch(self, progress: Progress, timeout_s: float) -> Endpoint:
         jars = install_jars(self.version, self.jars, progress)
         progress.begin("starting Neo4j")
         for orphan in self._orphans():
-            _terminate(orphan, timeout_s)
+            processes.terminate(orphan, timeout_s)
         ports = self._usual_ports()
-        self._prepare(ports)
+        self._prepare(jars, ports)
         try:
             endpoint = self._attempt(jars, ports, timeout_s)
         except ServerFailed:
-            if _is_free(ports.bolt) and _is_free(ports.http):
+            if processes.is_free(ports.bolt) and processes.is_free(ports.http):
                 raise
             # Somebody took a port between our look and Neo4j's.
-            endpoint = self._attempt(jars, Ports(_any_port(), _any_port()), timeout_s)
+            endpoint = self._attempt(jars, Ports(processes.any_port(), processes.any_port()), timeout_s)
         progress.end(endpoint.uri)
         return endpoint
 
@@ -206,55 +201,81 @@ class Server:
 
     def _usual_ports(self) -> Ports:
         """Those of last time, so that bookmarks hold; else Neo4j's own; else any."""
-        try:
-            last = json.loads((self.root / "server.json").read_text())
-        except (OSError, ValueError):
-            last = {}
-        bolt, http = last.get("bolt", USUAL.bolt), last.get("http", USUAL.http)
-        return Ports(bolt if _is_free(bolt) else _any_port(), http if _is_free(http) else _any_port())
+        last = self._latest()
+        bolt, http = (last.bolt, last.http) if last else (USUAL.bolt, USUAL.http)
+        return Ports(
+            bolt if processes.is_free(bolt) else processes.any_port(),
+            http if processes.is_free(http) else processes.any_port(),
+        )
 
-    def _prepare(self, ports: Ports) -> None:
+    def _prepare(self, jars: Sequence[Path], ports: Ports) -> None:
         """Check the ground; set the password, which can be done only before the first start."""
         if (free := shutil.disk_usage(self.root).free) < NEEDED_BYTES:
             need = f"{free >> 20} MB are free, Neo4j needs {NEEDED_BYTES >> 20} MB"
             raise ServerFailed(f"{self.root}: {need}", "free space, or set REGKG_HOME to another disk")
         used = (self.root / "data" / "databases" / "system").exists()
-        if used and not (self.root / "password").exists():
+        if used and not self.password_file.exists():
             raise ServerFailed(
-                f"{self.root / 'password'} is gone, and the graph beside it opens with no other",
+                f"{self.password_file} is gone, and the graph beside it opens with no other",
                 f"put it back, or move {self.root / 'data'} away to start with an empty graph",
             )
         write_configuration(self.root, ports)
-        password = read_password(self.root)
+        password = read_password(self.password_file)
         if not used:
-            # One compiler and one collector thread: this is over before better ones pay.
-            quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-            self.administrate(["dbms", "set-initial-password", password], java_options=quick)
+            self._administrate(jars, "dbms", "set-initial-password", password)
+
+    def _administrate(self, jars: Sequence[Path], *command: str) -> None:
+        # One compiler and one collector thread: such a command is over before better ones pay.
+        options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", ":".join(map(str, jars))]
+        file = self.root / "admin.args"
+        try:
+            named = java.write_arguments(file, [*options, "org.neo4j.cli.AdminTool", *command])
+            java.run([named], {"NEO4J_HOME": str(self.root), "NEO4J_CONF": str(self.root / "conf")})
+        finally:
+            file.unlink(missing_ok=True)
 
     def _attempt(self, jars: Sequence[Path], ports: Ports, timeout_s: float) -> Endpoint:
         write_configuration(self.root, ports)
         named = java.write_arguments(self.root / "server.args", server_options(self.root, jars))
-        process = java.spawn([named, self._mark, f"--config-dir={self.root}/conf"], self.root / "logs" / "console.log")
+        command = [str(java.find_java()), named, self._mark, f"--config-dir={self.root}/conf"]
+        process = processes.spawn(command, java.environment(), self.root / "logs" / "console.log")
         state = _State(process.pid, ports.bolt, ports.http, self.version)
         (self.root / "server.json").write_text(json.dumps(asdict(state)))
         try:
             return self._await_answer(process, ports.bolt, timeout_s)
         except BaseException:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-                process.wait()
+            processes.kill(process)
             raise
 
     def _await_answer(self, process: psutil.Process, port: int, timeout_s: float) -> Endpoint:
         deadline = time.monotonic() + timeout_s
-        endpoint = Endpoint(f"bolt://127.0.0.1:{port}", USER, read_password(self.root))
-        while not (_listens(process, port) and _answers(endpoint)):
-            if not _is_alive(process):
+        endpoint = Endpoint(f"bolt://127.0.0.1:{port}", USER, read_password(self.password_file))
+        while not (processes.listens(process, port) and self._answers(endpoint)):
+            if not processes.is_alive(process):
                 raise self._failed("ended while it was starting")
             if time.monotonic() > deadline:
                 raise self._failed(f"did not answer within {timeout_s:.0f} s")
             time.sleep(POLL_S)
         return endpoint
+
+    def _answers(self, endpoint: Endpoint) -> bool:
+        driver = GraphDatabase.driver(
+            endpoint.uri,
+            auth=(endpoint.user, endpoint.password),
+            connection_timeout=PATIENCE_S,
+            connection_acquisition_timeout=PATIENCE_S,
+        )
+        with driver, driver.session() as session:
+            try:
+                session.run("RETURN 1").consume()
+            except AuthError as error:
+                raise ServerFailed(
+                    f"the server at {endpoint.uri} refuses the password of its home: {error.message}",
+                    f"somebody changed it: write the present one into {self.password_file}",
+                ) from error
+            except (DriverError, Neo4jError):  # it listens before its databases are open
+                return False
+            return True
 
     def _failed(self, how: str) -> ServerFailed:
         said = "\n  ".join(self.logs(12)) or "nothing"
@@ -272,62 +293,8 @@ def endpoint(settings: Settings, progress: Progress = SILENT) -> Endpoint:
     return Server(settings.home, settings.neo4j_version, settings.jars).start(progress)
 
 
-def _answers(endpoint: Endpoint) -> bool:
-    with (
-        GraphDatabase.driver(endpoint.uri, auth=(endpoint.user, endpoint.password)) as driver,
-        driver.session() as session,
-    ):
-        try:
-            session.run("RETURN 1").consume()
-        except AuthError as error:
-            raise ServerFailed(
-                f"the server at {endpoint.uri} refuses the password of this home: {error.message}",
-                "someone changed it: write the present one into the file `password` under REGKG_HOME/neo4j",
-            ) from error
-        except (DriverError, Neo4jError):  # it listens before its databases are open
-            return False
-        return True
-
-
-def _listens(process: psutil.Process, port: int) -> bool:
-    """Whether this process, and not another one's server, has the port."""
+def _size(path: Path) -> int:
     try:
-        return any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in process.net_connections("tcp"))
-    except psutil.Error:
-        return False
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _terminate(process: psutil.Process, timeout_s: float) -> None:
-    try:
-        process.terminate()
-        process.wait(timeout_s)
-    except psutil.NoSuchProcess:
-        return
-    except psutil.TimeoutExpired as error:
-        raise ServerFailed(
-            f"Neo4j (pid {process.pid}) did not stop within {timeout_s:.0f} s",
-            f"it may be ending a large transaction: try again; `kill -9 {process.pid}` loses nothing committed",
-        ) from error
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        return path.lstat().st_size if path.is_file() else 0
+    except FileNotFoundError:  # a running server makes and removes files
+        return 0

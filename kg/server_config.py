@@ -15,16 +15,13 @@ if TYPE_CHECKING:
 
 OPENED = ("java.nio", "java.io", "sun.nio.ch", "java.lang")
 
+# - No directories: their defaults lie under --home-dir, and Neo4j reads no names but ASCII ones from this file.
 # - No transaction timeout: a load or an index build may take minutes; whoever reads sets a limit on the transaction.
 # - LOAD CSV is the one door from Cypher to files and network that a READ session leaves open, so both are shut here.
 # - Transaction logs are for crash recovery only (there is no cluster to feed), so they are short and not preallocated,
 #   which would take half a gigabyte of every home.
 # - The quiet period would make every stop wait ten seconds for clients that are gone.
 CONFIGURATION = """\
-server.directories.data={root}/data
-server.directories.logs={root}/logs
-server.directories.import={root}/import
-server.directories.plugins={root}/plugins
 server.bolt.listen_address=127.0.0.1:{ports.bolt}
 server.bolt.advertised_address=127.0.0.1:{ports.bolt}
 server.http.listen_address=127.0.0.1:{ports.http}
@@ -51,19 +48,20 @@ class Ports:
 
 
 def write_configuration(root: Path, ports: Ports) -> None:
-    """Write `root/conf/neo4j.conf` and make the directories that it names."""
+    """Write `root/conf/neo4j.conf` and make the server's directories."""
     for name in ("conf", "data", "logs", "import", "plugins"):
         (root / name).mkdir(exist_ok=True)
-    text = CONFIGURATION.format(root=root, ports=ports, memory_mb=_memory_mb())
+    text = CONFIGURATION.format(ports=ports, memory_mb=_memory_mb())
     (root / "conf" / "neo4j.conf").write_text(text)
 
 
-def read_password(root: Path) -> str:
-    """The password of this home, made on first use; only its owner can read the file."""
-    path = root / "password"
+def read_password(path: Path) -> str:
+    """The password of a home, made on first use; only its owner can read the file."""
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(24))
+        new = path.with_name("password.new")
+        new.touch(mode=0o600)
+        new.write_text(secrets.token_urlsafe(24))
+        new.replace(path)
     path.chmod(0o600)
     return path.read_text().strip()
 

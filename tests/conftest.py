@@ -30,15 +30,21 @@ def jars() -> Path:
 
 
 @pytest.fixture(scope="session")
-def neo4j_endpoint(tmp_path_factory: pytest.TempPathFactory, jars: Path) -> Iterator[Endpoint]:
-    """The session's Neo4j; a test that needs an empty graph empties it."""
+def neo4j_server(tmp_path_factory: pytest.TempPathFactory, jars: Path) -> Iterator[Server]:
+    """The session's Neo4j, running; whoever stops or breaks it takes one of their own."""
     server = Server(tmp_path_factory.mktemp("neo4j-home"), jars=jars)
     try:
-        endpoint = server.start()
+        server.start(timeout_s=300)
     except RegkgError as error:
         skip_unless_required("neo4j", f"Neo4j did not start: {error}")
-    yield endpoint
+    yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def neo4j_endpoint(neo4j_server: Server) -> Endpoint:
+    """Where the session's Neo4j answers; a test that needs an empty graph empties it."""
+    return neo4j_server.start()
 
 
 @pytest.fixture(scope="session")

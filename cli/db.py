@@ -1,0 +1,76 @@
+"""`regkg db`: start, stop and look after the managed Neo4j."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.output import emit, json_option, note, progress
+from kg.errors import SettingsError
+from kg.settings import Settings
+
+if TYPE_CHECKING:
+    from kg.server import Server
+
+
+@click.group()
+def group() -> None:
+    """Start, stop and look after the managed Neo4j.
+
+    Commands that need the graph start it by themselves; REGKG_NEO4J_URI names another Neo4j instead.
+    """
+
+
+@group.command()
+@json_option
+def start(*, as_json: bool) -> None:
+    """Start the server, or find the running one; the first start downloads it (155 MB)."""
+    server = managed()
+    with progress(as_json=as_json) as report:
+        where = server.start(report)
+    emit(server.status(), as_json=as_json)
+    if not as_json:
+        note(f"log in to the Browser as {where.user}, with the password in {server.password_file}")
+
+
+@group.command()
+@json_option
+def stop(*, as_json: bool) -> None:
+    """Stop the server cleanly."""
+    with progress(as_json=as_json) as report:
+        stopped = managed().stop(report)
+    emit({"stopped": stopped} if as_json else "stopped" if stopped else "it was not running", as_json=as_json)
+
+
+@group.command()
+@json_option
+def status(*, as_json: bool) -> None:
+    """Say whether the server runs, where, since when, and how large the graph is on disk."""
+    emit(managed().status(), as_json=as_json)
+
+
+@group.command()
+@click.option("-n", "--lines", default=50, show_default=True, type=click.IntRange(min=1), help="How many.")
+@json_option
+def logs(*, lines: int, as_json: bool) -> None:
+    """Print the last lines of the server's log."""
+    written = managed().logs(lines)
+    emit(written if as_json else "\n".join(written) or "nothing was logged yet", as_json=as_json)
+
+
+def managed() -> Server:
+    """The managed server of the settings.
+
+    Raises:
+        SettingsError: REGKG_NEO4J_URI names a server that is not ours to start or stop.
+    """
+    from kg.server import Server  # noqa: PLC0415 - `db --help` needs no driver
+
+    settings = Settings.from_environment()
+    if settings.neo4j_uri is not None:
+        raise SettingsError(
+            f"REGKG_NEO4J_URI is {settings.neo4j_uri}: that server is not managed here",
+            "unset REGKG_NEO4J_URI to use the managed one",
+        )
+    return Server(settings.home, settings.neo4j_version, settings.jars)
