@@ -8,46 +8,16 @@ import numpy as np
 import pytest
 
 from kg import predictions, runs
-from kg.batches import EdgeBatch
 from kg.errors import Conflict, MissingInput, StoreRefused, UnknownRun
 from kg.predictions import Predictions
 from kg.releases import publish, served
-from kg.schema import PREDICTED_LINK
 from tests.kg import toy
+from tests.kg.toy import METRICS, made, registered, rows_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-
-METRICS = {"foscttm": 0.1}
-
-
-def made(score: float = 0.5) -> Predictions:
-    links = EdgeBatch.build(
-        PREDICTED_LINK,
-        start_id=[toy.peak_id(0), toy.peak_id(2000)],
-        end_id=["G1", "G2"],
-        score=[score, -score],
-        score_kind="cosine",
-        p_value=[0.01, 0.9],
-        q_value=[0.02, 0.9],
-        sign=[1, -1],
-        called=[True, False],
-    )
-    vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
-    return Predictions([links], ["G1", "G2", toy.peak_id(0)], ["Gene", "Gene", "Peak"], vectors)
-
-
-def registered(store: Store, cells: str = "cortex") -> str:
-    about = runs.Registration("glue", cells, 1, 0, 1, {"epochs": 3}, "abc", "v1", {"genes:toy": "00"})
-    return runs.register(store, about)
-
-
-def rows_of(store: Store, run_id: str) -> tuple[int, int]:
-    links = store.read("MATCH ()-[e:PREDICTED_LINK {run: $run}]->() RETURN count(e) AS n", run=run_id)
-    vectors = store.read("MATCH ()-[:HAS_EMBEDDING]->(e:Embedding {run: $run}) RETURN count(e) AS n", run=run_id)
-    return links[0]["n"], vectors[0]["n"]
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
-"""A few genes and peaks as batches, for the tests of the store."""
+"""A few genes, peaks and predictions, for the tests of the store and for the children that they kill."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from kg import runs
 from kg.batches import EdgeBatch, NodeBatch
 from kg.draft import Snapshot, Source, open_draft
-from kg.schema import GENE, NEAR, PEAK
+from kg.predictions import Predictions
+from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 GENES = Source("genes:toy", "genes", licence="CC0", citation="made here")
 PEAKS = Source("peaks:toy", "peaks", licence="CC0", citation="made here")
 NEARS = Source("proximity:toy", "proximity", derived=True, looked_up=("Gene", "Peak"))
+METRICS = {"foscttm": 0.1}
 OTHER = Source("links:toy", "links", looked_up=("Gene", "Peak"))
 
 
@@ -77,3 +82,30 @@ def load_world(store: Store) -> None:
     load(store, GENES, genes({"G1": "ALPHA", "G2": "BETA", "G3": "GAMMA"}))
     load(store, PEAKS, peaks([0, 2000, 5000]))
     load(store, NEARS, near([(0, "G1"), (2000, "G2")]))
+
+
+def made(score: float = 0.5) -> Predictions:
+    links = EdgeBatch.build(
+        PREDICTED_LINK,
+        start_id=[peak_id(0), peak_id(2000)],
+        end_id=["G1", "G2"],
+        score=[score, -score],
+        score_kind="cosine",
+        p_value=[0.01, 0.9],
+        q_value=[0.02, 0.9],
+        sign=[1, -1],
+        called=[True, False],
+    )
+    vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
+    return Predictions([links], ["G1", "G2", peak_id(0)], ["Gene", "Gene", "Peak"], vectors)
+
+
+def registered(store: Store, cells: str = "cortex") -> str:
+    about = runs.Registration("glue", cells, 1, 0, 1, {"epochs": 3}, "abc", "v1", {"genes:toy": "00"})
+    return runs.register(store, about)
+
+
+def rows_of(store: Store, run_id: str) -> tuple[int, int]:
+    links = store.read("MATCH ()-[e:PREDICTED_LINK {run: $run}]->() RETURN count(e) AS n", run=run_id)
+    vectors = store.read("MATCH ()-[:HAS_EMBEDDING]->(e:Embedding {run: $run}) RETURN count(e) AS n", run=run_id)
+    return links[0]["n"], vectors[0]["n"]
