@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import anndata
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from kg.cells import match_features
 from kg.errors import InputError
 from kg.files import replaced
 from kg.progress import SILENT, Progress
 from models.cells import Cells, Modality
+from models.preflight import check_cells, counts_of
 from models.preprocess import atac_lsi, rna_pca
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unmapped:"  # put before the name of a feature that the graph does not know, so that no id can clash
 COMPONENTS = 100
-COUNTS = "counts"
 
 
 @dataclass(frozen=True)
@@ -62,23 +61,20 @@ def read_cells(
         progress: told of each file.
 
     Raises:
-        InputError: a column of obs that was asked for is missing, or paired files hold different cells.
+        InputError: counts are not raw, names repeat, a column of obs is missing, or paired files hold different cells.
+        CoverageTooLow: the graph knows too few of a file's features.
     """
     adatas = {}
     for file in sorted(files, key=lambda f: f.modality != "rna"):
         progress.begin(f"reading {file.modality}", 1, "files")
         adatas[file.modality] = anndata.read_h5ad(file.path)
         progress.end()
+    by_name = {file.modality: file for file in files}
+    check_cells({by_name[name].path: adata for name, adata in adatas.items()})
     paired = all(a.uns.get("paired", False) for a in adatas.values()) if how.paired is None else how.paired
     if paired:
         adatas = _aligned(adatas)
-    by_name = {file.modality: file for file in files}
     return Cells({name: _modality(by_name[name], a, genes, peaks, how) for name, a in adatas.items()}, paired)
-
-
-def counts_of(adata: anndata.AnnData) -> sp.csr_matrix:
-    """Raw counts: the layer "counts" where there is one, else X; (cells, features) CSR float32."""
-    return sp.csr_matrix(adata.layers.get(COUNTS, adata.X), dtype=np.float32)
 
 
 def write_cells(folder: Path, cells: Cells, fit: Fit, key: str, provenance: Mapping[str, str]) -> list[Path]:
@@ -106,7 +102,7 @@ def _modality(file: CellsFile, adata: anndata.AnnData, genes: pa.Table, peaks: p
     match.check(file.path)
     named = zip(match.ids, adata.var_names, strict=True)
     features = np.array([graph_id or f"{UNKNOWN}{file.modality}:{name}" for graph_id, name in named], dtype=np.str_)
-    counts = counts_of(adata)
+    counts, _ = counts_of(adata)
     reduce = atac_lsi if file.modality == "atac" else rna_pca
     return Modality(
         name=file.modality,

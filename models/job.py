@@ -24,6 +24,7 @@ from kg.releases import served
 from kg.schema import GENE, PEAK, PREDICTED_LINK
 from models import registry
 from models.h5ad import Reading, read_cells, write_cells
+from models.preflight import check_room, estimate, silent_cells
 from models.train import Trainer
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def _train(store: Store, home: Path, request: Request, release: int, run_id: str
     graph = read_guidance(store, release, model.reads)
     cells = _read(store, request, release, progress)
     device = _device(request.device)
+    _announce(cells, config, home, progress)
     if run_id is None:
         run_id = runs.register(store, _about(request, config, graph, release))
     progress.say(f"run {run_id}: {request.model} on release {release}, {device}")
@@ -140,6 +142,17 @@ def _read(store: Store, request: Request, release: int, progress: Progress) -> C
         file.check_unchanged()
     genes, peaks = read_nodes(store, GENE, release), read_nodes(store, PEAK, release)
     return read_cells(files, genes, peaks, request.reading, progress)
+
+
+def _announce(cells: Cells, config: Any, home: Path, progress: Progress) -> None:
+    """Say what training will take, and what is odd; refuse when the disk is too small."""
+    needed = estimate(cells, batch_size=config.batch_size, members=config.members, latent_dim=config.latent_dim)
+    progress.say(f"training takes {needed}")
+    for warning in check_room(needed, home):
+        progress.say(warning)
+    for name, silent in silent_cells(cells).items():
+        if silent:
+            progress.say(f"warning: {len(silent):,} cells of {name} have no count, such as {silent[0]}")
 
 
 def _about(request: Request, config: Any, graph: GuidanceGraph, release: int) -> runs.Registration:

@@ -1,0 +1,156 @@
+"""Before anything is trained: are the counts raw and finite, the names unique, is there room?
+
+Every problem of every file is told at once, with the names of the cells and features that are wrong, since
+a user who learns of them one by one, or after an hour of training, has lost the hour.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import scipy.sparse as sp
+
+from kg.errors import InputError, TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from anndata import AnnData
+    from numpy.typing import NDArray
+
+    from models.cells import Cells
+
+COUNTS = "counts"
+SHOWN = 3
+GIB = 2**30
+# Measured on two cores of a 2-core AMD EPYC virtual machine; other machines differ, so it is said as "about".
+SECONDS_PER_ELEMENT = 2.5e-8  # of cells x features in a step: the likelihood's passes forward and back
+SECONDS_PER_STEP = 0.02  # the rest of a step: networks, graph, optimiser
+USUAL_EPOCHS = 60
+BASE_GIB = 1.0  # the program itself with PyTorch
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training will take, roughly."""
+
+    memory_gib: float
+    disk_gib: float
+    minutes: float
+
+    def __str__(self) -> str:
+        return (
+            f"about {self.memory_gib:.1f} GiB of memory, {self.disk_gib:.2f} GiB of disk and, on two cores, "
+            f"{self.minutes:.0f} minutes"
+        )
+
+
+def counts_of(adata: AnnData) -> tuple[sp.csr_matrix, str]:
+    """The matrix that holds raw counts and its name: the layer "counts" where there is one, else X."""
+    name = f"layer {COUNTS!r}" if COUNTS in adata.layers else "X"
+    matrix = adata.layers.get(COUNTS, adata.X)
+    return sp.csr_matrix(matrix, dtype=np.float32), name
+
+
+def check_cells(adatas: Mapping[str, AnnData]) -> None:
+    """Refuse files that cannot be trained on.
+
+    Args:
+        adatas: path -> the file.
+
+    Raises:
+        InputError: with all problems of all files.
+    """
+    problems = [f"{path}: {problem}" for path, adata in adatas.items() for problem in problems_of(adata)]
+    if problems:
+        raise InputError(
+            "\n".join(problems),
+            f"GLUE reads raw integer counts: put them in X or in a layer named {COUNTS!r}; rename duplicates "
+            "(adata.obs_names_make_unique()) and drop what is not finite",
+        )
+
+
+def problems_of(adata: AnnData) -> list[str]:
+    """What is wrong with one file, in sentences that name cells and features; empty when nothing is."""
+    if not (adata.n_obs and adata.n_vars):
+        return [f"there are {adata.n_obs} cells and {adata.n_vars} features"]
+    counts, where = counts_of(adata)
+    found = [_repeated("cells", adata.obs_names), _repeated("features", adata.var_names)]
+    values = counts.data
+    finite = np.isfinite(values)
+    found += [
+        _wrong(adata, counts, ~finite, f"values of {where} are not finite"),
+        _wrong(adata, counts, finite & (values < 0), f"values of {where} are negative"),
+        _wrong(adata, counts, finite & (values != np.round(values)), f"values of {where} are not integers"),
+    ]
+    if not any(found) and not values.any():
+        found.append(f"{where} holds no count at all")
+    return [problem for problem in found if problem]
+
+
+def silent_cells(cells: Cells) -> dict[str, list[str]]:
+    """Modality -> names of cells without a single count; they train, but say nothing."""
+    return {
+        name: m.obs_names[np.asarray(m.counts.sum(axis=1)).ravel() == 0].tolist()
+        for name, m in cells.modalities.items()
+    }
+
+
+def estimate(cells: Cells, *, batch_size: int, members: int, latent_dim: int) -> Estimate:
+    """Memory, disk and time of training all members, from the size of the data."""
+    sizes = [m.counts.shape for m in cells.modalities.values()]
+    features = sum(f for _, f in sizes)
+    held = sum(m.counts.nnz * 8 + m.rep.nbytes for m in cells.modalities.values())
+    step = batch_size * max(f for _, f in sizes) * 4 * 3  # a few blocks of cells x features at a time
+    parameters = 4 * features * (latent_dim + 10) * 6  # weights, optimiser, the kept checkpoints
+    seconds = SECONDS_PER_STEP + SECONDS_PER_ELEMENT * batch_size * features
+    steps = USUAL_EPOCHS * sum(n for n, _ in sizes) / batch_size
+    return Estimate(
+        memory_gib=BASE_GIB + (2 * held + step + parameters) / GIB,
+        disk_gib=members * (3 * parameters + 4 * latent_dim * sum(n for n, _ in sizes)) / GIB,
+        minutes=members * steps * seconds / 60,
+    )
+
+
+def check_room(needed: Estimate, folder: Path) -> list[str]:
+    """Refuse when the disk is too small; gives a warning when memory may be.
+
+    Raises:
+        TrainingError: the folder's disk has less free than is needed.
+    """
+    free = shutil.disk_usage(folder).free / GIB
+    if free < needed.disk_gib:
+        raise TrainingError(
+            f"{folder} has {free:.2f} GiB free, training needs {needed.disk_gib:.2f}", "free some, or move REGKG_HOME"
+        )
+    available = psutil.virtual_memory().available / GIB
+    if available < needed.memory_gib:
+        return [f"warning: {available:.1f} GiB of memory are free, training needs about {needed.memory_gib:.1f}"]
+    return []
+
+
+def _repeated(what: str, names: pd.Index) -> str:
+    repeated = names[names.duplicated()].unique()
+    return f"{len(repeated)} names of {what} come more than once: {_listed(repeated.tolist())}" if len(repeated) else ""
+
+
+def _wrong(adata: AnnData, counts: sp.csr_matrix, wrong: NDArray[np.bool_], what: str) -> str:
+    if not wrong.any():
+        return ""
+    at = np.flatnonzero(wrong)
+    rows = np.unique(np.searchsorted(counts.indptr, at, side="right") - 1)
+    columns = np.unique(counts.indices[at])
+    return (
+        f"{len(at):,} {what}, in {len(rows):,} cells ({_listed(adata.obs_names[rows].tolist())}) "
+        f"and {len(columns):,} features ({_listed(adata.var_names[columns].tolist())})"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
