@@ -8,6 +8,7 @@ from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option, note
 from kg import runs
+from kg.errors import MissingInput
 from kg.errors import UnknownRelease
 from kg.releases import served
 
@@ -68,10 +69,16 @@ def publish(run: str, text: str, *, as_json: bool) -> None:
 @click.argument("run")
 @json_option
 def resume(run: str, *, as_json: bool) -> None:
-    """Finish writing back RUN, which was interrupted after its training."""
+    """Finish RUN, which was interrupted: its training from the last checkpoint, or its write-back."""
     leaves(f"run {run} is not complete, and nobody sees it: `regkg runs resume {run}` again")
     with graph(as_json=as_json) as (store, settings, report):
-        emit(runs.write_back(store, settings.home, run, report), as_json=as_json)
+        try:
+            finished = runs.write_back(store, settings.home, run, report)
+        except MissingInput:  # it died while training
+            from models import job  # noqa: PLC0415 - a write-back needs no torch
+
+            finished = job.resume(store, settings.home, run, report)
+        emit(finished, as_json=as_json)
 
 
 @group.command()
