@@ -52,6 +52,14 @@ class Regulator:
     release: int
 
 
+# Lists, not maps: the driver reads them twice as fast.
+_COLUMNS = {
+    "peak": "p.id",
+    **{name: f"peak.{name}" for name in ("chrom", "start", "end")},
+    **{name: f"e.{name}" for name in ("score", "score_kind", "q_value", "sign", "called", "stability")},
+    **{name: f"near.{name}" for name in ("distance_bp", "tss_distance_bp")},
+    **{name: f"e.{name}" for name in ("run", "edge_id")},
+}
 _CYPHER = f"""{GENES_NAMED}
 RETURN {GENE_FIELDS}, COLLECT {{
   MATCH (p:{PEAK.label})-[e:{PREDICTED_LINK.name}]->(g)
@@ -61,9 +69,7 @@ RETURN {GENE_FIELDS}, COLLECT {{
   WITH p, e, peak, head(COLLECT {{
     MATCH (p)-[n:{NEAR.name}]->(g) WHERE {valid("n")} RETURN n ORDER BY n.dataset LIMIT 1
   }}) AS near
-  RETURN {{peak: p.id, chrom: peak.chrom, start: peak.start, end: peak.end, score: e.score, score_kind: e.score_kind,
-    q_value: e.q_value, sign: e.sign, called: e.called, stability: e.stability, distance_bp: near.distance_bp,
-    tss_distance_bp: near.tss_distance_bp, run: e.run, edge_id: e.edge_id}}
+  RETURN [{", ".join(_COLUMNS.values())}]
 }} AS links
 """
 
@@ -87,5 +93,6 @@ def gene_regulators(asked: GeneRegulators, scope: Scope) -> Plan[Found]:
     )
     found = yield from only_gene(rows, asked.gene, scope)
     trained_on = {run.run: run.release for run in scope.runs}
-    links = [Regulator(**link, release=trained_on[link["run"]]) for link in found["links"][: asked.limit]]
-    return Found(links, found["gene"], truncated=len(found["links"]) > asked.limit)
+    links = [dict(zip(_COLUMNS, link, strict=True)) for link in found["links"]]
+    rows = [Regulator(**link, release=trained_on[link["run"]]) for link in links[: asked.limit]]
+    return Found(rows, found["gene"], truncated=len(links) > asked.limit)

@@ -51,6 +51,13 @@ class Target:
     release: int
 
 
+_COLUMNS = {
+    "gene": "g.id",
+    "symbol": "gene.symbol",
+    **{name: f"e.{name}" for name in ("score", "score_kind", "q_value", "sign", "called", "stability")},
+    **{name: f"near.{name}" for name in ("distance_bp", "tss_distance_bp")},
+    **{name: f"e.{name}" for name in ("run", "edge_id")},
+}
 _CYPHER = f"""
 MATCH (p:{PEAK.label} {{id: $peak}}) WITH p, {record("p", PEAK)} AS found WHERE found IS NOT NULL
 RETURN found {{id: p.id, .assembly, .chrom, .start, .end, .summit}} AS peak, COLLECT {{
@@ -61,9 +68,7 @@ RETURN found {{id: p.id, .assembly, .chrom, .start, .end, .summit}} AS peak, COL
   WITH e, g, gene, head(COLLECT {{
     MATCH (p)-[n:{NEAR.name}]->(g) WHERE {valid("n")} RETURN n ORDER BY n.dataset LIMIT 1
   }}) AS near
-  RETURN {{gene: g.id, symbol: gene.symbol, score: e.score, score_kind: e.score_kind, q_value: e.q_value,
-    sign: e.sign, called: e.called, stability: e.stability, distance_bp: near.distance_bp,
-    tss_distance_bp: near.tss_distance_bp, run: e.run, edge_id: e.edge_id}}
+  RETURN [{", ".join(_COLUMNS.values())}]
 }} AS links
 """
 
@@ -86,5 +91,6 @@ def peak_targets(asked: PeakTargets, scope: Scope) -> Plan[Found]:
     )
     found = yield from only_peak(rows, asked.peak, scope)
     trained_on = {run.run: run.release for run in scope.runs}
-    links = [Target(**link, release=trained_on[link["run"]]) for link in found["links"][: asked.limit]]
-    return Found(links, found["peak"], truncated=len(found["links"]) > asked.limit)
+    links = [dict(zip(_COLUMNS, link, strict=True)) for link in found["links"]]
+    rows = [Target(**link, release=trained_on[link["run"]]) for link in links[: asked.limit]]
+    return Found(rows, found["peak"], truncated=len(links) > asked.limit)

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from kg.errors import ParameterError, UnknownRelease, UnknownRun
 from kg.questions.plan import Plan, Query, Row
-from kg.releases import SERVED_CYPHER
 
 if TYPE_CHECKING:
     from kg.schema import NodeType
 
-_PINNED = "MATCH (p:Publication {number: $publication}) MATCH (rel:Release {number: p.release})\n"
+# Heads that find the publication (p) by way of an index; _RETURN reads the rest in the same query.
+_SERVED = "MATCH (s:Pointer {name: 'served'}) MATCH (p:Publication {number: s.publication})"
+_OF_RELEASE = "MATCH (p:Publication {release: $release}) WITH p ORDER BY p.number DESC LIMIT 1"
+_PINNED = "MATCH (p:Publication {number: $publication})"
 _RETURN = """
+MATCH (rel:Release {number: p.release})
 RETURN p.number AS publication, toString(p.at) AS published_at, p.runs AS served,
   rel.number AS release, rel.hash AS hash, rel.datasets AS datasets,
   COLLECT {
@@ -73,7 +76,7 @@ def scope_of(release: int | None = None, run: str | None = None, publication: in
         UnknownRelease: nothing is published, or not this.
         UnknownRun: no complete run has this id.
     """
-    head = SERVED_CYPHER if publication is None else _PINNED
+    head = _PINNED if publication is not None else _OF_RELEASE if release is not None else _SERVED
     rows = yield Query(head + _RETURN, {"release": release, "run": run, "publication": publication})
     if rows:
         return _scope(rows[0], run)
