@@ -8,8 +8,7 @@ from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option, note
 from kg import runs
-from kg.errors import MissingInput
-from kg.errors import UnknownRelease
+from kg.errors import MissingInput, UnknownRelease
 from kg.releases import served
 
 

@@ -106,6 +106,16 @@ def interrupted(store: Store) -> list[Run]:
     return [r for r in runs(store) if r.interrupted]
 
 
+def take_over(store: Store, run_id: str, outcome: str) -> None:
+    """Say that this process now trains or writes a run."""
+    store.write(
+        "MATCH (r:ModelRun {id: $id}) SET r.outcome = $outcome, r.process = $process",
+        id=run_id,
+        outcome=outcome,
+        process=this_process(),
+    )
+
+
 def finish(
     store: Store, run_id: str, outcome: str, *, metrics: Mapping[str, Any] | None = None, note: str = ""
 ) -> None:
@@ -133,11 +143,7 @@ def write_back(store: Store, home: Path, run_id: str, progress: Progress = SILEN
     if found.outcome in {"complete", "discarded"}:
         raise Conflict(f"run {run_id} is {found.outcome} already", f"regkg runs show {run_id}")
     found_predictions, metrics = predictions.kept(home, run_id)
-    store.write(
-        "MATCH (r:ModelRun {id: $id}) SET r.outcome = 'writing', r.process = $process",
-        id=run_id,
-        process=this_process(),
-    )
+    take_over(store, run_id, "writing")
     predictions.write(store, run_id, found_predictions, progress)
     finish(store, run_id, "complete", metrics=metrics)
     return run(store, run_id)

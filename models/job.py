@@ -94,6 +94,8 @@ def _train(store: Store, home: Path, request: Request, release: int, run_id: str
     _announce(cells, config, home, progress)
     if run_id is None:
         run_id = runs.register(store, _about(request, config, graph, release))
+    else:
+        runs.take_over(store, run_id, "running")
     progress.say(f"run {run_id}: {request.model} on release {release}, {device}")
     folder = predictions.run_folder(home, run_id)
     trainer = Trainer(device, request.threads, folder / "checkpoints", progress)

@@ -124,6 +124,7 @@ def check_room(needed: Estimate, folder: Path) -> list[str]:
     Raises:
         TrainingError: the folder's disk has less free than is needed.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free / GIB
     if free < needed.disk_gib:
         raise TrainingError(

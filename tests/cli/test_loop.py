@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from api.app import create_app
 from cli.demo import read_truth
-from cli.main import cli
+from cli.main import main
 from kg.releases import verify
 from kg.settings import Settings
 
@@ -44,7 +44,7 @@ class Shell:
 
     def __call__(self, *words: object) -> Any:
         """Run with --json and give what it printed."""
-        done = CliRunner().invoke(cli, [*map(str, words), "--json"], env=self.environment, catch_exceptions=False)
+        done = CliRunner().invoke(main, [*map(str, words), "--json"], env=self.environment, catch_exceptions=False)
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
