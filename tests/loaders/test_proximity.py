@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -20,6 +19,8 @@ from tests.loaders.world import run_source
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pandas as pd
 
 GeneRow = tuple[str, int, int, str]  # chrom, start, end, strand
 PeakRow = tuple[str, int, int]
@@ -154,7 +155,7 @@ def test_a_promoter_does_not_leave_the_chromosome() -> None:
 
 
 def test_two_assemblies_do_not_meet() -> None:
-    with pytest.raises(InputError, match="no peak is near a gene: genes on GRCh38:chr1.*; peaks on GRCm38:chr1"):
+    with pytest.raises(InputError, match=r"no peak is near a gene: genes on GRCh38:chr1.*; peaks on GRCm38:chr1"):
         near(gene_table([("chr1", 100, 900, "+")]), peak_table([("chr1", 0, 50)], "GRCm38"))
 
 
