@@ -60,8 +60,8 @@ def examine(settings: Settings, report: Progress) -> Iterator[Check]:
 
 def line(check: Check) -> str:
     """The check as people read it."""
-    told = f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<10} {check.found}"
-    return told if check.ok or not check.mend else f"{told}\n      {'':<10} mend: {check.mend}"
+    told = f"{check.found}\nmend: {check.mend}" if check.mend else check.found
+    return f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<10} " + told.replace("\n", "\n" + " " * 17)
 
 
 def _python() -> str:

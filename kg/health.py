@@ -108,7 +108,8 @@ def _write(store: Store) -> str:
 def _refuse(store: Store) -> str:
     try:
         with store.reading(timeout_s=10) as transaction:
-            transaction.run("CREATE (:Schema {name: 'doctor'})").consume()  # never committed
+            transaction.run("CREATE (:Schema {name: 'doctor'})").consume()
+            transaction.rollback()  # or a server that lets it pass would keep it
     except StoreRefused as error:
         if READ_ONLY in error.message:
             return "a read session refuses to write"

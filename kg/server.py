@@ -82,7 +82,7 @@ class Server:
         self.jars = jars or self.root / "jars"
         self.password_file = self.root / "password"
 
-    def start(self, progress: Progress = SILENT, *, timeout_s: float = 120) -> Endpoint:
+    def start(self, progress: Progress = SILENT, *, timeout_s: float = 300) -> Endpoint:
         """Give the running server, started if need be; returns once it has answered a query.
 
         Of two processes that start at once, one does it and the other waits for the same server.

@@ -34,7 +34,7 @@ def neo4j_server(tmp_path_factory: pytest.TempPathFactory, jars: Path) -> Iterat
     """The session's Neo4j, running; whoever stops or breaks it takes one of their own."""
     server = Server(tmp_path_factory.mktemp("neo4j-home"), jars=jars)
     try:
-        server.start(timeout_s=300)
+        server.start()
     except RegkgError as error:
         skip_unless_required("neo4j", f"Neo4j did not start: {error}")
     yield server
