@@ -347,8 +347,9 @@ def test_a_question_is_documented_in_every_part(question: Question) -> None:
 
 def test_limits_are_checked_all_at_once() -> None:
     question = question_named("gene-regulators")
+    wrong: Row = {"gene": "X", "limit": 1001, "release": 0}
     with pytest.raises(ParameterError) as error:
-        next(question.plan(question.parameters(**{"gene": "X", "limit": 1001, "release": 0})))
+        next(question.plan(question.parameters(**wrong)))
     assert error.value.discrepancies == ("limit is 1001: at most 1000", "release is 0: at least 1")
 
 
