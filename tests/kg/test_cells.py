@@ -161,7 +161,8 @@ def test_cells_are_registered_moved_and_changed(store: Store, tmp_path: Path) ->
     )
     assert registered(store, rna)[1] == "unchanged"
     (tmp_path / "away").mkdir()
-    moved = shutil.move(rna, tmp_path / "away" / "rna2.h5ad")
+    moved = tmp_path / "away" / "rna2.h5ad"
+    shutil.move(rna, moved)
     with pytest.raises(MissingInput, match=r"the rna file of cells 'set' is not there"):
         cells(store, "set")[0].check_unchanged()
     again, happened = registered(store, moved)

@@ -83,10 +83,8 @@ def near(genes: pa.Table, peaks: pa.Table, **options: Any) -> pd.DataFrame:
 
 
 def as_near(frame: pd.DataFrame) -> Near:
-    return {
-        (int(row.start_id), int(row.end_id)): (int(row.distance_bp), int(row.tss_distance_bp))
-        for row in frame.itertuples()
-    }
+    ends = zip(frame["start_id"].astype(int), frame["end_id"].astype(int), strict=True)
+    return dict(zip(ends, zip(frame["distance_bp"], frame["tss_distance_bp"], strict=True), strict=True))
 
 
 CHROM = st.sampled_from(["chr1", "chr2"])
@@ -194,11 +192,13 @@ def test_mouse_cortex_has_the_pairs_of_a_slow_loop(data: Path) -> None:
 def slow_pairs(genes: pd.DataFrame, peaks: pd.DataFrame) -> set[tuple[str, str]]:
     found = set()
     on = dict(list(peaks.groupby("chrom")))
-    for gene in genes.itertuples():
-        low, high = (gene.start - 2000, gene.end) if gene.strand == "+" else (gene.start, gene.end + 2000)
-        if (there := on.get(gene.chrom)) is not None:
+    for chrom, start, end, strand, symbol in zip(
+        *(genes[c].tolist() for c in ("chrom", "start", "end", "strand", "symbol")), strict=True
+    ):
+        low, high = (start - 2000, end) if strand == "+" else (start, end + 2000)
+        if (there := on.get(chrom)) is not None:
             near_it = there[(there["start"].to_numpy() < high) & (there["end"].to_numpy() > max(low, 0))]
-            found |= {(str(gene.symbol), peak) for peak in near_it["id"]}
+            found |= {(symbol, peak) for peak in near_it["id"]}
     return found
 
 
