@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
-from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option
 from loaders import registry
@@ -47,7 +46,8 @@ def command_for(loader: Loader) -> click.Command:
     """The command of one source."""
 
     def run(*, as_json: bool, files: Sequence[Path] = (), **said: Any) -> None:
-        from loaders.run import Request, load, prepare  # noqa: PLC0415 - `--help` need not import the driver
+        from cli.graph import graph  # noqa: PLC0415 - `--help` need not import the driver
+        from loaders.run import Request, load, prepare  # noqa: PLC0415
 
         own = {option.name: said.pop(option.name) for option in loader.options}
         prepared = prepare(Request(loader.name, files, options=own, **said))
@@ -81,7 +81,8 @@ def command_for(loader: Loader) -> click.Command:
 @json_option
 def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: float, as_json: bool) -> None:
     """Register AnnData files (.h5ad) of RNA and ATAC as one set of cells; their matrices stay where they are."""
-    from loaders.cells import register_cells  # noqa: PLC0415 - `--help` need not import h5py
+    from cli.graph import graph  # noqa: PLC0415 - `--help` need not import the driver
+    from loaders.cells import register_cells  # noqa: PLC0415
 
     with graph(as_json=as_json) as (store, _, _):
         registered = register_cells(store, name, files, coverage, assembly)
