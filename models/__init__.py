@@ -1,1 +1,1 @@
-
+"""Guidance graph and cells in, predictions out; nothing but this package knows torch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,8 @@ def balancing_weights(embeddings: Sequence[NDArray[np.float32]], *, seed: int = 
         mean = sp.csr_matrix((np.ones(len(cluster)), (cluster, np.arange(len(cluster))))) @ embedding / n[:, None]
         means.append(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
         sizes.append(n)
-    by_cluster = cluster_weights([(a, b) for a, b in combinations(means, 2)], sizes)
+    by_cluster = match([a @ b.T for a, b in combinations(means, 2)], sizes)
     return [weight[cluster] for weight, cluster in zip(by_cluster, clusters, strict=True)]
-
-
-def cluster_weights(pairs: Sequence[tuple[Float, Float]], sizes: Sequence[NDArray[np.int64]]) -> list[Float]:
-    """Weights of clusters from the unit mean vectors of each pair of modalities; see `match`."""
-    return match([a @ b.T for a, b in pairs], sizes)
 
 
 def match(cosines: Sequence[Float], sizes: Sequence[NDArray[np.int64]]) -> list[Float]:
@@ -74,7 +70,8 @@ def leiden(embedding: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.int64
     nearest = neighbours(embedding, min(NEIGHBOURS, len(embedding) - 1))
     row = np.repeat(np.arange(len(embedding)), nearest.shape[1])
     directed = sp.csr_matrix((np.ones(len(row)), (row, nearest.ravel())), shape=(len(embedding),) * 2)
-    labels = Leiden(resolution=1.0, random_state=seed).fit_predict(sp.csr_matrix(directed + directed.T))
+    ctypes.CDLL(None).srand(seed)  # its refinement draws from libc, which its own random_state does not reach
+    labels = Leiden(resolution=1.0).fit_predict(sp.csr_matrix(directed + directed.T))
     return np.unique(labels, return_inverse=True)[1]
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
+from kg.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from kg.guidance import GuidanceGraph
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,34 @@ class Cells:
         return self.modalities[name]
 
     @property
-    def features(self) -> NDArray[np.str_]:
-        """All feature ids, sorted: the row order of every embedding."""
-        return np.unique(np.concatenate([modality.features for modality in self.modalities.values()]))
+    def hash(self) -> str:
+        """sha256 over everything that training reads."""
+        digest = hashlib.sha256()
+        for m in self.modalities.values():
+            batch = None if m.batch is None else m.batch.tolist()
+            digest.update(json.dumps([m.name, m.features.tolist(), m.obs_names.tolist(), batch]).encode())
+            for array in (m.counts.indptr, m.counts.indices, m.counts.data, m.rep):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def linked(self, graph: GuidanceGraph, anchor: str) -> Cells:
+        """The same cells with the features that a guided model explains.
+
+        All features of the modality `anchor`, and of the others those that an edge joins to one of its features.
+
+        Raises:
+            InputError: a modality keeps no feature.
+        """
+        known = np.isin(graph.vertices, self[anchor].features)
+        ends = np.concatenate([graph.source[known[graph.target]], graph.target[known[graph.source]]])
+        reached = graph.vertices[np.unique(ends)]
+        kept = {}
+        for name, modality in self.modalities.items():
+            keep = np.isin(modality.features, reached) | (name == anchor)
+            if not keep.any():
+                raise InputError(
+                    f"no feature of {name!r} is linked to a measured feature of {anchor!r} in release {graph.release}",
+                    "load the peaks and links of these cells' features, or check their assembly",
+                )
+            kept[name] = modality.restrict(keep)
+        return replace(self, modalities=kept)

@@ -42,7 +42,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], ide
     _write(path.with_name(name), blob)
     document = {"format": FORMAT, "tensors": name, "sha256": digest, "identity": dict(identity), "meta": dict(meta)}
     _write(path.with_name(f"{path.name}.json"), json.dumps(document).encode())
-    for old in path.parent.glob(f"{path.name}-*.safetensors"):
+    for old in path.parent.glob(f"{path.name}-{'?' * 16}.safetensors"):
         if old.name != name:
             old.unlink(missing_ok=True)
 

@@ -65,7 +65,7 @@ def _squared_distances(x: Float32, y: Float32) -> Iterator[tuple[slice, NDArray[
         yield rows, np.square(part).sum(1)[:, None] + y_square - 2.0 * part @ y.T
 
 
-def auroc(positive: NDArray[np.bool_], score: Float32) -> float:
+def auroc(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
     """Chance that a positive outranks a negative, ties counting half (Mann-Whitney); NaN without both."""
     n_positive = int(positive.sum())
     n_negative = len(positive) - n_positive
@@ -125,4 +125,5 @@ def _metacell_ranks(modality: Modality, cluster: NDArray[np.int64], n: int) -> N
     member = sp.csr_matrix((np.ones(len(cluster)), (cluster, np.arange(len(cluster)))), shape=(n, len(cluster)))
     total = (member @ modality.counts).toarray()
     size = total.sum(1, keepdims=True)
-    return np.log1p(total / np.maximum(size, 1.0) * np.median(size[size > 0]))
+    logged: NDArray[np.float64] = np.log1p(total / np.maximum(size, 1.0) * np.median(size[size > 0]))
+    return logged

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it scripts functions on import, which new torch deprecates
-    from torch_geometric import EdgeIndex
     from torch_geometric.data import HeteroData
+    from torch_geometric.utils import spmm, to_torch_csr_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,10 +41,9 @@ class Edges:
 
     @classmethod
     def of(cls, graph: GuidanceGraph, vertices: NDArray[np.str_]) -> Edges:
-        """Edges of `graph` with both ends in `vertices` (sorted), numbered by their place there."""
-        at = np.searchsorted(vertices, graph.vertices).clip(max=len(vertices) - 1)
-        known = vertices[at] == graph.vertices
-        kept = known[graph.source] & known[graph.target]
+        """Edges of `graph` with both ends in `vertices` (in any order), numbered by their place there."""
+        at = pd.Index(vertices).get_indexer(pd.Index(graph.vertices))
+        kept = (at[graph.source] >= 0) & (at[graph.target] >= 0)
         i, j, loop = at[graph.source[kept]], at[graph.target[kept]], np.arange(len(vertices))
         w, s = graph.weight[kept], graph.sign[kept].astype(np.float32)
         one = np.ones(len(vertices), np.float32)
@@ -63,25 +63,36 @@ class Edges:
 
 
 class Propagation:
-    """The fixed linear map of the graph encoder, kept for both directions of a training step."""
+    """The fixed linear map of the graph encoder, with its transpose for the backward pass."""
 
     def __init__(self, edges: Edges, device: torch.device) -> None:
-        order = np.lexsort((edges.source, edges.target))
-        index = torch.from_numpy(np.stack([edges.target[order], edges.source[order]])).to(device)
-        size = (edges.n_vertices, edges.n_vertices)
         self.n_vertices = edges.n_vertices
-        self.value = torch.from_numpy((edges.norm * edges.sign)[order]).to(device)
-        self.index = EdgeIndex(index, sparse_size=size, sort_order="row")
+        index = torch.from_numpy(np.stack([edges.target, edges.source]))
+        value = torch.from_numpy(edges.norm * edges.sign)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # sparse CSR is "in beta state"
-            self.index.fill_cache_()
+            size = (edges.n_vertices, edges.n_vertices)
+            self.forward = to_torch_csr_tensor(index, value, size).to(device)
+            self.backward = to_torch_csr_tensor(index.flip(0), value, size).to(device)
 
-    def matmul(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """Sum over incoming edges of sign * norm * x[source]. Shapes: (V, m) -> (V, m)."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            product: Tensor = self.index.matmul(x, input_value=self.value)
+        product: Tensor = _Propagate.apply(x, self.forward, self.backward)
         return product
+
+
+class _Propagate(torch.autograd.Function):
+    """A sparse product whose transpose is at hand; torch would make it anew in every backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
+        ctx.transpose = backward
+        product: Tensor = spmm(forward, x)
+        return product
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None, None]:
+        return spmm(ctx.transpose, outputs[0]), None, None
 
 
 def hetero_data(graph: GuidanceGraph) -> HeteroData:

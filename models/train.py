@@ -39,6 +39,8 @@ class Plan:
         lr_patience: epochs without improvement before it drops tenfold.
         patience: epochs without improvement before stopping, counted after the first drop.
         burnin: epochs of which neither counts.
+        annealed: last share of the epochs in which the learning rate falls along half a cosine to 0; with it, the
+            number of epochs is fixed and nothing else changes the rate.
     """
 
     max_epochs: int
@@ -46,14 +48,26 @@ class Plan:
     lr_patience: int
     patience: int
     burnin: int = 0
+    annealed: float = 0.0
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch (from 1) of an annealed plan."""
+        left = (self.max_epochs - epoch + 1) / max(self.annealed * self.max_epochs, 1.0)
+        return self.lr * (1 - math.cos(math.pi * min(left, 1.0))) / 2
 
 
 class Task(Protocol):
     """What a model gives the loop."""
 
-    module: nn.Module
-    optimisers: Mapping[str, torch.optim.Optimizer]
     n_steps: int
+
+    @property
+    def module(self) -> nn.Module:
+        """All that is trained."""
+
+    @property
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """By name."""
 
     def steps(self, epoch: int, rng: np.random.Generator) -> Iterator[Mapping[str, Tensor]]:
         """Take the steps of one epoch, yielding the parts of each loss (detached scalars, one named "total")."""
@@ -103,6 +117,7 @@ class State:
     epoch: int = 0
     finished: bool = False
     seconds: float = 0.0
+    train_seconds: float = 0.0
     plateau: Plateau = field(default_factory=Plateau)
     best: list[tuple[float, int]] = field(default_factory=list)
     history: list[Row] = field(default_factory=list)
@@ -145,7 +160,7 @@ class Trainer:
         """Train `task` by `plan` inside `seeded`, resuming from a checkpoint of this stage.
 
         Returns:
-            One row for each epoch: epoch, lr, seconds (training and validation so far), train_* and val_* losses.
+            One row for each epoch: epoch, lr, seconds so far (train_seconds: of steps alone), train_* and val_* losses.
 
         Raises:
             Diverged: a loss is not finite; the last checkpoint stays.
@@ -189,16 +204,18 @@ class _Run:
         """One epoch: steps, validation, schedule, checkpoint."""
         start, state = time.perf_counter(), self.state
         state.epoch += 1
+        if self.plan.annealed:
+            self._set_lr(self.plan.rate(state.epoch))
         self.task.module.train()
         sums = self._steps()
         self.task.module.eval()
         row: Row = {"epoch": state.epoch, "lr": self._lr()}
         row |= {f"train_{name}": value / self.task.n_steps for name, value in sums.items()}
-        step_s = time.perf_counter() - start
+        state.train_seconds += time.perf_counter() - start
         row |= {f"val_{name}": value for name, value in self.task.validate(state.epoch).items()}
         self._schedule(row["val_total"])
         state.seconds += time.perf_counter() - start
-        row |= {"seconds": state.seconds, "step_s": step_s / self.task.n_steps}
+        row |= {"seconds": state.seconds, "train_seconds": state.train_seconds}
         state.history.append(row)
         if state.finished or time.monotonic() - self.saved_at >= self.trainer.checkpoint_s:
             self.save()
@@ -217,14 +234,17 @@ class _Run:
     def _lr(self) -> float:
         return float(next(iter(self.task.optimisers.values())).param_groups[0]["lr"])
 
+    def _set_lr(self, lr: float) -> None:
+        for optimiser in self.task.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = lr
+
     def _schedule(self, loss: float) -> None:
         state, plan = self.state, self.plan
         state.finished = state.epoch >= plan.max_epochs
-        if state.epoch > plan.burnin:
+        if state.epoch > plan.burnin and not plan.annealed:
             if state.plateau.drop_now(loss, plan):
-                for optimiser in self.task.optimisers.values():
-                    for group in optimiser.param_groups:
-                        group["lr"] *= FACTOR
+                self._set_lr(self._lr() * FACTOR)
             if state.plateau.drops:
                 self._keep(loss)
                 state.finished |= state.plateau.stop_now(loss, plan)

@@ -8,10 +8,8 @@ Cao & Gao 2022, Nature Biotechnology, doi 10.1038/s41587-022-01284-4.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kg.errors import InputError
 from models import metrics
 from models.balance import balancing_weights
 from models.fit import Fit
 from models.layers import DataEncoder, Discriminator, GraphEncoder, NegativeBinomialDecoder, edge_nll, posterior
-from models.likelihoods import CountMatrix, SparseCounts
-from models.pyg import Edges, Propagation
+from models.minibatch import TrainingData
 from models.registry import model
 from models.sampling import CellSampler, EdgeSampler
 from models.train import Plan, Row, Trainer
@@ -38,8 +34,11 @@ if TYPE_CHECKING:
 
     from kg.guidance import GuidanceGraph
     from models.cells import Cells
+    from models.minibatch import EdgeBatch, Minibatch
 
 ANCHOR = "rna"
+BURNIN = 1 / 3  # of the second stage, in the quick schedule
+ANNEALED = 1 / 4  # likewise
 NOISE = 1.5  # standard deviations of burn-in noise on what the discriminator sees
 HELD_OUT = 0.1
 EVAL_ROWS = 4096
@@ -51,6 +50,7 @@ class Config:
 
     Attributes:
         schedule: "quick", or "published" for the paper's number of epochs and patience.
+        first_steps, second_steps: of the quick schedule, for each stage.
         members: models with seeds seed, seed + 1, ...; links average over them.
         seed: of the first member.
         latent_dim, hidden_dim, hidden_layers, dropout: of the networks.
@@ -62,6 +62,8 @@ class Config:
     """
 
     schedule: str = "quick"
+    first_steps: int = 1200
+    second_steps: int = 4500
     members: int = 1
     seed: int = 0
     latent_dim: int = 50
@@ -92,31 +94,14 @@ def published_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, 
 
 
 def quick_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, float]:
-    """Ours: a first stage just long enough for clusters, then the aligned stage with less patience."""
+    """Ours: a fixed number of steps a stage under an annealed learning rate, known before it starts.
+
+    The first stage only has to give clusters for the balancing weights; the second does the rest.
+    """
     per_epoch = n_cells * (1 - HELD_OUT) / config.batch_size
-    longest = max(8, math.ceil((1500 if first else 4500) / per_epoch))
-    burnin = max(2, math.ceil(1500 / per_epoch))
-    plan = Plan(longest, config.lr, max(2, longest // 12), max(4, longest // 6), 0 if first else burnin)
-    return plan, math.inf if first else float(burnin)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Cells of one step that share a batch."""
-
-    batch: int
-    at: Tensor | None  # rows of the step's cells; None for all of them
-    counts: SparseCounts
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one step sees: for each modality, encoder inputs and counts; discriminator weights; edges."""
-
-    rep: Sequence[Tensor]
-    parts: Sequence[Sequence[Part]]
-    weight: Tensor
-    edges: tuple[Tensor, Tensor, Tensor, Tensor]
+    longest = max(round((config.first_steps if first else config.second_steps) / per_epoch), 1)
+    plan = Plan(longest, config.lr, 0, 0, annealed=0.0 if first else ANNEALED)
+    return plan, math.inf if first else longest * BURNIN
 
 
 class Glue(nn.Module):
@@ -135,12 +120,12 @@ class Glue(nn.Module):
         self.graph = GraphEncoder(data.propagation, m)
         self.encoders = nn.ModuleList(DataEncoder([rep.shape[1], *hidden], m, config.dropout) for rep in data.rep)
         self.decoders = nn.ModuleList(
-            NegativeBinomialDecoder(len(rows), len(names)) for rows, names in zip(data.rows, data.batches, strict=True)
+            NegativeBinomialDecoder(n, len(names)) for n, names in zip(data.n_features, data.batches, strict=True)
         )
         self.discriminator = Discriminator([m, *hidden], len(data.rep), config.dropout)
-        self.rows = data.rows  # of each modality's features among the vertices
+        self.sizes = data.n_features  # of each modality, whose features follow each other among the vertices
 
-    def encode(self, step: Step) -> list[tuple[Tensor, Tensor]]:
+    def encode(self, step: Minibatch) -> list[tuple[Tensor, Tensor]]:
         """Mean and raw spread of u, for each modality."""
         return [encoder(rep) for encoder, rep in zip(self.encoders, step.rep, strict=True)]
 
@@ -148,19 +133,19 @@ class Glue(nn.Module):
         """Weighted cross-entropy of the guessed modality; `noise` in standard deviations of `means`."""
         if noise:
             means = means + noise * means.detach().std(0) * torch.randn_like(means)
-        each = len(means) // len(self.rows)
-        truth = torch.arange(len(self.rows), device=means.device).repeat_interleave(each)
+        each = len(means) // len(self.sizes)
+        truth = torch.arange(len(self.sizes), device=means.device).repeat_interleave(each)
         return (F.cross_entropy(self.discriminator(means), truth, reduction="none") * weight).mean()
 
-    def vae_loss(self, step: Step, encoded: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    def vae_loss(self, step: Minibatch, encoded: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """Parts of the loss without the adversary; "total" is their weighted sum."""
         config = self.config
         v, v_kl = posterior(*self.graph())
         parts = {"graph_nll": edge_nll(v, *step.edges), "graph_kl": v_kl / len(v) ** 2}
-        total = config.graph_weight * len(self.rows) * (parts["graph_nll"] + config.kl_weight * parts["graph_kl"])
-        for k, ((mean, raw), decoder, rows) in enumerate(zip(encoded, self.decoders, self.rows, strict=True)):
+        total = config.graph_weight * len(self.sizes) * (parts["graph_nll"] + config.kl_weight * parts["graph_kl"])
+        by_modality = torch.split(v, self.sizes)
+        for k, ((mean, raw), decoder, features) in enumerate(zip(encoded, self.decoders, by_modality, strict=True)):
             u, kl = posterior(mean, raw)
-            features = v.index_select(0, rows)
             nll = torch.stack(
                 [
                     decoder(u if part.at is None else u[part.at], features, part.counts, part.batch)
@@ -168,67 +153,9 @@ class Glue(nn.Module):
                     for part in step.parts[k]
                 ]
             ).sum()
-            parts |= {f"nll_{k}": nll, f"kl_{k}": kl / len(u) / len(rows)}
+            parts |= {f"nll_{k}": nll, f"kl_{k}": kl / len(u) / len(features)}
             total = total + nll + config.kl_weight * parts[f"kl_{k}"]
         return {**parts, "total": total}
-
-
-class TrainingData:
-    """Cells and graph as tensors, one for all members."""
-
-    def __init__(self, graph: GuidanceGraph, cells: Cells, config: Config, device: str) -> None:
-        self.cells = used_features(graph, cells)
-        self.device = torch.device(device)
-        self.vertices = self.cells.features
-        self.edges = Edges.of(graph, self.vertices)
-        self.propagation = Propagation(self.edges, self.device)
-        modalities = list(self.cells.modalities.values())
-        self.names = [modality.name for modality in modalities]
-        self.rep = [torch.as_tensor(np.ascontiguousarray(m.rep), device=self.device) for m in modalities]
-        self.counts = [
-            CountMatrix(m.counts.indptr, m.counts.indices, m.counts.data, m.counts.shape[1], self.device)
-            for m in modalities
-        ]
-        self.rows = [
-            torch.as_tensor(np.searchsorted(self.vertices, m.features), device=self.device) for m in modalities
-        ]
-        self.batches, self.batch = zip(
-            *(_batches(m.batch, len(m.obs_names), self.device) for m in modalities), strict=True
-        )
-
-    @property
-    def sizes(self) -> list[int]:
-        """Cells of each modality."""
-        return [len(rep) for rep in self.rep]
-
-
-def _batches(batch: NDArray[np.str_] | None, n: int, device: torch.device) -> tuple[list[str], Tensor]:
-    names, code = np.unique(batch if batch is not None else np.full(n, "one"), return_inverse=True)
-    return names.tolist(), torch.as_tensor(code, device=device)
-
-
-def used_features(graph: GuidanceGraph, cells: Cells) -> Cells:
-    """Features that take part: all genes, and of other modalities those that an edge joins to a measured gene.
-
-    Raises:
-        InputError: a modality keeps no feature.
-    """
-    genes = np.isin(graph.vertices, cells[ANCHOR].features)
-    reached = np.unique(np.concatenate([graph.source[genes[graph.target]], graph.target[genes[graph.source]]]))
-    kept = {}
-    for name, modality in cells.modalities.items():
-        keep = (
-            np.ones(len(modality.features), bool)
-            if name == ANCHOR
-            else np.isin(modality.features, graph.vertices[reached])
-        )
-        if not keep.any():
-            raise InputError(
-                f"no feature of modality {name!r} is linked to a measured gene in release {graph.release}",
-                "load peaks and NEAR links of these cells' features, or check their assembly",
-            )
-        kept[name] = modality.restrict(keep)
-    return replace(cells, modalities=kept)
 
 
 class GlueTask:
@@ -247,8 +174,8 @@ class GlueTask:
         self.generator = [p for name, p in module.named_parameters() if not name.startswith("discriminator")]
         self.adversary = list(module.discriminator.parameters())
         self.optimisers = {
-            "generator": torch.optim.RMSprop(self.generator, plan.lr),
-            "adversary": torch.optim.RMSprop(self.adversary, plan.lr),
+            "generator": torch.optim.RMSprop(self.generator, plan.lr, foreach=True),
+            "adversary": torch.optim.RMSprop(self.adversary, plan.lr, foreach=True),
         }
         self.seed = seed
         self.latest: list[NDArray[np.int64]] = []
@@ -259,9 +186,9 @@ class GlueTask:
         edges = self._edge_batches(rng)
         for rows in self.cells.epoch(rng):
             self.latest = rows
-            yield self.step(self.batch(rows, next(edges)), noise)
+            yield self.step(self.data.minibatch(rows, self.weights, next(edges)), noise)
 
-    def step(self, batch: Step, noise: float) -> dict[str, Tensor]:
+    def step(self, batch: Minibatch, noise: float) -> dict[str, Tensor]:
         """Update the discriminator, then encoders, decoders and graph."""
         module, weight = self.module, self.config.align_weight
         encoded = module.encode(batch)
@@ -287,35 +214,24 @@ class GlueTask:
             edges = self._edge_batches(rng)
             rows = [
                 self.module.vae_loss(batch, self.module.encode(batch))
-                for batch in (self.batch(cells, next(edges)) for cells in self.cells.epoch(rng, held=True))
+                for batch in (
+                    self.data.minibatch(cells, self.weights, next(edges)) for cells in self.cells.epoch(rng, held=True)
+                )
             ]
         return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
 
     def current_cells(self) -> list[str]:
-        """Names of the cells of the latest step."""
+        """Cells of the latest step with values that are not finite, or else all of them."""
         modalities = self.data.cells.modalities.values()
-        return [str(name) for m, rows in zip(modalities, self.latest, strict=True) for name in m.obs_names[rows]]
+        everyone = (str(name) for m, r in zip(modalities, self.latest, strict=True) for name in m.obs_names[r])
+        return self.data.not_finite(self.latest) or list(everyone)
 
-    def _edge_batches(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, ...]]:
+    def _edge_batches(self, rng: np.random.Generator) -> Iterator[EdgeBatch]:
+        """Graph epochs without end; each starts anew with an epoch of cells, so that no state outlives one."""
         while True:
             for part in self.edges.epoch(rng):
-                yield tuple(torch.from_numpy(a).to(self.data.device) for a in part)
-
-    def batch(self, rows: Sequence[NDArray[np.int64]], edges: Any) -> Step:
-        """Gather what a step needs."""
-        data = self.data
-        at = [torch.from_numpy(r).to(data.device) for r in rows]
-        weight = torch.cat([w[r] for w, r in zip(self.weights, at, strict=True)])
-        parts = [self._parts(k, r) for k, r in enumerate(at)]
-        return Step([rep[r] for rep, r in zip(data.rep, at, strict=True)], parts, weight, edges)
-
-    def _parts(self, k: int, rows: Tensor) -> list[Part]:
-        counts = self.data.counts[k]
-        if len(self.data.batches[k]) == 1:
-            return [Part(0, None, counts.take(rows))]
-        batch = self.data.batch[k][rows]
-        places = [(int(b), torch.nonzero(batch == b).squeeze(1)) for b in batch.unique()]
-        return [Part(b, at, counts.take(rows[at])) for b, at in places]
+                source, target, sign, present = (torch.from_numpy(a).to(self.data.device) for a in part)
+                yield source, target, sign, present
 
 
 @torch.no_grad()
@@ -324,7 +240,7 @@ def embed_cells(module: Glue, data: TrainingData) -> list[NDArray[np.float32]]:
     was_training = module.training
     module.eval()
     means = [
-        torch.cat([encoder(part)[0] for part in rep.split(EVAL_ROWS)]).cpu().numpy()
+        torch.cat([encoder(part)[0] for part in torch.split(rep, EVAL_ROWS)]).cpu().numpy()
         for encoder, rep in zip(module.encoders, data.rep, strict=True)
     ]
     module.train(was_training)
@@ -359,8 +275,8 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer) ->
         Diverged: a loss is not finite.
         CheckpointRefused: the trainer's directory holds another run.
     """
-    data = TrainingData(graph, cells, config, trainer.device)
-    identity = {"model": "glue", "graph": graph.hash, "cells": cells_hash(data.cells), "config": asdict(config)}
+    data = TrainingData(graph, cells.linked(graph, ANCHOR), trainer.device)
+    identity = {"model": "glue", "graph": graph.hash, "cells": data.cells.hash, "config": asdict(config)}
     features, history, first_cells = [], [], None
     for member in range(config.members):
         module, rows = train_member(data, config, trainer, member, identity)
@@ -368,9 +284,10 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer) ->
         history += [{"member": member, **row} for row in rows]
         if first_cells is None:
             first_cells = embed_cells(module, data)
+    order = np.argsort(data.vertices)
     return Fit(
-        data.vertices,
-        np.stack(features),
+        data.vertices[order],
+        np.stack(features)[:, order],
         dict(zip(data.names, first_cells or [], strict=True)),
         pd.DataFrame(history),
         measure(graph, data.cells, first_cells or [], history),
@@ -423,14 +340,3 @@ def measure(
         if one.labels is not None and other.labels is not None:
             found["label_transfer"] = metrics.label_transfer(embeddings[0], one.labels, embeddings[1], other.labels)
     return found
-
-
-def cells_hash(cells: Cells) -> str:
-    """sha256 of everything in the cells that training reads."""
-    digest = hashlib.sha256()
-    for name, m in cells.modalities.items():
-        batches = [] if m.batch is None else m.batch.tolist()
-        digest.update(json.dumps([name, m.features.tolist(), m.obs_names.tolist(), batches]).encode())
-        for array in (m.counts.indptr, m.counts.indices, m.counts.data, m.rep):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from kg.guidance import GuidanceGraph
 from models.cells import Cells, Modality
 from models.preprocess import atac_lsi, rna_pca
+from models.pyg import Edges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,9 @@ def toy(n_cells: int = 300, n_genes: int = 80, seed: int = 0) -> Toy:
     reps = {"rna": rna_pca(counts["rna"], 20), "atac": atac_lsi(counts["atac"], 20)}
     cells = Cells(
         {
-            name: Modality(name, counts[name], ids, reps[name], np.array([f"{name}-{i}" for i in range(n_cells)]), labels)
+            name: Modality(
+                name, counts[name], ids, reps[name], np.array([f"{name}-{i}" for i in range(n_cells)]), labels
+            )
             for name, ids in (("rna", genes), ("atac", peaks))
         },
         paired=True,
@@ -74,3 +77,22 @@ def guidance(gene: NDArray[np.str_], peak: NDArray[np.str_]) -> GuidanceGraph:
         np.ones(n, np.float32),
         np.ones(n, np.int8),
     )
+
+
+def edges_of(pairs: list[tuple[int, int, float, int]], n_vertices: int) -> Edges:
+    both = [*pairs, *((j, i, w, s) for i, j, w, s in pairs), *((i, i, 1.0, 1) for i in range(n_vertices))]
+    source, target, weight, sign = zip(*both, strict=True)
+    return Edges(
+        np.array(source), np.array(target), np.array(weight, np.float32), np.array(sign, np.float32), n_vertices
+    )
+
+
+def random_edges(n_genes: int, n_peaks: int, n: int, seed: int) -> Edges:
+    rng = np.random.default_rng(seed)
+    keys = rng.choice(n_genes * n_peaks, n, replace=False)
+    weights, signs = rng.uniform(0.1, 1, n), rng.choice([-1, 1], n)
+    pairs = [
+        (int(k) // n_peaks, n_genes + int(k) % n_peaks, float(w), int(s))
+        for k, w, s in zip(keys, weights, signs, strict=True)
+    ]
+    return edges_of(pairs, n_genes + n_peaks)
