@@ -50,9 +50,9 @@ RETRY_AFTER_S = 5
 _log = logging.getLogger(__name__)
 
 
-def status_of(error: RegkgError) -> int:
-    """The HTTP status of an error, by its family."""
-    return next(STATUSES[family] for family in type(error).__mro__ if family in STATUSES)
+def status_of(error: type[RegkgError]) -> int:
+    """The HTTP status of a kind of error, by its family."""
+    return next(STATUSES[family] for family in error.__mro__ if family in STATUSES)
 
 
 def type_of(error: type[RegkgError]) -> str:
@@ -91,7 +91,7 @@ def problem(
 
 def problem_of(request: Request, error: RegkgError, status: int | None = None) -> Response:
     """An error of ours as a problem; of the server's own failures only the kind is told."""
-    code = status or status_of(error)
+    code = status or status_of(type(error))
     title = (type(error).__doc__ or "").partition("\n")[0]
     if code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, NotFound):
         _log.error("%s %s: %s", request.scope["state"]["request_id"], type(error).__name__, error.message)

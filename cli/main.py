@@ -160,9 +160,9 @@ def leaves(sentence: str) -> None:
     click.get_current_context().meta[_LEFT] = sentence
 
 
-def exit_code(error: RegkgError) -> int:
-    """The exit code of an error, by its family."""
-    return next(EXIT_CODES[family] for family in type(error).__mro__ if family in EXIT_CODES)
+def exit_code(error: type[RegkgError]) -> int:
+    """The exit code of a kind of error, by its family."""
+    return next(EXIT_CODES[family] for family in error.__mro__ if family in EXIT_CODES)
 
 
 def _failed(error: Exception, *, as_json: bool) -> int:
@@ -175,7 +175,7 @@ def _failed(error: Exception, *, as_json: bool) -> int:
 def _failure(error: Exception) -> Failure:
     name = type(error).__name__
     if isinstance(error, RegkgError):
-        return Failure(name, error.message, error.hint, exit_code(error))
+        return Failure(name, error.message, error.hint, exit_code(type(error)))
     if isinstance(error, click.ClickException):
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "regkg"
         return Failure(name, error.format_message(), f"see `{where} --help`", error.exit_code)

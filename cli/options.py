@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,17 +19,23 @@ def options_for(parameters: Iterable[Parameter]) -> list[click.Parameter]:
     return [_option(p) for p in parameters]
 
 
+def attributes_of(docstring: str | None) -> dict[str, str]:
+    """Name -> text of an Attributes section; one entry may describe several names, and run over several lines."""
+    section = cleandoc(docstring or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+(?:, \w+)*): (.+(?:\n {5,}.+)*)$", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
+
+
 def _option(parameter: Parameter) -> click.Option:
     flag = f"--{parameter.name.replace('_', '-')}"
     if parameter.type is bool:
         return click.Option([flag], is_flag=True, default=bool(parameter.default), help=_sentence(parameter.doc))
+    # None as a default counts as a value to click, which would make a required option optional
+    default = (
+        {} if parameter.required else {"default": parameter.default, "show_default": parameter.default is not None}
+    )
     return click.Option(
-        [flag],
-        type=_type(parameter),
-        required=parameter.required,
-        default=None if parameter.required else parameter.default,
-        show_default=not parameter.required and parameter.default is not None,
-        help=_sentence(parameter.doc),
+        [flag], type=_type(parameter), required=parameter.required, help=_sentence(parameter.doc), **default
     )
 
 

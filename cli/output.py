@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kg.progress import Progress
 
 PLAIN_EVERY_S = 5.0
+MAX_WIDTH = 100_000
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead of a table.")
 
@@ -72,7 +73,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes):
         return [plain(inner) for inner in value]
-    return plain(value.item()) if hasattr(value, "item") else str(value)
+    return plain(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 class PlainProgress:
@@ -179,7 +180,8 @@ def _show(rows: list[dict[str, Any]], *, header: bool = True) -> None:
         table.add_row(*(_cell(row.get(name)) for name in columns))
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:  # a file or a pipe has no edge to fold at
-        console = Console(highlight=False, markup=False, width=max(console.measure(table).maximum, 20))
+        needed = Console(width=MAX_WIDTH).measure(table).maximum
+        console = Console(highlight=False, markup=False, width=max(needed, 20))
     console.print(table)
 
 

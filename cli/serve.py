@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.graph import graph
 from kg.settings import Settings
 
 
@@ -16,6 +17,9 @@ def command(host: str, port: int) -> None:
     The documentation of the API is at /docs, its description at /openapi.json.
     """
     import uvicorn  # noqa: PLC0415 - `--help` needs no server
+
     from api.app import create_app  # noqa: PLC0415
 
+    with graph():
+        pass  # starts the managed server, makes the schema, and says plainly what is wrong before anything listens
     uvicorn.run(create_app(Settings.from_environment()), host=host, port=port, log_level="info")

@@ -22,7 +22,7 @@ class Settings:
     Attributes:
         home: REGKG_HOME; server, runs, quarantine, caches.
         neo4j_uri: REGKG_NEO4J_URI; None means the managed server under `home`.
-        neo4j_user: REGKG_NEO4J_USER.
+        neo4j_user: REGKG_NEO4J_USER; neo4j by default.
         neo4j_password: REGKG_NEO4J_PASSWORD; needed only with a URI.
         neo4j_version: REGKG_NEO4J_VERSION of the managed server.
         data: REGKG_DATA; real data of developers and benchmarks; the product has no default for it.

@@ -25,13 +25,18 @@ class Regulator:
     """A peak that a run links to the gene.
 
     Attributes:
-        start, end: of the peak, 0-based half-open.
-        score: mean over the run's members, of kind `score_kind`.
+        peak: id, assembly:chrom:start-end.
+        chrom, start, end: of the peak, 0-based half-open.
+        score: mean over the run's members.
+        score_kind: what the score is, such as cosine.
+        q_value: Benjamini-Hochberg over all pairs that the run looked at.
         sign: +1 activates, -1 represses.
         called: q_value is under the run's threshold.
         stability: standard deviation of the score over members.
         distance_bp: from the gene by the rule of the NEAR dataset; 0 when they overlap; null where there is none.
         tss_distance_bp: from the TSS, signed along the strand; 0 inside the peak.
+        run: that says so.
+        edge_id: of the link, the same in every run.
         release: the release that the run was trained on.
     """
 

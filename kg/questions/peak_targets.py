@@ -27,12 +27,18 @@ class Target:
     """A gene that a run links to the peak.
 
     Attributes:
-        score: mean over the run's members, of kind `score_kind`.
+        gene: Ensembl id without version.
+        symbol: for display.
+        score: mean over the run's members.
+        score_kind: what the score is, such as cosine.
+        q_value: Benjamini-Hochberg over all pairs that the run looked at.
         sign: +1 activates, -1 represses.
         called: q_value is under the run's threshold.
         stability: standard deviation of the score over members.
         distance_bp: from the gene by the rule of the NEAR dataset; 0 when they overlap; null where there is none.
         tss_distance_bp: from the TSS, signed along the strand; 0 inside the peak.
+        run: that says so.
+        edge_id: of the link, the same in every run.
         release: the release that the run was trained on.
     """
 

@@ -27,10 +27,16 @@ class RegionEdge:
     """One edge of a peak that overlaps the region.
 
     Attributes:
-        type: of the edge; PREDICTED_* is what a model said, all others are evidence.
-        start, end: of the peak, 0-based half-open.
-        dataset: that asserts it, for evidence.
-        run: that predicted it, for predictions.
+        type: PREDICTED_* is what a model said, all others are evidence.
+        peak: id, assembly:chrom:start-end.
+        chrom, start, end: of the peak, 0-based half-open.
+        gene: Ensembl id without version.
+        symbol: for display.
+        dataset: that asserts the edge, for evidence.
+        run: that predicts it, for predictions.
+        score, q_value, sign, called: of a prediction.
+        distance_bp: of a NEAR edge.
+        edge_id: stays the same from release to release, and for predictions from run to run.
     """
 
     type: str

@@ -31,6 +31,9 @@ class SimilarGene:
     """A gene whose embedding points the same way.
 
     Attributes:
+        gene: Ensembl id without version.
+        symbol: for display.
+        chrom, start, end: of the gene, 0-based half-open.
         cosine: between the two embeddings of the run, -1 to 1.
         run: whose embeddings they are; vectors of different runs cannot be compared.
     """
