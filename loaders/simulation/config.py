@@ -45,7 +45,7 @@ class WorldConfig:
     peaks: int = 3_000
     cells: int = 2_000
     cell_types: int = 8
-    programs: int = 16
+    programs: int = 12
     chromosomes: int = 5
     gene_spacing_bp: int = 75_000
     window_bp: int = 150_000
@@ -53,10 +53,10 @@ class WorldConfig:
     distance_decay: float = 0.8
     repressive: float = 0.0
     ubiquitous: float = 0.2
-    fold: float = 1.0
+    fold: float = 1.4
     continuous: float = 0.3
     umi_per_cell: float = 1_000.0
-    fragments_per_cell: float = 1_000.0
+    fragments_per_cell: float = 800.0
     depth_sd: float = 0.3
     dispersion: float = 0.3
 
