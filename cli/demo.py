@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kg.store import Store
 
 CELLS = "demo"
+LICENCE, CITATION = "CC0-1.0", "regkg simulate"
 WINDOW_BP = 150_000
 
 
@@ -96,10 +97,9 @@ def load_world(store: Store, home: Path, world: Path, report: Progress) -> None:
     from loaders.cells import register_cells  # noqa: PLC0415
     from loaders.run import Request, load  # noqa: PLC0415
 
-    stated = {"licence": "CC0-1.0", "citation": "regkg simulate"}
     for request in (
-        Request("genes", [world / "genes.gtf.gz"], assembly="GRCh38", **stated),
-        Request("peaks", [world / "peaks.narrowPeak.gz"], assembly="GRCh38", **stated),
+        Request("genes", [world / "genes.gtf.gz"], assembly="GRCh38", licence=LICENCE, citation=CITATION),
+        Request("peaks", [world / "peaks.narrowPeak.gz"], assembly="GRCh38", licence=LICENCE, citation=CITATION),
         Request("proximity", options={"rule": "window", "window_bp": WINDOW_BP}),
     ):
         done = load(store, home, request, report)
@@ -186,7 +186,7 @@ def _ask(store: Store, best: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
         "peak-targets": {"peak": best["peak"]},
         "similar-genes": {"gene": best["gene"]},
     }
-    answers = {}
+    answers: dict[str, Sequence[Any]] = {}
     for name, given in asked.items():
         question = question_named(name)
         shown = " ".join(f"--{key} {value}" for key, value in given.items())

@@ -61,8 +61,12 @@ class Watch(TrainingPlugin):
             now = time.perf_counter()
             self.step_s += self.last - epoch_start
             row = {
-                "event": "epoch", "stage": self.stage, "epoch": engine.state.epoch, "steps": self.steps,
-                "train_s": self.step_s, "stage_s": now - start - self.outside,
+                "event": "epoch",
+                "stage": self.stage,
+                "epoch": engine.state.epoch,
+                "steps": self.steps,
+                "train_s": self.step_s,
+                "stage_s": now - start - self.outside,
                 "cpu_s": time.process_time() - cpu_start,
             }
             row["seconds"] = already + row["stage_s"]
@@ -169,11 +173,17 @@ def main() -> None:
         model.save(options.out / "second.dill")
         log(options.out, {"event": "stage", "stage": "second", "stage_s": read(options.out)[-1]["stage_s"]})
         log(options.out, {"event": "final", **watch.measure(model.net)})
-    log(options.out, {
-        "event": "end", "seconds_here": time.perf_counter() - start, "import_rss_gb": IMPORT_RSS_GB,
-        "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "vertices": len(vertices),
-        "edges": graph.number_of_edges(),
-    })
+    log(
+        options.out,
+        {
+            "event": "end",
+            "seconds_here": time.perf_counter() - start,
+            "import_rss_gb": IMPORT_RSS_GB,
+            "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+            "vertices": len(vertices),
+            "edges": graph.number_of_edges(),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -144,7 +144,8 @@ def _run(
 
 def _unfinished(store: Store, pairs: list[tuple[int, int]], rng: np.random.Generator) -> str:
     run = runs.register(store, runs.Registration("glue", "cortex", 2, 0, 1, {}, "abc", "v1", {}))
-    predictions.write(store, run, Predictions([_links(pairs, rng)], [gene_id(0)], ["Gene"], np.ones((1, DIMS), np.float32)))
+    made = Predictions([_links(pairs, rng)], [gene_id(0)], ["Gene"], np.ones((1, DIMS), np.float32))
+    predictions.write(store, run, made)
     return run
 
 
