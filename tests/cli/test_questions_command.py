@@ -149,7 +149,8 @@ def test_releases_are_listed_shown_and_verified(
 
 def test_a_release_that_was_tampered_with_is_found_out(world: Published, session_store: Store, said: Any) -> None:
     assert said("release", "verify", "2")["number"] == 2
-    change = "MATCH ()-[e:NEAR {until: 2147483647}]->() WITH e ORDER BY e.edge_id LIMIT 1 SET e.distance_bp = e.distance_bp + $by"
+    one_open = "MATCH ()-[e:NEAR {until: 2147483647}]->() WITH e ORDER BY e.edge_id LIMIT 1"
+    change = f"{one_open} SET e.distance_bp = e.distance_bp + $by"
     session_store.write(change, by=1)
     try:
         assert call(["release", "verify"]) == 1

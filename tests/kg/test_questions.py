@@ -15,11 +15,15 @@ from kg.errors import ParameterError, UnknownGene, UnknownPeak, UnknownQuestion,
 from kg.questions.lookup import region
 from kg.questions.plan import Reader, run_plan
 from kg.questions.registry import Answer, Asked, Question, parameters_of, question_named, questions
+from kg.releases import publish
 from kg.settings import Settings
 from kg.store import connect_async
+from tests.kg import toy
 from tests.kg.published import GONE_GENE, PEAKS, TWINS, Published, gene_id, peak_id, publish_world
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kg.server import Endpoint
     from kg.store import Store
 
@@ -289,31 +293,9 @@ def test_similarity_across_runs_is_refused(session_store: Store, world: Publishe
     assert all(run in error.value.hint for run in world.served)
 
 
-def test_nothing_published_is_said_with_what_to_do(store: Store) -> None:
-    with pytest.raises(UnknownRelease, match="nothing is published yet") as error:
-        ask(store, "region-edges", region="chr1:0-10")
-    assert "regkg release publish" in error.value.hint
-
-
-def test_similar_genes_need_a_run(store: Store, tmp_path: Any) -> None:
-    from tests.kg import toy
-
-    toy.load_world(store)
-    from kg.releases import publish
-
-    publish(store)
-    with pytest.raises(UnknownRun, match="none is served"):
-        ask(store, "similar-genes", gene="ALPHA")
-
-
-# --- the machinery ---
-
-
 def test_jobs_and_the_api_get_the_same_answers(
-    session_store: Store, neo4j_endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory
+    session_store: Store, world: Published, neo4j_endpoint: Endpoint, tmp_path: Path
 ) -> None:
-    session_store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")
-    world = publish_world(session_store, tmp_path_factory.mktemp("home"))
     asked: list[tuple[str, Row]] = [
         ("gene-regulators", {"gene": "AGENE2"}),
         ("peak-targets", {"peak": peak_id(3)}),
@@ -323,9 +305,7 @@ def test_jobs_and_the_api_get_the_same_answers(
         ("similar-genes", {"gene": gene_id(1), "run": world.served[1]}),
     ]
     assert {name for name, _ in asked} == set(questions())
-    settings = Settings(
-        home=tmp_path_factory.mktemp("unused"), neo4j_uri=neo4j_endpoint.uri, neo4j_password=neo4j_endpoint.password
-    )
+    settings = Settings(home=tmp_path, neo4j_uri=neo4j_endpoint.uri, neo4j_password=neo4j_endpoint.password)
 
     async def ask_all() -> list[Answer]:
         async with connect_async(settings) as store:
@@ -333,6 +313,22 @@ def test_jobs_and_the_api_get_the_same_answers(
             return [await reader.run(question_named(n).plan(question_named(n).parameters(**g))) for n, g in asked]
 
     assert asyncio.run(ask_all()) == [ask(session_store, name, **given_) for name, given_ in asked]
+
+
+def test_nothing_published_is_said_with_what_to_do(store: Store) -> None:
+    with pytest.raises(UnknownRelease, match="nothing is published yet") as error:
+        ask(store, "region-edges", region="chr1:0-10")
+    assert "regkg release publish" in error.value.hint
+
+
+def test_similar_genes_need_a_run(store: Store) -> None:
+    toy.load_world(store)
+    publish(store)
+    with pytest.raises(UnknownRun, match="none is served"):
+        ask(store, "similar-genes", gene="ALPHA")
+
+
+# --- the machinery ---
 
 
 @pytest.mark.parametrize("question", questions().values(), ids=lambda q: q.name)
