@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CELLS = "demo"
 LICENCE, CITATION = "CC0-1.0", "regkg simulate"
 WINDOW_BP = 150_000
+# The simulated worlds are small: a few hundred steps find most of what longer training finds.
+STEPS = {"first_steps": 400, "second_steps": 1600}
+QUICK_STEPS = {"first_steps": 300, "second_steps": 900}
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def play(settings: Settings, *, seed: int, quick: bool, report: Progress) -> Out
         )
         load_world(store, settings.home, world, report)
         releases.publish(store, "the simulated world", progress=report)
-        run = train(store, settings.home, Request("glue", CELLS, {"seed": seed}), report)
+        options = {"seed": seed, **(QUICK_STEPS if quick else STEPS)}
+        run = train(store, settings.home, Request("glue", CELLS, options), report)
         served = runs.publish_run(store, run.id, "the demo's run")
         return _outcome(store, settings.home, world, run, served.release)
 
