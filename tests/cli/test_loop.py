@@ -70,7 +70,8 @@ def test_from_files_to_an_answer(regkg: Shell, store: Store, tmp_path: Path) -> 
     world = tmp_path / "world"
     load_world(regkg, world)
     assert regkg("release", "publish")["served"]["release"] == 1
-    run = regkg("train", "glue", "--cells", "toy", "--device", "cpu", "--publish")
+    short = ["--first-steps", "100", "--second-steps", "300"]
+    run = regkg("train", "glue", "--cells", "toy", "--device", "cpu", *short, "--publish")
     assert run["outcome"] == "complete"
     assert run["metrics"]["foscttm"] < 0.4
 
