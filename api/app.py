@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from api import routes
+from api.answers import Latest
 from api.errors import add_error_handlers
 from api.middleware import RequestId
 from api.models import Problem
@@ -41,7 +42,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with connect_async(settings) as store:
-            app.state.reader = Reader(store)
+            app.state.reader, app.state.latest = Reader(store), Latest()
             yield
 
     app = FastAPI(title="regkg", version=version("regkg"), description=DESCRIPTION, lifespan=lifespan)

@@ -138,33 +138,55 @@ def _anchors(asked: EdgesAsked, scope: Scope) -> Plan[dict[str, Any]]:
 
 
 def _cypher(asked: EdgesAsked, type_: EdgeType) -> str:
-    predicted = type_.kind is Kind.PREDICTED
-    nodes = {"a": NODE_TYPES[type_.start], "b": NODE_TYPES[type_.end]}
-    after = (
-        "e.edge_id > $after" if not predicted else "e.edge_id >= $after AND (e.edge_id > $after OR e.run > $after_run)"
-    )
-    must = [after, "e.run IN $runs" if predicted else valid("e")]
-    must += [f"{record(node, its)} IS NOT NULL" for node, its in nodes.items() if predicted]
+    must = _predicted(type_) if type_.kind is Kind.PREDICTED else [valid("e")]
     must += ["e.dataset = $dataset"] if asked.dataset is not None else []
     must += ["e.score >= $min_score"] if asked.min_score is not None else []
     must += ["e.called = $called"] if asked.called is not None else []
-    for label, condition in (
-        (GENE.label, "{}.id = $gene" if asked.gene is not None else ""),
-        (PEAK.label, "{}.id = $peak" if asked.peak is not None else ""),
-        (PEAK.label, _OVERLAPS if asked.region is not None else ""),
-    ):
-        held = [condition.format(node) for node, its in nodes.items() if its.label == label and condition]
-        must += [f"({' OR '.join(held)})"] if held else []
+    must += ["$gene IN [a.id, b.id]"] if asked.gene is not None else []
+    must += ["$peak IN [a.id, b.id]"] if asked.peak is not None else []
+    must += [f"({_inside('a')} OR {_inside('b')})"] if asked.region is not None else []
     return (
-        f"MATCH (a:{type_.start})-[e:{type_.name}]->(b:{type_.end}) WHERE {' AND '.join(must)} "
-        "RETURN a.id AS start_id, b.id AS end_id, e {.*} AS edge ORDER BY e.edge_id, e.run LIMIT $limit"
+        f"{_head(asked, type_)}, e.edge_id AS edge_id, e.run AS run "
+        f"WHERE (edge_id > $after OR edge_id = $after AND run > $after_run) AND {' AND '.join(must)} "
+        "RETURN a.id AS start_id, b.id AS end_id, e {.*} AS edge ORDER BY edge_id, run LIMIT $limit"
     )
 
 
+def _head(asked: EdgesAsked, type_: EdgeType) -> str:
+    """Edges (e) and their ends (a, b) by way of what narrows most; all conditions follow.
+
+    Conditions on what a WITH has named anew are not turned into scans of relationship indexes, whose sizes the planner
+    does not know when a run or a dataset has just been written.
+    """
+    anchor = next((_ANCHORS[name] for name in _ANCHORS if getattr(asked, name) is not None), None)
+    if anchor is not None:
+        return f"{anchor} MATCH (n)-[e:{type_.name}]-() WITH DISTINCT e, startNode(e) AS a, endNode(e) AS b"
+    second, condition = ("run", "e.run IN $runs") if type_.kind is Kind.PREDICTED else ("since", "e.since <= $release")
+    return (
+        f"MATCH (a:{type_.start})-[e:{type_.name}]->(b:{type_.end}) USING INDEX e:{type_.name}(edge_id, {second}) "
+        f"WHERE e.edge_id >= $after AND {condition} WITH a, e, b"
+    )
+
+
+def _predicted(type_: EdgeType) -> list[str]:
+    """A run may link nodes that the release has no more; evidence cannot."""
+    start, end = NODE_TYPES[type_.start], NODE_TYPES[type_.end]
+    return ["run IN $runs", f"{record('a', start)} IS NOT NULL", f"{record('b', end)} IS NOT NULL"]
+
+
+def _inside(node: str) -> str:
+    return f"EXISTS {{ ({node})-[:HAS_RECORD]->(r:{PEAK.record_label}) WHERE {_OVERLAPS} }}"
+
+
 _OVERLAPS = (
-    f"EXISTS {{{{ ({{0}})-[:HAS_RECORD]->(r:{PEAK.record_label}) WHERE r.chrom = $chrom AND r.start < $end "
-    f"AND r.end > $start AND ($assembly IS NULL OR r.assembly = $assembly) AND {valid('r')} }}}}"
+    f"r.chrom = $chrom AND r.start < $end AND r.end > $start AND {valid('r')} "
+    "AND ($assembly IS NULL OR r.assembly = $assembly)"
 )
+_ANCHORS = {
+    "peak": f"MATCH (n:{PEAK.label} {{id: $peak}})",
+    "gene": f"MATCH (n:{GENE.label} {{id: $gene}})",
+    "region": f"MATCH (n:{PEAK.label})-[:HAS_RECORD]->(r:{PEAK.record_label}) WHERE {_OVERLAPS} WITH DISTINCT n",
+}
 
 
 def _edge(type_: EdgeType, row: Row) -> Edge:

@@ -68,7 +68,7 @@ _CYPHER = f"""
 MATCH (p:{PEAK.label} {{id: $peak}}) WITH p, {record("p", PEAK)} AS found WHERE found IS NOT NULL
 RETURN found {{id: p.id, .assembly, .chrom, .start, .end, .summit}} AS peak, COLLECT {{
   MATCH (p)-[e:{PREDICTED_LINK.name}]->(g:{GENE.label})
-  WHERE e.run IN $runs AND (e.called OR NOT $called_only)
+  WITH p, e, g, e.run AS run WHERE run IN $runs AND (e.called OR NOT $called_only)
   WITH p, e, g, {record("g", GENE)} AS gene WHERE gene IS NOT NULL
   WITH p, e, g, gene ORDER BY e.score DESC, g.id, e.run LIMIT $limit
   WITH e, g, gene, head(COLLECT {{

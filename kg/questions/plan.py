@@ -49,27 +49,43 @@ def run_plan(plan: Plan[T], store: Store) -> T:
 
 
 class Reader:
-    """Carries plans out on an asynchronous store and keeps the few largest results that can never change."""
+    """Carries plans out on an asynchronous store and keeps the few latest results that can never change."""
 
     def __init__(self, store: AsyncStore, keep: int = 4) -> None:
         self.store = store
         self._keep = keep
         self._kept: dict[str, Any] = {}
 
-    async def run(self, plan: Plan[T]) -> T:
-        """Carry a plan out, one read after another."""
+    async def run(self, plan: Plan[T], guard: Query | None = None) -> T:
+        """Carry a plan out, one read after another.
+
+        Args:
+            plan: whose queries give no rows when nothing matches.
+            guard: head of every query; it matches one row while some condition holds, else none.
+
+        Raises:
+            NoRows: a guarded query gave none, because of the guard or by itself.
+        """
         rows = None
         while True:
             try:
                 query = plan.send(rows)
             except StopIteration as done:
                 return done.value  # type: ignore[no-any-return]
-            rows = self._kept[query.lasting] if query.lasting in self._kept else await self._read(query)
+            rows = self._kept[query.lasting] if query.lasting in self._kept else await self._read(query, guard)
 
-    async def _read(self, query: Query) -> Any:
-        shaped = query.shape(await self.store.read(query.cypher, **query.parameters))
+    async def _read(self, query: Query, guard: Query | None) -> Any:
+        head = guard or Query("")
+        rows = await self.store.read(head.cypher + query.cypher, **query.parameters, **head.parameters)
+        if guard is not None and not rows:
+            raise NoRows
+        shaped = query.shape(rows)
         if query.lasting:
             self._kept[query.lasting] = shaped
             while len(self._kept) > self._keep:
                 self._kept.pop(next(iter(self._kept)))
         return shaped
+
+
+class NoRows(Exception):  # noqa: N818 - nothing is wrong: the caller reads again without the guard
+    """A guarded query gave no rows."""

@@ -58,7 +58,7 @@ class RegionEdge:
 
 def _counts(type_: EdgeType) -> str:
     if type_.kind is Kind.PREDICTED:
-        return f"(e:{type_.name} AND e.run IN $runs AND (e.called OR NOT $called_only))"
+        return f"(e:{type_.name} AND said_by IN $runs AND (e.called OR NOT $called_only))"
     return f"(e:{type_.name} AND {valid('e')})"
 
 
@@ -70,7 +70,7 @@ WHERE r.chrom = $chrom AND r.start < $end AND r.end > $start AND {valid("r")}
 WITH DISTINCT p
 WITH p, {record("p", PEAK)} AS peak
 MATCH (p)-[e:{"|".join(t.name for t in _TYPES)}]->(g:{GENE.label})
-WHERE {" OR ".join(_counts(t) for t in _TYPES)}
+WITH p, peak, e, g, e.run AS said_by WHERE {" OR ".join(_counts(t) for t in _TYPES)}
 WITH p, peak, e, g, {record("g", GENE)} AS gene WHERE gene IS NOT NULL
 RETURN type(e) AS type, p.id AS peak, peak.chrom AS chrom, peak.start AS start, peak.end AS end, g.id AS gene,
   gene.symbol AS symbol, e.dataset AS dataset, e.run AS run, e.score AS score, e.q_value AS q_value, e.sign AS sign,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _SERVED = "MATCH (s:Pointer {name: 'served'}) MATCH (p:Publication {number: s.publication})"
 _OF_RELEASE = "MATCH (p:Publication {release: $release}) WITH p ORDER BY p.number DESC LIMIT 1"
 _PINNED = "MATCH (p:Publication {number: $publication})"
+_GUARD = f"{_SERVED} WHERE p.number = $guard_number AND toString(p.at) = $guard_at WITH 1 AS served\n"
 _RETURN = """
 MATCH (rel:Release {number: p.release})
 RETURN p.number AS publication, toString(p.at) AS published_at, p.runs AS served,
@@ -85,6 +86,11 @@ def scope_of(release: int | None = None, run: str | None = None, publication: in
     if release is not None:
         raise UnknownRelease(f"release {release} was never published", "see `regkg release list` or GET /v1/releases")
     raise UnknownRelease("nothing is published yet", "load evidence, then run `regkg release publish`")
+
+
+def guard_of(scope: Scope) -> Query:
+    """Head of a query that finds nothing once another publication is served."""
+    return Query(_GUARD, {"guard_number": scope.publication, "guard_at": scope.published_at})
 
 
 def one_run(scope: Scope, what: str) -> str:

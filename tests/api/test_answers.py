@@ -83,6 +83,7 @@ def test_an_etag_stands_for_a_query_at_a_publication(api: Api, world: Published,
     assert first.headers["cache-control"] == "no-cache"
     assert api.get(url, params={"limit": 3}).headers["etag"] != first.headers["etag"]
     runs.publish_run(session_store, world.served[0])  # nothing differs but the publication
+    assert api.get(url).json()["publication"] == first.json()["publication"] + 1
     moved = api.get(url, headers={"If-None-Match": first.headers["etag"]})
     assert moved.status_code == 200
     assert moved.json()["publication"] == first.json()["publication"] + 1
@@ -94,6 +95,18 @@ def test_a_list_has_the_etag_of_its_bytes(api: Api, world: Published, path: str)
     first = api.get(path)
     assert api.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
     assert world.served
+
+
+def test_what_is_published_is_seen_by_the_next_answer(api: Api, world: Published, session_store: Store) -> None:
+    url = f"/v1/genes/{gene_id(2)}/regulators?limit=1000"
+    seen = []
+    for run in (world.unserved, world.served[0], world.unserved, world.served[0]):
+        published = runs.publish_run(session_store, run).publication
+        for _ in range(2):  # the second starts from what the first has learnt
+            body = api.get(url).json()
+            assert body["publication"] == published
+            seen.append({row["run"] for row in body["rows"]} - {world.served[1]})
+    assert seen == [{world.unserved}] * 2 + [{world.served[0]}] * 2 + [{world.unserved}] * 2 + [{world.served[0]}] * 2
 
 
 # --- edges ---

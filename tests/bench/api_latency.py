@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 PORT = 8765
 WARM_UP = 200
 BARE = (
-    "MATCH (p:Peak)-[e:PREDICTED_LINK {run: $run}]->(:Gene {id: $gene}) "
+    "MATCH (p:Peak)-[e:PREDICTED_LINK]->(:Gene {id: $gene}) WITH p, e, e.run AS run WHERE run = $run "
     "RETURN p.id, p.chrom, p.start, p.end, e.score, e.q_value, e.sign, e.called ORDER BY e.score DESC LIMIT 50"
 )
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from kg.errors import ParameterError, UnknownGene, UnknownPeak, UnknownQuestion, UnknownRelease, UnknownRun
 from kg.questions.lookup import region
-from kg.questions.plan import Reader, run_plan
+from kg.questions.plan import NoRows, Query, Reader, run_plan
 from kg.questions.registry import Answer, Asked, Question, parameters_of, question_named, questions
+from kg.questions.scope import guard_of, scope_of
 from kg.releases import publish
 from kg.settings import Settings
 from kg.store import connect_async
@@ -306,13 +307,35 @@ def test_jobs_and_the_api_get_the_same_answers(
     ]
     assert {name for name, _ in asked} == set(questions())
     settings = Settings(home=tmp_path, neo4j_uri=neo4j_endpoint.uri, neo4j_password=neo4j_endpoint.password)
+    scope = run_plan(scope_of(), session_store)
 
-    async def ask_all() -> list[Answer]:
+    async def ask_all(guard: Query | None) -> list[Answer]:
         async with connect_async(settings) as store:
             reader = Reader(store, keep=1)
-            return [await reader.run(question_named(n).plan(question_named(n).parameters(**g))) for n, g in asked]
+            plans = [question_named(n).plan(question_named(n).parameters(**g)) for n, g in asked]
+            return [await reader.run(plan, guard) for plan in plans]
 
-    assert asyncio.run(ask_all()) == [ask(session_store, name, **given_) for name, given_ in asked]
+    expected = [ask(session_store, name, **given_) for name, given_ in asked]
+    assert asyncio.run(ask_all(None)) == asyncio.run(ask_all(guard_of(scope))) == expected
+
+
+@pytest.mark.parametrize("moved", [{"publication": 1}, {"published_at": "2020-01-01T00:00:00Z"}])
+def test_a_guarded_question_reads_nothing_once_another_publication_is_served(
+    session_store: Store, world: Published, neo4j_endpoint: Endpoint, tmp_path: Path, moved: Row
+) -> None:
+    settings = Settings(home=tmp_path, neo4j_uri=neo4j_endpoint.uri, neo4j_password=neo4j_endpoint.password)
+    scope = run_plan(scope_of(run=world.served[0]), session_store)
+
+    async def ask_one(question: Question, given_: Row) -> None:
+        async with connect_async(settings) as store:
+            guard = guard_of(dataclasses.replace(scope, **moved))
+            with pytest.raises(NoRows):
+                await Reader(store).run(question.answer(question.parameters(**given_), scope), guard)
+
+    given_ = {"gene": "AGENE2", "peak": peak_id(3), "region": "chr1:0-9000"}
+    for question in questions().values():
+        named = {p.name for p in parameters_of(question.parameters)}
+        asyncio.run(ask_one(question, {name: value for name, value in given_.items() if name in named}))
 
 
 def test_nothing_published_is_said_with_what_to_do(store: Store) -> None:
