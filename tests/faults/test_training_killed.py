@@ -38,7 +38,8 @@ def dying(self):
     return epoch(self)
 train._Run.epoch = dying
 from cli.main import main
-main(["train", "glue", "--cells", "demo", "--device", "cpu", "--seed", "3", "--first-steps", "20", "--second-steps", "20", "--json"])
+short = ["--first-steps", "20", "--second-steps", "20"]
+main(["train", "glue", "--cells", "demo", "--device", "cpu", "--seed", "3", *short, "--json"])
 """
 
 
