@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from neo4j.exceptions import Neo4jError
 from neo4j.graph import Node, Path, Relationship
 
-from kg.errors import QueryRefused, StoreRefused
+from kg.errors import QueryRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +59,6 @@ OPERATORS = frozenset(
 )
 LEAVES = ("Scan", "Seek", "SeekByRange")
 
-_TIMED_OUT = "TransactionTimedOut"
 _PLUGIN_FUNCTIONS = "SHOW FUNCTIONS YIELD name, isBuiltIn WHERE NOT isBuiltIn RETURN collect(toLower(name)) AS names"
 
 
@@ -95,21 +94,14 @@ def read_only(
 
     Raises:
         QueryRefused: it would do more than read, or the server cannot make sense of it.
-        StoreRefused: the server stopped it, such as at the time limit.
+        StoreUnavailable: it reached the time limit.
     """
-    try:
-        with store.reading(timeout_s) as tx:
-            plan = _explain(tx, cypher, parameters or {})
-            check_plan(plan, tx.run(_PLUGIN_FUNCTIONS).single(strict=True)["names"])
-            result = tx.run(cypher, dict(parameters or {}))
-            found = [record.values() for _, record in zip(range(rows + 1), result, strict=False)]
-            columns = list(result.keys())
-    except StoreRefused as error:
-        if _TIMED_OUT in str(getattr(error.__cause__, "code", "")):
-            raise StoreRefused(
-                f"the query ran longer than {timeout_s:g} s", "ask for less, or allow more time"
-            ) from error
-        raise
+    with store.reading(timeout_s) as tx:
+        plan = _explain(tx, cypher, parameters or {})
+        check_plan(plan, tx.run(_PLUGIN_FUNCTIONS).single(strict=True)["names"])
+        result = tx.run(cypher, dict(parameters or {}))
+        found = [record.values() for _, record in zip(range(rows + 1), result, strict=False)]
+        columns = list(result.keys())
     shown = [dict(zip(columns, map(_plain, values), strict=True)) for values in found[:rows]]
     return Table(columns, shown, truncated=len(found) > rows)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 T = TypeVar("T")
+READ_TIMEOUT_S = 30.0  # of one read of the API
 FETCH = 10_000  # records per Bolt pull: rows are small
 # An empty graph knows none of our labels, and the server would say so at every query.
 QUIET: dict[str, Any] = {"notifications_min_severity": neo4j.NotificationMinimumSeverity.OFF}
@@ -82,10 +83,10 @@ class AsyncStore:
         self.uri = uri
 
     async def read(self, cypher: str, **parameters: Any) -> list[Row]:
-        """All rows of a query that the server itself refuses to let write."""
+        """All rows of a query that the server itself refuses to let write, and stops after READ_TIMEOUT_S."""
         with translated(self.uri):
             async with self._driver.session(default_access_mode=neo4j.READ_ACCESS, fetch_size=FETCH) as session:
-                result = await session.run(cypher, parameters)
+                result = await session.run(neo4j.Query(cypher, timeout=READ_TIMEOUT_S), parameters)
                 keys = result.keys()
                 return [dict(zip(keys, record.values(), strict=True)) async for record in result]
 
@@ -173,6 +174,10 @@ def translated(uri: str) -> Iterator[None]:
     except driver_errors.TransientError as error:
         raise StoreUnavailable(f"Neo4j at {uri} gave up for now: {error.message}", "run the command again") from error
     except driver_errors.Neo4jError as error:
+        if "TransactionTimedOut" in (error.code or ""):
+            raise StoreUnavailable(
+                f"Neo4j at {uri} stopped a query at its time limit", "ask for less, or allow more time"
+            ) from error
         raise StoreRefused(f"Neo4j at {uri} refused: {error.message} ({error.code})", "regkg db logs") from error
 
 
