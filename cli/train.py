@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from cli.graph import graph
 from cli.main import leaves
+from cli.options import attributes_of
 from cli.output import emit, json_option, note
 from models import registry
 
@@ -83,7 +83,7 @@ def command_for(model: registry.Model) -> click.Command:
 
 def config_options(config: type) -> list[click.Parameter]:
     """One option for each field of a model's Config, its help from the docstring."""
-    told = _documented(config.__doc__ or "")
+    told = attributes_of(config.__doc__)
     return [
         click.Option(
             [f"--{field.name.replace('_', '-')}"],
@@ -100,11 +100,3 @@ def summary(run: Run, *, published: bool) -> dict[str, Any]:
     """What people want to know of a run at once."""
     shown = {name: f"{value:.4g}" for name, value in run.metrics.items() if isinstance(value, float)}
     return {"run": run.id, "outcome": run.outcome, "release": run.release, "published": published, **shown}
-
-
-def _documented(docstring: str) -> dict[str, str]:
-    """Attribute name -> its text, from the Attributes section; one line may describe several names."""
-    told: dict[str, str] = {}
-    for names, text in re.findall(r"^\s+([a-z_]+(?:, [a-z_]+)*): (.+)$", docstring, re.MULTILINE):
-        told |= dict.fromkeys(names.split(", "), text)
-    return told

@@ -81,6 +81,8 @@ def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -
     if (predictions.run_folder(home, run_id) / "metrics.json").exists() or found.outcome in {"complete", "discarded"}:
         return runs.write_back(store, home, run_id, progress)
     asked = json.loads(store.read("MATCH (r:ModelRun {id: $id}) RETURN r.environment AS e", id=run_id)[0]["e"])
+    if "request" not in asked:
+        raise TrainingError(f"run {run_id} does not say how it was asked for", f"regkg runs discard {run_id}")
     request = Request(**{**asked["request"], "reading": Reading(**asked["request"]["reading"])})
     return _train(store, home, request, found.release, run_id, progress)
 
