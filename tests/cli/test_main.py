@@ -206,11 +206,12 @@ def test_an_interruption_says_what_is_left(
 
 
 WAITS = """
-import sys, time
+import signal, sys, time
 from types import ModuleType
 import click
 from cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to it
 @click.command()
 def command():
     main.leaves("half of it is done")
