@@ -159,9 +159,13 @@ def _common(loader: Loader) -> list[click.Parameter]:
         ),
     ]
     where = [click.Option(["--assembly"], help="GRCh38 (hg38), GRCm38 (mm10), ...; default: what the files say.")]
+    of_biosample = [
+        click.Option(["--biosample"], help="Cell type or tissue of all rows: a CL, UBERON or EFO id, or a name.")
+    ]
     return [
         click.Option(["--dataset"], help="Id of the dataset; default: the source and the name of the first file."),
         *(where if loader.assembly else []),
+        *(of_biosample if loader.biosample else []),
         click.Option(["--licence"], help="Licence of the data, such as CC-BY-4.0."),
         click.Option(["--citation"], help="What to cite; default: what the source cites."),
         *([] if loader.is_derived else of_files),

@@ -185,6 +185,15 @@ def match_features(names: Sequence[str], genes: pa.Table, peaks: pa.Table, assem
     return FeatureMatch(tuple(ids), tuple(unmapped), tuple(ambiguous))
 
 
+def match_names(names: Sequence[str], genes: pa.Table) -> FeatureMatch:
+    """Find the gene that each name means, as `match_features` does; several names may mean one gene."""
+    held, many = _gene_names(_of(genes, None))
+    keys = _keys(names)
+    ids = tuple(held.get(key) for key in keys)
+    lost = [(name, key) for name, key, found in zip(names, keys, ids, strict=True) if found is None]
+    return FeatureMatch(ids, tuple(n for n, key in lost if key not in many), tuple(n for n, key in lost if key in many))
+
+
 def register(
     store: Store, name: str, path: Path, match: FeatureMatch, *, modality: str, assembly: str | None = None
 ) -> tuple[CellsFile, str]:

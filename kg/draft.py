@@ -92,8 +92,10 @@ class Draft:
         version = self.dataset(source.dataset)
         incoming = _by_type(batches)
         for given in incoming.values():
-            self._check_ends(given)
-        names = sorted({*incoming, *(version.hashes if version else {})})
+            self._check_ends(given, incoming)
+        names = [
+            t.name for t in evidence_types() if t.name in incoming or (version is not None and t.name in version.hashes)
+        ]  # nodes before edges
         plans: dict[str, Plan] = {}
         hashes: dict[str, str] = {}
         rows: dict[str, int] = {}
@@ -105,7 +107,7 @@ class Draft:
             plans[name] = compare(stored, ids, row_hashes, draft=self.number, part=part)
             hashes[name] = f"{hash_sum([*row_hashes, *plans[name].kept]):032x}"
             rows[name] = len(row_hashes) + len(plans[name].kept)
-        self._check_closing(source.dataset, plans, replace=replace)
+        self._check_closing(source.dataset, plans, incoming, replace=replace)
         changes = sum((p.changes for p in plans.values()), Changes())
         if plan:
             return changes
@@ -114,6 +116,8 @@ class Draft:
             self._record(source, recorded, since=version.since, state="complete", sha256=_merged(version, snapshot))
             return changes
         self._record(source, recorded, since=self.number, state="loading", sha256=[_files(snapshot)])
+        for name in reversed(names):
+            self._clear(row_type(name), source, plans[name], progress)
         for name in names:
             self._write(row_type(name), source, plans[name], incoming.get(name), part, progress)
         self._record(source, recorded, since=self.number, state="complete", sha256=[_files(snapshot)])
@@ -124,7 +128,7 @@ class Draft:
         version = self.dataset(dataset)
         if version is None or version.since != self.number:
             return
-        for type_ in evidence_types():
+        for type_ in reversed(evidence_types()):  # edges before the nodes they rest on
             stored = self._stored(type_, dataset)
             writer = RowWriter(self._store, self._lease, type_, dataset, self.number, progress)
             writer.delete([(row.id, row.since) for row in stored if row.since == self.number])
@@ -161,19 +165,22 @@ class Draft:
         )
         return [StoredRow(*row) for row in rows]
 
-    def _check_ends(self, batch: Batch) -> None:
-        if not isinstance(batch.type, EdgeType):
-            return
+    def _check_ends(self, batch: Batch, incoming: Mapping[str, Batch]) -> None:
+        """Every node that a row rests on is in the draft or comes with it."""
         wrong = []
-        for column, label in (("start_id", batch.type.start), ("end_id", batch.type.end)):
-            known = self.nodes(NODE_TYPES[label]).column("id")
-            missing = batch.table.column(column).filter(pc.invert(pc.is_in(batch.table.column(column), known)))
+        for column, label in _rests_on(batch.type):
+            ids = batch.table.column(column)
+            missing = ids.filter(pc.invert(pc.is_in(ids, self.nodes(NODE_TYPES[label]).column("id"))))
+            if label in incoming:
+                missing = missing.filter(pc.invert(pc.is_in(missing, incoming[label].table.column("id"))))
             if len(missing):
                 wrong.append(f"{column}: {len(missing)} rows name a {label} that is not there, such as {missing[0]}")
         if wrong:
             raise SchemaError(f"rows of {batch.type.name} do not fit the draft", wrong, "load genes and peaks first")
 
-    def _check_closing(self, dataset: str, plans: Mapping[str, Plan], *, replace: bool) -> None:
+    def _check_closing(
+        self, dataset: str, plans: Mapping[str, Plan], incoming: Mapping[str, Batch], *, replace: bool
+    ) -> None:
         removed = sum(p.changes.removed for p in plans.values())
         before = removed + sum(p.changes.changed + p.changes.unchanged for p in plans.values())
         if removed * 2 > before and not replace:
@@ -182,35 +189,52 @@ class Draft:
                 "if the files are the whole dataset now, say --replace; if they are one part of it, say --part NAME",
             )
         for name, plan in plans.items():
-            if isinstance(row_type(name), NodeType) and plan.changes.removed:
-                self._check_unused(row_type(name), dataset, plan)
+            type_ = row_type(name)
+            if isinstance(type_, NodeType) and not type_.role_of and plan.changes.removed:
+                self._check_unused(type_, dataset, plan, incoming)
 
-    def _check_unused(self, type_: RowType, dataset: str, plan: Plan) -> None:
-        """Derived edges do not count: publish refuses until they are rebuilt."""
+    def _check_unused(self, type_: NodeType, dataset: str, plan: Plan, incoming: Mapping[str, Batch]) -> None:
+        """Nodes that only this dataset asserts may go when no edge keeps needing them.
+
+        Derived edges do not count: publish refuses until they are rebuilt.
+        """
         derived = [v.dataset for v in self.datasets() if v.derived]
-        closing = [key[0] for key in (*plan.close, *plan.delete)]
         used = self._store.read(
-            f"UNWIND $ids AS row_id MATCH (r:{type_.name}Record {{row_id: row_id}})<-[:HAS_RECORD]-(n)-[e]-() "
-            "WHERE r.until = $open AND e.until = $open AND NOT e.dataset IN $derived "
+            f"UNWIND $ids AS row_id MATCH (r:{type_.record_label} {{row_id: row_id}})<-[:HAS_RECORD]-(n) "
+            "WHERE r.until = $open "
             "AND NOT EXISTS { (n)-[:HAS_RECORD]->(other) WHERE other.until = $open AND other.dataset <> $dataset } "
-            "RETURN n.id AS id, type(e) AS edge, e.dataset AS dataset LIMIT 3",
-            ids=closing,
+            "OPTIONAL MATCH (n)-[e]-() "
+            "WHERE e.until = $open AND e.dataset <> $dataset AND NOT e.dataset IN $derived "
+            "WITH n, head(collect(e)) AS e RETURN n.id AS id, type(e) AS edge, e.dataset AS dataset",
+            ids=[key[0] for key in (*plan.close, *plan.delete)],
             open=OPEN,
             derived=derived,
             dataset=dataset,
         )
-        if used:
-            named = ", ".join(f"{u['id']} ({u['edge']} of {u['dataset']})" for u in used)
+        staying = _ids(incoming, type_)
+        going = {u["id"]: f"{u['edge']} of {u['dataset']}" for u in used}
+        needed = {node: edge for node, edge in going.items() if edge != "None of None" and node not in staying} | {
+            node: f"{batch.type.name} of the same files"
+            for batch in incoming.values()
+            for column, label in _rests_on(batch.type)
+            if label == type_.label
+            for node in (going.keys() - staying) & set(batch.table.column(column).to_pylist())
+        }
+        if needed:
+            named = ", ".join(f"{node} ({edge})" for node, edge in list(needed.items())[:3])
             raise Conflict(
                 f"nodes that would be removed still have edges: {named}", "unload or reload those datasets first"
             )
+
+    def _clear(self, type_: RowType, source: Source, plan: Plan, progress: Progress) -> None:
+        writer = RowWriter(self._store, self._lease, type_, source.dataset, self.number, progress)
+        writer.delete(plan.delete)
+        writer.set_until(plan.close, self.number)
 
     def _write(
         self, type_: RowType, source: Source, plan: Plan, batch: Batch | None, part: str | None, progress: Progress
     ) -> None:
         writer = RowWriter(self._store, self._lease, type_, source.dataset, self.number, progress)
-        writer.delete(plan.delete)
-        writer.set_until(plan.close, self.number)
         writer.set_until(plan.reopen, OPEN)
         writer.set_part([*plan.move, *plan.reopen], part)
         if batch is not None:
@@ -266,7 +290,7 @@ def read_nodes(store: Store, type_: NodeType, number: int) -> pa.Table:
     """
     columns = [field.name for field in type_.schema][1:]
     rows = store.stream(
-        f"MATCH (n:{type_.label})-[:HAS_RECORD]->(r:{type_.record_label}) WHERE r.since <= $n AND $n < r.until "
+        f"MATCH (n:{type_.node_label})-[:HAS_RECORD]->(r:{type_.record_label}) WHERE r.since <= $n AND $n < r.until "
         f"RETURN n.id, {', '.join(f'r.{c}' for c in columns)} ORDER BY n.id, r.dataset",
         n=number,
     )
@@ -274,6 +298,17 @@ def read_nodes(store: Store, type_: NodeType, number: int) -> pa.Table:
     values: list[Any] = list(zip(*unique, strict=True)) if unique else [[] for _ in type_.schema]
     arrays = [pa.array(v, field.type) for v, field in zip(values, type_.schema, strict=True)]
     return pa.table(arrays, schema=type_.schema)
+
+
+def _rests_on(type_: RowType) -> list[tuple[str, str]]:
+    """Columns that name nodes which must be there, and the labels of those."""
+    if isinstance(type_, EdgeType):
+        return [("start_id", type_.start), ("end_id", type_.end)]
+    return [("id", type_.role_of)] if type_.role_of else []
+
+
+def _ids(incoming: Mapping[str, Batch], type_: NodeType) -> set[str]:
+    return set(incoming[type_.label].table.column("id").to_pylist()) if type_.label in incoming else set()
 
 
 def _by_type(batches: Sequence[Batch]) -> dict[str, Batch]:

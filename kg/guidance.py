@@ -110,7 +110,8 @@ def read_guidance(store: Store, release: int, edge_types: Sequence[str]) -> Guid
     labels = sorted({label for t in types for label in (t.start, t.end)})
     ids: dict[str, str] = {}
     for label in labels:
-        query = f"MATCH (n:{label}) WHERE EXISTS {{ (n)-[:HAS_RECORD]->(r:{NODE_TYPES[label].record_label}) "
+        node = NODE_TYPES[label]
+        query = f"MATCH (n:{node.node_label}) WHERE EXISTS {{ (n)-[:HAS_RECORD]->(r:{node.record_label}) "
         rows = store.stream(query + "WHERE r.since <= $n AND $n < r.until } RETURN n.id", n=release)
         ids |= dict.fromkeys((row[0] for row in rows), label)
     vertices = np.array(sorted(ids), dtype=np.str_)

@@ -230,7 +230,7 @@ def _copy_attributes(store: Store, release: int) -> None:
     for type_ in NODE_TYPES.values():
         columns = ", ".join(f".{field.name}" for field in list(type_.schema)[1:])
         store.implicit(
-            f"MATCH (n:{type_.label})-[:HAS_RECORD]->(r:{type_.record_label}) "
+            f"MATCH (n:{type_.node_label})-[:HAS_RECORD]->(r:{type_.record_label}) "
             "WHERE r.since = $release OR r.until = $release "
             f"WITH DISTINCT n CALL (n) {{ MATCH (n)-[:HAS_RECORD]->(r:{type_.record_label}) WHERE r.until = $open "
             f"WITH n, r ORDER BY r.dataset LIMIT 1 SET n += r {{{columns}}} }} IN TRANSACTIONS OF 10000 ROWS",
@@ -245,7 +245,7 @@ def _rehashed(store: Store, type_: RowType, release: int, progress: Progress) ->
         pattern = f"(a:{type_.start})-[r:{type_.name}]->(b:{type_.end})"
         ends = ["a.id", "b.id"]
     else:
-        pattern, ends = f"(n:{type_.label})-[:HAS_RECORD]->{pattern}", ["n.id"]
+        pattern, ends = f"(n:{type_.node_label})-[:HAS_RECORD]->{pattern}", ["n.id"]
     columns = [*ends, *(f"r.{name}" for name in type_.schema.names[len(ends) :])]
     rows = store.stream(
         f"MATCH {pattern} WHERE r.since <= $n AND $n < r.until RETURN r.dataset, {', '.join(columns)}", n=release

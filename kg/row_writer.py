@@ -45,7 +45,7 @@ class RowWriter:
     def delete(self, keys: Sequence[Key]) -> None:
         """Remove rows of the draft itself; a node that keeps no record goes with its last one."""
         if isinstance(self._type, NodeType):
-            tail = f"<-[:HAS_RECORD]-(n:{self._type.label}) DETACH DELETE r WITH n WHERE NOT (n)--() DELETE n"
+            tail = f"<-[:HAS_RECORD]-(n:{self._type.node_label}) DETACH DELETE r WITH n {_left_over(self._type)}"
             self._each(f"{_match(self._type)}{tail}", keys, f"removing {self._type.name}", counted=False)
         else:
             self._each(f"{_match(self._type)} DELETE r RETURN count(*) AS done", keys, f"removing {self._type.name}")
@@ -90,6 +90,13 @@ def _match(type_: RowType) -> str:
     return f"UNWIND $rows AS row MATCH ()-[r:{type_.name} {{edge_id: row[0], since: row[1]}}]->()"
 
 
+def _left_over(type_: NodeType) -> str:
+    """What becomes of a node that has lost its last record of this type."""
+    if type_.role_of:
+        return f"WHERE NOT (n)-[:HAS_RECORD]->(:{type_.record_label}) REMOVE n:{type_.label}"
+    return "WHERE NOT (n)--() DELETE n"
+
+
 def _create(type_: RowType) -> str:
     names = type_.schema.names
     at = {name: f"row[{i + 2}]" for i, name in enumerate(names)}
@@ -103,8 +110,11 @@ def _create(type_: RowType) -> str:
             "RETURN count(*) AS done"
         )
     own = "".join(f", {c}: {at[c]}" for c in names[1:])
+    node = f"MATCH (n:{type_.role_of} {{id: {at['id']}}}) SET n:{type_.label}" if type_.role_of else (
+        f"MERGE (n:{type_.label} {{id: {at['id']}}})"
+    )  # fmt: skip
     return (
-        f"UNWIND $rows AS row MERGE (n:{type_.label} {{id: {at['id']}}}) "
+        f"UNWIND $rows AS row {node} "
         f"CREATE (n)-[:HAS_RECORD]->(:Record:{type_.record_label} {{row_id: row[0], {common}{own}}}) "
         "RETURN count(*) AS done"
     )

@@ -13,6 +13,7 @@ import neo4j
 from neo4j import exceptions as driver_errors
 
 from kg import schema
+from kg.constraints import constraints
 from kg.errors import RegkgError, SchemaVersionMismatch, StoreRefused, StoreUnavailable, WriteConflict
 from kg.progress import SILENT, Progress
 
@@ -132,7 +133,7 @@ async def connect_async(settings: Settings, progress: Progress = SILENT) -> Asyn
 
 def ensure_schema(store: Store) -> None:
     """Make constraints and indexes when the declared ones differ from those last made; check the version."""
-    commands = schema.constraints()
+    commands = constraints()
     fingerprint = hashlib.sha256("\n".join(commands).encode()).hexdigest()
     found = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s.version AS version, s.fingerprint AS fingerprint")
     if found and found[0]["version"] != schema.SCHEMA_VERSION:

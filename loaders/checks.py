@@ -8,20 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from kg.errors import AssemblyMismatch, InputError
 from loaders.assemblies import assemblies
 from loaders.rows import Reason
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from loaders.assemblies import Assembly
+    from loaders.registry import Given
     from loaders.rows import Rows
 
 MISFIT_SHARE = 0.001  # where another assembly fits: files of a neighbouring release reach 0.4 % (GRCh38 as GRCh37)
 MISFIT_SHARE_ALONE = 0.1  # where none fits, single rows are more likely wrong than the assembly
 EMPTY_SHARE = 0.01
+ABSENT = ("", ".", "NA", "NaN", "nan", "None", "null")
 FEWEST_ROWS = 10  # below that a pattern means nothing
 
 
@@ -30,6 +31,25 @@ def parse_integers(rows: Rows, *columns: str) -> None:
     for column in columns:
         rows.reject(~rows[column].str.fullmatch(r"[+-]?\d{1,15}").astype(bool), column, Reason.NOT_INTEGER)
         rows.set(**{column: rows[column].astype(np.int64)})
+
+
+def parse_numbers(rows: Rows, *columns: str, low: float = -np.inf, high: float = np.inf, needed: bool = True) -> None:
+    """Text to float64, rejecting what is not a finite number within the limits.
+
+    Args:
+        rows: of the file.
+        columns: to parse.
+        low, high: inclusive.
+        needed: reject empty values too; otherwise `""`, `.`, `NA` and `nan` become missing.
+    """
+    for column in columns:
+        value = pd.to_numeric(rows[column], errors="coerce").astype(np.float64)
+        absent = rows[column].isna() | rows[column].isin(ABSENT)
+        bad = ~np.isfinite(value) & (needed | ~absent)
+        rows.reject(bad, column, Reason.NOT_NUMBER)
+        value = value[~bad]
+        rows.reject((value < low) | (value > high), column, Reason.RANGE, low=low, high=high)
+        rows.set(**{column: value.loc[rows.frame.index]})
 
 
 def check_columns(rows: Rows, needed: tuple[str, ...], hint: str) -> None:
@@ -42,6 +62,21 @@ def check_columns(rows: Rows, needed: tuple[str, ...], hint: str) -> None:
     if missing:
         there = ", ".join(map(str, rows.frame.columns[:12]))
         raise InputError(f"{rows.file}: no column {', '.join(missing)}; there are {there or 'none'}", hint)
+
+
+def place(rows: Rows, given: Given, chrom: str = "chrom", start: str = "start", end: str = "end") -> None:
+    """Check an interval of each row against the assembly; a file with several intervals a row calls it for each.
+
+    `chrom`, `start` and `end` name its columns: 0-based half-open, integers.
+
+    Raises:
+        AssemblyMismatch: more than a small share of the rows has no place on the assembly.
+    """
+    names = {chrom: "chrom", start: "start", end: "end"}
+    aside = {name: f"{name} of another" for name in names.values() if name in rows.frame and name not in names}
+    rows.frame = rows.frame.rename(columns={**aside, **names})
+    check_intervals(rows, given.assembly)
+    rows.frame = rows.frame.drop(columns="length").rename(columns={new: old for old, new in {**aside, **names}.items()})
 
 
 def check_intervals(rows: Rows, assembly: Assembly) -> None:

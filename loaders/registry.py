@@ -34,12 +34,14 @@ class Given:
 
     Attributes:
         files: checked; empty for a derived source.
+        biosample: that the command names for all rows; empty when it names none.
         graph: label -> nodes of the draft, for the types that the source looks up.
         notes: counts of oddities that were accepted, such as `crlf`.
     """
 
     files: tuple[InputFile, ...]
     stated_assembly: Assembly | None = None
+    biosample: str = ""
     graph: Mapping[str, pa.Table] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
 
@@ -77,6 +79,7 @@ class Loader:
     assembly: bool
     cites: str
     version: int
+    biosample: bool = False
 
     @property
     def doc(self) -> str:
@@ -104,6 +107,7 @@ def loader(
     assembly: bool = False,
     cites: str = "",
     version: int = 1,
+    biosample: bool = False,
 ) -> Callable[[Callable[..., Iterator[tuple[RowType, Rows]]]], Loader]:
     """Declare a source.
 
@@ -114,11 +118,12 @@ def loader(
         assembly: its files hold coordinates.
         cites: where the data or the rule comes from.
         version: part of the loader's name in the record; raise it when equal files would give other rows.
+        biosample: the command may name the biosample of the rows.
     """
 
     def declared(read: Callable[..., Iterator[tuple[RowType, Rows]]]) -> Loader:
         name = read.__module__.rpartition(".")[2]
-        return Loader(name, read, files, writes, lookup, assembly, cites, version)
+        return Loader(name, read, files, writes, lookup, assembly, cites, version, biosample)
 
     return declared
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from loaders.files import InputFile
@@ -41,6 +42,10 @@ class Reason(Enum):
     BAD_PEAK = "{name!r} is not a position such as chr1:1000-1500"
     SUMMIT = "the summit {summit} lies outside the peak {start}-{end}"
     CONFLICT = "{key} comes again with other values"
+    NOT_NUMBER = "{value!r} is not a number"
+    RANGE = "{value} is not between {low} and {high}"
+    NO_GENE = "{value!r} names no gene of the graph"
+    MANY_GENES = "{value!r} names several genes of the graph"
 
 
 class Rows:
@@ -49,16 +54,19 @@ class Rows:
     Attributes:
         file: name of the file; empty for derived rows.
         frame: columns by name, text at first; the index is the physical line in the file, from 1.
+        counted: whether these rows are rows of the file; not when they follow from others, such as their biosamples.
         rejected: tables with the columns REJECTED.
         read: rows that the file held.
         filtered, folded, renamed: rows left out by a stated threshold, identical to another, with chromosome renamed.
         warnings: what people should look at although the file is accepted.
     """
 
-    def __init__(self, file: str, frame: pd.DataFrame, rejected: Sequence[pd.DataFrame] = ()) -> None:
+    def __init__(
+        self, file: str, frame: pd.DataFrame, rejected: Sequence[pd.DataFrame] = (), *, counted: bool = True
+    ) -> None:
         self.file, self.frame = file, frame
         self.rejected = list(rejected)
-        self.read = len(frame) + sum(map(len, rejected))
+        self.read = len(frame) + sum(map(len, rejected)) if counted else 0
         self.filtered = self.folded = self.renamed = 0
         self.warnings: list[str] = []
         self._original = frame
@@ -76,6 +84,10 @@ class Rows:
     def keep(self, good: pd.Series[bool] | NDArray[Any]) -> None:
         """Leave the others out without calling them wrong; the caller counts them as filtered or folded."""
         self.frame = self.frame[good]
+
+    def spread(self, at: NDArray[np.int64], **columns: Any) -> None:
+        """One row for each position in `at` (a row may come often, or not at all), with further columns."""
+        self.frame = self.frame.iloc[at].assign(**columns)
 
     def reject(self, bad: pd.Series[bool] | NDArray[Any], column: str, reason: Reason, **values: Any) -> None:
         """Take the bad rows out; the sentence is filled from their columns and from `values`; `value` is `column`'s."""

@@ -38,6 +38,7 @@ class Request:
         files: the whole snapshot of the dataset, or of one part of it.
         dataset: its id; by default the source and the name of the first file.
         assembly: of the files, any alias; by default what the files say.
+        biosample: of all rows, a CURIE or a name.
         part: compare only within this part of the dataset.
         replace: allow removing more than half of the dataset.
         accept_rejects: allow a reload that rejects more than 1 % of its rows.
@@ -49,6 +50,7 @@ class Request:
     files: Sequence[Path] = ()
     dataset: str | None = None
     assembly: str | None = None
+    biosample: str | None = None
     licence: str | None = None
     citation: str | None = None
     part: str | None = None
@@ -140,7 +142,7 @@ def load(store: Store, home: Path, request: Request | Prepared, progress: Progre
             return LoadReport(source.dataset, draft.number, unchanged=unchanged, nothing_to_do=True, seconds=seconds)
         progress.begin(f"reading {' '.join(f.name for f in files) or 'the draft'}")
         graph = {type_.label: draft.nodes(type_) for type_ in loader.lookup}
-        reading = read_source(loader, Given(files, asked.assembly, graph), asked.options)
+        reading = read_source(loader, Given(files, asked.assembly, request.biosample or "", graph), asked.options)
         progress.end(f"{reading.read:,} rows, {len(reading.rejected):,} rejected")
         kept = None if request.plan else quarantine.keep(reading.rejected, home, source.dataset)
         _check_rejected(reading, request, reload=source.dataset in versions)
@@ -241,7 +243,11 @@ def _check_one_assembly(source: Source, one: Assembly | None, versions: Mapping[
 
 
 def _snapshot(asked: Prepared) -> Snapshot:
-    stated = {"assembly": asked.assembly.name if asked.assembly else None, "part": asked.request.part}
+    stated = {
+        "assembly": asked.assembly.name if asked.assembly else None,
+        "biosample": asked.request.biosample,
+        "part": asked.request.part,
+    }
     parameters = {**asked.options, **{k: v for k, v in stated.items() if v is not None}}
     sha256 = tuple(sorted(file.sha256 for file in asked.files))
     return Snapshot(sha256, f"{asked.loader.name}@{asked.loader.version}", parameters)

@@ -37,16 +37,17 @@ class Plan:
         max_epochs: at most.
         lr: learning rate at the start.
         lr_patience: epochs without improvement before it drops tenfold.
-        patience: epochs without improvement before stopping, counted after the first drop.
+        patience: epochs without improvement before stopping, counted after the first drop; None: no loss is
+            followed, and the stage has `max_epochs`.
         burnin: epochs of which neither counts.
-        annealed: last share of the epochs in which the learning rate falls along half a cosine to 0; with it, the
-            number of epochs is fixed and nothing else changes the rate.
+        annealed: last share of the epochs in which the learning rate falls along half a cosine to 0, when no loss
+            is followed.
     """
 
     max_epochs: int
     lr: float
-    lr_patience: int
-    patience: int
+    lr_patience: int = 0
+    patience: int | None = None
     burnin: int = 0
     annealed: float = 0.0
 
@@ -107,7 +108,7 @@ class Plateau:
             self.stop_best, self.stop_bad = loss, 0
             return False
         self.stop_bad += 1
-        return self.stop_bad >= plan.patience
+        return self.stop_bad >= (plan.patience or 0)
 
 
 @dataclass
@@ -242,7 +243,7 @@ class _Run:
     def _schedule(self, loss: float) -> None:
         state, plan = self.state, self.plan
         state.finished = state.epoch >= plan.max_epochs
-        if state.epoch > plan.burnin and not plan.annealed:
+        if plan.patience is not None and state.epoch > plan.burnin:
             if state.plateau.drop_now(loss, plan):
                 self._set_lr(self._lr() * FACTOR)
             if state.plateau.drops:

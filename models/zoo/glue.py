@@ -46,11 +46,11 @@ EVAL_ROWS = 4096
 
 @dataclass(frozen=True)
 class Config:
-    """Options of a GLUE run; defaults are those of the paper.
+    """Options of a GLUE run; defaults are those of the paper, but for the schedule.
 
     Attributes:
-        schedule: "quick", or "published" for the paper's number of epochs and patience.
-        first_steps, second_steps: of the quick schedule, for each stage.
+        schedule: "quick", a fixed number of steps; or "published", the paper's number of epochs and its patience.
+        first_steps, second_steps: of each stage in the quick schedule, rounded to epochs; the other ignores them.
         members: models with seeds seed, seed + 1, ...; links average over them.
         seed: of the first member.
         latent_dim, hidden_dim, hidden_layers, dropout: of the networks.
@@ -62,8 +62,8 @@ class Config:
     """
 
     schedule: str = "quick"
-    first_steps: int = 1200
-    second_steps: int = 4500
+    first_steps: int = 3000
+    second_steps: int = 6000
     members: int = 1
     seed: int = 0
     latent_dim: int = 50
@@ -100,7 +100,7 @@ def quick_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, floa
     """
     per_epoch = n_cells * (1 - HELD_OUT) / config.batch_size
     longest = max(round((config.first_steps if first else config.second_steps) / per_epoch), 1)
-    plan = Plan(longest, config.lr, 0, 0, annealed=0.0 if first else ANNEALED)
+    plan = Plan(longest, config.lr, annealed=0.0 if first else ANNEALED)
     return plan, math.inf if first else longest * BURNIN
 
 

@@ -29,18 +29,21 @@ def samples(source: str) -> list[Path]:
 def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options: Any) -> Reading:
     """A source over files; what it looks up comes from the first sample of the sources of those nodes."""
     loader = find(source)
-    given = Given(tuple(check_file(f) for f in files), assembly(of), sample_graph() if loader.lookup else {})
+    biosample = str(options.pop("biosample", ""))
+    graph = sample_graph() if loader.lookup else {}
+    given = Given(tuple(check_file(f) for f in files), assembly(of), biosample, graph)
     defaults = {option.name: option.default for option in loader.options}
     return read_source(loader, given, {**defaults, **options})
 
 
 def sample_graph() -> Mapping[str, pa.Table]:
-    """Genes of genes.gtf and peaks of peaks.bed, as the draft gives them."""
+    """Genes of genes.gtf and peaks of peaks.bed, as the draft gives them; no other nodes."""
     batches = [
         *run_source("genes", [SAMPLES / "genes" / "genes.gtf"]).batches,
         *run_source("peaks", [SAMPLES / "peaks" / "peaks.bed"]).batches,
     ]
-    return {b.type.name: b.table for b in batches if b.type.name in NODE_TYPES}
+    empty = {label: type_.schema.empty_table() for label, type_ in NODE_TYPES.items()}
+    return empty | {b.type.name: b.table for b in batches if b.type.name in NODE_TYPES}
 
 
 def content(reading: Reading, dataset: str = "d") -> dict[str, int]:

@@ -1,0 +1,121 @@
+"""From what a file names to nodes of the graph: gene names to genes, intervals to the peaks or genes they meet.
+
+Nothing here queries the database: the nodes are those that the draft handed to the source.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from kg.cells import match_names
+from kg.schema import BIOSAMPLE, GENE, PEAK, NodeType
+from loaders.intervals import Intervals, within
+from loaders.rows import Reason, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from loaders.registry import Given
+
+    Ints = NDArray[np.int64]
+    Texts = NDArray[np.object_]
+
+SHOWN = 5
+
+
+def texts(table: pa.Table, column: str) -> Texts:
+    """A column as Python strings."""
+    return np.array(table.column(column).to_pylist(), dtype=object)
+
+
+def on(table: pa.Table, assembly: str) -> pa.Table:
+    """The nodes of one assembly."""
+    return table.filter(np.asarray(texts(table, "assembly") == assembly, dtype=bool))
+
+
+def intervals_of(table: pa.Table) -> Intervals:
+    """Positions of genes or peaks, in the order of the table."""
+    return Intervals(texts(table, "chrom"), table.column("start").to_numpy(), table.column("end").to_numpy())
+
+
+def intervals_in(rows: Rows, chrom: str = "chrom", start: str = "start", end: str = "end") -> Intervals:
+    """Positions of rows, after they were placed."""
+    columns = (rows[name].to_numpy() for name in (start, end))
+    return Intervals(rows[chrom].to_numpy(dtype=object), *(column.astype(np.int64) for column in columns))
+
+
+def peaks_under(intervals: Intervals, given: Given, tolerance_bp: int = 0) -> tuple[Ints, Texts]:
+    """Positions among the intervals, and the id of the peak that each meets: all pairs, by position.
+
+    Args:
+        intervals: 0-based half-open, on the assembly of the graph.
+        given: with the peaks of the draft.
+        tolerance_bp: how far apart they may be; 0 asks for a shared base.
+    """
+    peaks = on(given.graph[PEAK.label], given.assembly.name)
+    at, peak = within(intervals, intervals_of(peaks), tolerance_bp)
+    return at, texts(peaks, "id")[peak]
+
+
+def promoters_under(
+    intervals: Intervals, given: Given, upstream_bp: int = 0, tolerance_bp: int = 0
+) -> tuple[Ints, Texts]:
+    """Positions among the intervals, and the id of the gene whose promoter each meets; see `peaks_under`.
+
+    A promoter is the transcription start site and the bases before it, by strand.
+    """
+    genes = on(given.graph[GENE.label], given.assembly.name)
+    tss, plus = genes.column("tss").to_numpy(), texts(genes, "strand") != "-"
+    start = np.maximum(np.where(plus, tss - upstream_bp, tss), 0)
+    promoter = Intervals(texts(genes, "chrom"), start, np.where(plus, tss, tss + upstream_bp) + 1)
+    at, gene = within(intervals, promoter, tolerance_bp)
+    return at, texts(genes, "id")[gene]
+
+
+def set_genes(rows: Rows, column: str, given: Given, *, into: str) -> None:
+    """Set `into` to the Ensembl id of the gene named in `column`: an id, with or without version, or a symbol.
+
+    Rows whose gene is not in the graph count as filtered, and a warning names the first; a symbol that several
+    genes have is rejected.
+    """
+    table = given.graph[GENE.label]
+    if given.stated_assembly is not None:
+        table = on(table, given.assembly.name)
+    names = pd.unique(rows[column])
+    match = match_names([str(name) for name in names], table)
+    found = rows[column].map(dict(zip(names, match.ids, strict=True)))
+    rows.reject(rows[column].isin(match.ambiguous), column, Reason.MANY_GENES)
+    unknown = found.loc[rows.frame.index].isna()
+    warn_unknown(rows, rows[column][unknown], "genes")
+    rows.filtered += int(unknown.sum())
+    rows.keep(~unknown)
+    rows.set(**{into: found.loc[rows.frame.index]})
+
+
+def warn_unknown(rows: Rows, names: Iterable[str], what: str) -> None:
+    """Say how many names the graph does not know, and the first of them."""
+    unknown = sorted(set(map(str, names)))
+    if unknown:
+        more = ", ..." if len(unknown) > SHOWN else ""
+        rows.warnings.append(
+            f"{rows.file}: {len(unknown):,} {what} are not in the graph: {', '.join(unknown[:SHOWN])}{more}"
+        )
+
+
+def biosamples(names: Iterable[str]) -> tuple[NodeType, Rows]:
+    """Node rows of biosamples, so that an ontology can be tied to them; empty names make none."""
+    ids = sorted({name for name in names if name})
+    kinds = ["text" if ontology_of(name) is None else ontology_of(name) for name in ids]
+    return BIOSAMPLE, Rows("", pd.DataFrame({"id": ids, "name": ids, "ontology": kinds}, dtype=object), counted=False)
+
+
+def ontology_of(name: str) -> str | None:
+    """CL of CL:0000576; None for free text."""
+    prefix, colon, rest = name.partition(":")
+    return prefix if colon and prefix.isalpha() and rest.isalnum() and rest[:1].isdigit() else None
