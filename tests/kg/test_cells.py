@@ -32,7 +32,15 @@ def genes(*rows: tuple[str, str, str], assembly: str = "GRCh38") -> pa.Table:
 
 def peaks(*rows: tuple[str, int, int], assembly: str = "GRCh38") -> pa.Table:
     listed = [
-        {"id": f"{assembly}:{c}:{a}-{b}", "assembly": assembly, "chrom": c, "start": a, "end": b, "summit": None}
+        {
+            "id": f"{assembly}:{c}:{a}-{b}",
+            "assembly": assembly,
+            "chrom": c,
+            "start": a,
+            "end": b,
+            "summit": None,
+            "original": None,
+        }
         for c, a, b in rows
     ]
     return pa.Table.from_pylist(listed, schema=PEAK.schema)

@@ -41,6 +41,7 @@ def test_bed() -> None:
         "start": 29600,
         "end": 30050,
         "summit": None,
+        "original": None,
     }
     assert {"GRCh38:chrM:0-100", "GRCh38:KI270733.1:300-500"} <= set(found)
 

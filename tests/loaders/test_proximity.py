@@ -66,7 +66,15 @@ def gene_table(genes: list[GeneRow], assembly: str = "GRCh38") -> pa.Table:
 
 def peak_table(peaks: list[PeakRow], assembly: str = "GRCh38") -> pa.Table:
     rows = [
-        {"id": f"{p:04d}", "assembly": assembly, "chrom": chrom, "start": start, "end": end, "summit": None}
+        {
+            "id": f"{p:04d}",
+            "assembly": assembly,
+            "chrom": chrom,
+            "start": start,
+            "end": end,
+            "summit": None,
+            "original": None,
+        }
         for p, (chrom, start, end) in enumerate(peaks)
     ]
     return pa.Table.from_pylist(rows, schema=PEAK.schema)
