@@ -183,7 +183,13 @@ def _option(option: Option) -> click.Option:
     told = {"help": f"{option.help[:1].upper()}{option.help[1:]}.", "default": option.default}
     if bool in (option.type, *get_args(option.type)):
         return click.Option([f"--{flag}/--no-{flag}"], **told)
-    choices = get_args(option.type) if get_origin(option.type) is Literal else ()
-    return click.Option(
-        [f"--{flag}"], type=click.Choice(choices) if choices else option.type, show_default=True, **told
-    )
+    return click.Option([f"--{flag}"], type=_type(option), show_default=True, **told)
+
+
+def _type(option: Option) -> Any:
+    """What click calls it; `| None` says only that it may be left out."""
+    union = () if get_origin(option.type) is Literal else get_args(option.type)
+    kind = next((t for t in union if t is not type(None)), option.type)
+    if get_origin(kind) is Literal:
+        return click.Choice(get_args(kind))
+    return FILE if kind is Path else kind

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kg.datasets import Snapshot, Source
 from kg.draft import open_draft
 from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError, TooManyRejected
+from kg.files import sha256
 from kg.progress import SILENT, Progress
 from loaders import quarantine
 from loaders.assemblies import Assembly, assembly
@@ -20,7 +22,6 @@ from loaders.rows import messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from kg.datasets import DatasetVersion
     from kg.store import Store
@@ -206,7 +207,11 @@ def _options(loader: Loader, request: Request) -> dict[str, Any]:
         raise SettingsError(
             f"{loader.name} has no option {', '.join(unknown)}", f"it has {', '.join(defaults) or 'none'}"
         )
-    return {**defaults, **request.options}
+    options = {**defaults, **request.options}
+    missing = [str(value) for value in options.values() if isinstance(value, Path) and not value.is_file()]
+    if missing:
+        raise MissingInput(f"{', '.join(missing)}: no such file", "check the path")
+    return options
 
 
 def _source(
@@ -248,9 +253,11 @@ def _snapshot(asked: Prepared) -> Snapshot:
         "biosample": asked.request.biosample,
         "part": asked.request.part,
     }
-    parameters = {**asked.options, **{k: v for k, v in stated.items() if v is not None}}
-    sha256 = tuple(sorted(file.sha256 for file in asked.files))
-    return Snapshot(sha256, f"{asked.loader.name}@{asked.loader.version}", parameters)
+    # a file that an option names is known by its content, as the files themselves are
+    options = {k: f"sha256:{sha256(v)}" if isinstance(v, Path) else v for k, v in asked.options.items()}
+    parameters = {**options, **{k: v for k, v in stated.items() if v is not None}}
+    digests = tuple(sorted(file.sha256 for file in asked.files))
+    return Snapshot(digests, f"{asked.loader.name}@{asked.loader.version}", parameters)
 
 
 def _check_rejected(reading: Reading, request: Request, *, reload: bool) -> None:
