@@ -84,7 +84,7 @@ def near(genes: pa.Table, peaks: pa.Table, **options: Any) -> pd.DataFrame:
     loader = find("proximity")
     graph = {GENE.label: genes, PEAK.label: peaks}
     (batch,) = read_source(
-        loader, Given((), None, graph), {o.name: o.default for o in loader.options} | options
+        loader, Given((), graph=graph), {o.name: o.default for o in loader.options} | options
     ).batches
     frame: pd.DataFrame = batch.table.to_pandas()
     return frame
