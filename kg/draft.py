@@ -202,18 +202,21 @@ class Draft:
         used = self._store.read(
             f"UNWIND $ids AS row_id MATCH (r:{type_.record_label} {{row_id: row_id}})<-[:HAS_RECORD]-(n) "
             "WHERE r.until = $open "
-            "AND NOT EXISTS { (n)-[:HAS_RECORD]->(other) WHERE other.until = $open AND other.dataset <> $dataset } "
-            "OPTIONAL MATCH (n)-[e]-() "
-            "WHERE e.until = $open AND e.dataset <> $dataset AND NOT e.dataset IN $derived "
-            "WITH n, head(collect(e)) AS e RETURN n.id AS id, type(e) AS edge, e.dataset AS dataset",
+            f"AND NOT EXISTS {{ (n)-[:HAS_RECORD]->(other:{type_.record_label}) "
+            "WHERE other.until = $open AND other.dataset <> $dataset } "
+            "OPTIONAL MATCH (n)-[e]-(o) WITH n, CASE type(e) WHEN 'HAS_RECORD' THEN o ELSE e END AS row, "
+            "CASE type(e) WHEN 'HAS_RECORD' THEN head([l IN labels(o) WHERE l <> 'Record']) ELSE type(e) END AS name "
+            "WITH n, row, name, row.until = $open AND row.dataset <> $dataset AND NOT row.dataset IN $derived AS needs "
+            "WITH n, head(collect(CASE WHEN needs THEN name + ' of ' + row.dataset END)) AS edge "
+            "RETURN n.id AS id, edge",
             ids=[key[0] for key in (*plan.close, *plan.delete)],
             open=OPEN,
             derived=derived,
             dataset=dataset,
         )
         staying = _ids(incoming, type_)
-        going = {u["id"]: f"{u['edge']} of {u['dataset']}" for u in used}
-        needed = {node: edge for node, edge in going.items() if edge != "None of None" and node not in staying} | {
+        going: dict[str, str | None] = {u["id"]: u["edge"] for u in used}
+        needed = {node: edge for node, edge in going.items() if edge is not None and node not in staying} | {
             node: f"{batch.type.name} of the same files"
             for batch in incoming.values()
             for column, label in _rests_on(batch.type)
