@@ -53,6 +53,23 @@ def within(left: Intervals, right: Intervals, window_bp: int = 0) -> tuple[Ints,
     return overlapping(Intervals(left.chrom, left.start - window_bp, left.end + window_bp), right)
 
 
+def clusters(of: Intervals) -> Ints:
+    """Number of the run of overlapping intervals that each is in, from 0 along the genome.
+
+    Two of a run need not meet if others lie between them; intervals that only touch are in different runs.
+    """
+    if not len(of.start):
+        return np.empty(0, dtype=np.int64)
+    room = int(of.end.max()) - min(int(of.start.min()), 0)
+    # one number line for all chromosomes
+    shift = pd.factorize(of.chrom, sort=True)[0].astype(np.int64) * room
+    order = np.lexsort((of.end, of.start + shift))
+    start, reach = (of.start + shift)[order], np.maximum.accumulate((of.end + shift)[order])
+    number = np.zeros(len(order), dtype=np.int64)
+    number[order[1:]] = np.cumsum(start[1:] >= reach[:-1])
+    return number
+
+
 def distance(left_start: ArrayLike, left_end: ArrayLike, right_start: ArrayLike, right_end: ArrayLike) -> Ints:
     """Base pairs between intervals of one chromosome: 0 when they overlap, 1 when they touch (GLUE, Cao & Gao 2022)."""
     ahead = np.asarray(right_start) - np.asarray(left_end) + 1

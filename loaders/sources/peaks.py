@@ -1,47 +1,88 @@
-"""Open-chromatin peaks: BED with three or more columns, narrowPeak (both plain or gzipped), or the features of an h5ad.
+"""Open-chromatin peaks: BED with three or more columns, narrowPeak, broadPeak (plain or gzipped), or h5ad features.
 
 A peak's id is assembly:chrom:start-end. Positions are 0-based half-open; --one-based reads files that are not.
-The summit of a narrowPeak is kept; where a caller reports one interval with several summits, the one with the
-highest signal stays and the others count as folded.
+A file with ten columns whose seventh to ninth are numbers is a narrowPeak, and the summits of its tenth are kept;
+where a caller reports one interval with several summits, the one with the highest signal stays and the others
+count as folded. The columns of BED12 after the sixth are not read.
+
+Peaks that overlap an interval of the --blacklist are left out and count as filtered. Peaks of several files stay
+as they are, unless a consensus is asked for: `union` joins peaks that share a base, `fixed` makes windows of
+--width-bp around the summits (the middle, where there is none) and keeps the strongest of those that overlap, as
+ArchR does. Strength is the signal of a narrowPeak or broadPeak and the score of other BED. Peaks that went into
+another one count as folded. A consensus is made of the files of one command; it does not reach into other --part's.
 """
 
 from collections.abc import Iterator
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 
 from kg.cells import read_header, split_positions
+from kg.errors import InputError, SettingsError
 from kg.schema import PEAK, NodeType
-from loaders.checks import check_columns, check_intervals, check_zero_based, parse_integers, shift_one_based
-from loaders.files import InputFile
+from loaders.checks import check_columns, check_intervals, check_zero_based, parse_integers, place, shift_one_based
+from loaders.consensus import fix_width, unite
+from loaders.files import InputFile, check_file
+from loaders.intervals import Intervals, overlapping
+from loaders.joins import intervals_in
 from loaders.registry import Given, loader
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.rows import Reason, Rows, messages, read_delimited
 
 BED = ("chrom", "start", "end", "name", "score", "strand", "signal", "p_value", "q_value", "offset")
 _HEADER = {"start", "chromstart", "chr_start"}
 
 
-@loader(files="BED, narrowPeak or h5ad", writes=(PEAK,), assembly=True, cites="UCSC BED and ENCODE narrowPeak formats")
+@loader(
+    files="BED, narrowPeak, broadPeak or h5ad",
+    writes=(PEAK,),
+    assembly=True,
+    cites="UCSC BED, ENCODE narrowPeak and broadPeak formats; ArchR (doi:10.1038/s41588-021-00790-6)",
+)
 def read(
     given: Given,
     *,
     one_based: Annotated[
         bool | None, "positions are 1-based with both ends inside; default: 0-based, and checked"
     ] = None,
+    blacklist: Annotated[Path | None, "regions whose peaks are left out: BED on the assembly of the graph"] = None,
+    consensus: Annotated[Literal["union", "fixed"] | None, "make one set of peaks that do not overlap"] = None,
+    width_bp: Annotated[int, "of the windows of a fixed consensus"] = 501,
 ) -> Iterator[tuple[NodeType, Rows]]:
     """Peaks of every file; files may overlap."""
-    for file in given.files:
-        rows = _features(file) if file.is_hdf5 else _bed(file, given)
-        if one_based:
-            shift_one_based(rows)
-        elif one_based is None and not file.is_hdf5:
-            check_zero_based(rows)
-        check_intervals(rows, given.assembly)
-        _set_summit(rows)
+    if width_bp < 1:
+        raise SettingsError(f"--width-bp is {width_bp}", "say at least 1; 501 is usual")
+    files = [_placed(file, given, one_based) for file in given.files]
+    barred = _blacklisted(blacklist, given) if blacklist else None
+    for rows in files:
+        if barred is not None:
+            _leave_out(rows, barred)
+        if consensus != "fixed":
+            _fold_summits(rows)
+    if consensus == "union":
+        unite(files)
+    elif consensus == "fixed":
+        fix_width(files, width_bp, given.assembly)
+    for rows in files:
+        if consensus:
+            rows.set(original=None)  # a peak made here was in no file
         position = rows["chrom"] + ":" + rows["start"].astype(str) + "-" + rows["end"].astype(str)
         rows.set(id=given.assembly.name + ":" + position, assembly=given.assembly.name)
         yield PEAK, rows
+
+
+def _placed(file: InputFile, given: Given, one_based: bool | None) -> Rows:  # noqa: FBT001 - an option, passed on
+    """Its peaks on the assembly, with summit and strength."""
+    rows = _features(file) if file.is_hdf5 else _bed(file, given)
+    if one_based:
+        shift_one_based(rows)
+    elif one_based is None and not file.is_hdf5:
+        check_zero_based(rows)
+    place(rows, given)
+    _set_strength(rows)
+    _set_summit(rows)
+    return rows
 
 
 def _bed(file: InputFile, given: Given) -> Rows:
@@ -66,10 +107,26 @@ def _features(file: InputFile) -> Rows:
     return rows
 
 
+def _set_strength(rows: Rows) -> None:
+    """Missing where the file gives none."""
+    column = "signal" if _has_signal(rows) else "score"
+    given = pd.to_numeric(rows[column], errors="coerce") if column in rows.frame else np.nan
+    rows.set(strength=pd.Series(given, rows.frame.index, dtype=np.float64).replace([np.inf, -np.inf], np.nan))
+
+
+def _has_signal(rows: Rows) -> bool:
+    """Columns seven to nine are numbers, and not the thickStart and thickEnd of a BED9."""
+    if "q_value" not in rows.frame or f"column{len(BED) + 1}" in rows.frame:
+        return False
+    signal, p_value, q_value = (pd.to_numeric(rows[name], errors="coerce") for name in ("signal", "p_value", "q_value"))
+    thick = (signal >= rows["start"]) & (signal <= p_value) & (p_value <= rows["end"])
+    return bool((signal.notna() & p_value.notna() & q_value.notna() & ~thick).mean() > 0.5)
+
+
 def _set_summit(rows: Rows) -> None:
     """The offset column of a narrowPeak counts from the start; -1 says that no summit was called."""
-    if "offset" not in rows.frame:
-        rows.set(summit=None)
+    if "offset" not in rows.frame or not _has_signal(rows):
+        rows.set(summit=pd.Series(pd.NA, rows.frame.index, dtype="Int64"))
         return
     parse_integers(rows, "offset")
     summit = rows["start"] + rows["offset"]
@@ -77,10 +134,28 @@ def _set_summit(rows: Rows) -> None:
     rows.reject(summit > rows["end"], "offset", Reason.SUMMIT)
     # some callers round a summit up to the end of the peak
     rows.set(summit=rows["summit"].clip(upper=rows["end"] - 1).where(rows["offset"] >= 0).astype("Int64"))
-    before = len(rows)
-    signal = pd.to_numeric(rows["signal"], errors="coerce")
-    ranked = rows.frame.assign(_signal=signal).sort_values(
-        ["_signal", "summit"], ascending=[False, True], kind="stable"
-    )
-    rows.keep(rows.frame.index.isin(ranked.drop_duplicates(["chrom", "start", "end"]).index))
-    rows.folded += before - len(rows)
+
+
+def _fold_summits(rows: Rows) -> None:
+    """Keep the strongest summit of each interval; of equal ones the first."""
+    ranked = rows.frame.sort_values(["strength", "summit"], ascending=[False, True], kind="stable")
+    kept = rows.frame.index.isin(ranked.drop_duplicates(["chrom", "start", "end"]).index)
+    rows.folded += int((~kept).sum())
+    rows.keep(kept)
+
+
+def _blacklisted(path: Path, given: Given) -> Intervals:
+    """Intervals of a BED, which must be without fault: a bad row might let a bad peak in."""
+    rows = _bed(check_file(path), given)
+    check_intervals(rows, given.assembly)
+    for sentence in (text for table in rows.rejected for text in messages(table)):
+        raise InputError(sentence, "mend the blacklist; nothing of it may be lost")
+    return intervals_in(rows)
+
+
+def _leave_out(rows: Rows, barred: Intervals) -> None:
+    under, _ = overlapping(intervals_in(rows), barred)
+    kept = np.ones(len(rows), dtype=bool)
+    kept[under] = False
+    rows.filtered += int((~kept).sum())
+    rows.keep(kept)

@@ -59,6 +59,19 @@ def test_narrow_peaks_keep_the_summit_of_the_highest_signal() -> None:
     assert reading.folded == 1
 
 
+def test_broad_peaks_have_no_summit() -> None:
+    reading = run_source("peaks", [SAMPLES / "peaks" / "peaks.broadPeak"])
+    assert (reading.rows, reading.folded) == (3, 1)
+    assert set(reading.batches[0].table["summit"].to_pylist()) == {None}
+
+
+def test_the_block_count_of_bed12_is_no_summit(tmp_path: Path) -> None:
+    rows = [(c, s, e, "x", 5, "+", s, e, 0, 2, "10,10,", "0,50,") for c, s, e in FINE]
+    for width in (12, 10, 9):
+        found = peaks_of(write(tmp_path / "blocks.bed", bed(*(row[:width] for row in rows))))
+        assert [row["summit"] for row in found] == [None] * 30
+
+
 def test_the_features_of_an_h5ad(tmp_path: Path) -> None:
     names = ["chr1:100-200", "chr1-300-400", "2_500_650", "chrX:7-9"]
     found = peaks_of(h5ad(tmp_path / "atac.h5ad", names))
