@@ -5,18 +5,20 @@ Nothing here queries the database: the nodes are those that the draft handed to 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from kg.cells import match_names
-from kg.schema import BIOSAMPLE, GENE, PEAK, NodeType
+from kg.errors import SettingsError
+from kg.schema import BIOSAMPLE, GENE, PEAK, TF, NodeType
 from loaders.intervals import Intervals, within
 from loaders.rows import Reason, Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -113,6 +115,51 @@ def biosamples(names: Iterable[str]) -> tuple[NodeType, Rows]:
     ids = sorted({name for name in names if name})
     kinds = ["text" if ontology_of(name) is None else ontology_of(name) for name in ids]
     return BIOSAMPLE, Rows("", pd.DataFrame({"id": ids, "name": ids, "ontology": kinds}, dtype=object), counted=False)
+
+
+def factors(ids: Iterable[str], families: Iterable[str | None] | None = None) -> tuple[NodeType, Rows]:
+    """Node rows of genes that are transcription factors, each once; see `biosamples`."""
+    frame = pd.DataFrame({"id": list(ids)}, dtype=object)
+    frame["family"] = None if families is None else pd.Series(list(families), dtype=object)
+    return TF, Rows("", frame.drop_duplicates("id"), counted=False)
+
+
+def of_species(given: Given, species: str) -> Given:
+    """The same with genes of one species only (NCBITaxon CURIE); all of them when it is empty.
+
+    Raises:
+        SettingsError: the graph has no gene of this species.
+    """
+    genes = given.graph[GENE.label]
+    there = texts(genes, "species")
+    if not species:
+        return given
+    if species not in there:
+        raise SettingsError(
+            f"the graph has no gene of {species}", f"it has those of {', '.join(sorted(set(there))) or 'none'}"
+        )
+    kept = genes.filter(np.asarray(there == species, dtype=bool))
+    return replace(given, graph={**given.graph, GENE.label: kept})
+
+
+def keep_best(parts: Sequence[Rows], identity: Sequence[str], best: Sequence[str]) -> None:
+    """Of the rows of all files that share an identity keep one; the others count as folded.
+
+    Args:
+        parts: rows of the files, with the columns named below.
+        identity: columns that say which rows are one.
+        best: columns to compare, the largest value wins, earlier columns first; texts break ties.
+    """
+    every = pd.concat([rows.frame[[*identity, *best]] for rows in parts], ignore_index=True)
+    order = every.sort_values(list(best), ascending=False, kind="stable", na_position="last")
+    kept = np.zeros(len(every), dtype=bool)
+    kept[order.drop_duplicates(list(identity)).index] = True
+    at = 0
+    for rows in parts:
+        good = kept[at : at + len(rows)]
+        at += len(rows)
+        rows.folded += int((~good).sum())
+        rows.keep(good)
 
 
 def ontology_of(name: str) -> str | None:

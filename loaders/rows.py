@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,9 @@ class Reason(Enum):
     STRAND = "{strand!r} is neither + nor -"
     NO_ID = "the row has no id"
     BAD_PEAK = "{name!r} is not a position such as chr1:1000-1500"
+    BAD_ANCHOR = "{value!r} is not an anchor such as chr1,1000,1500, or chr1:1000-1500,3 in a longrange file"
+    BAD_VARIANT = "{value!r} is not a variant such as chr1_1000_A_G"
+    VARIANT_ELSEWHERE = "{variant} is not at {chromosome}:{position}"
     SUMMIT = "the summit {summit} lies outside the peak {start}-{end}"
     CONFLICT = "{key} comes again with other values"
     NOT_NUMBER = "{value!r} is not a number"
@@ -109,7 +113,8 @@ def read_delimited(
     """The rows of a delimited text file as text; nothing is taken for a missing value (a gene may be called NA).
 
     Comment lines (#, track, browser), blank lines and a repeated header are left out; lines count all the same.
-    Fields are separated by tabs, or by blanks where the first row has no tab.
+    Fields are separated by tabs, or by blanks where the first row has no tab; a table whose header has commas and
+    no tab is CSV, with quotes where a field needs them.
 
     Args:
         file: text, gzipped or not.
@@ -121,13 +126,17 @@ def read_delimited(
     frames: list[pd.DataFrame] = []
     rejected: list[pd.DataFrame] = []
     found = list(names or ())
-    tabs, width = True, 0
+    tabs, commas, width = True, False, 0
     for first, lines in blocks(file, notes):
         numbered = [(n, line) for n, line in enumerate(lines, first) if _is_data(line, containing)]
         if not numbered:
             continue
         if not width:
             tabs = b"\t" in numbered[0][1]
+            commas = not names and not tabs and b"," in numbered[0][1]
+            tabs = tabs or commas
+        numbered = _from_commas(numbered) if commas else numbered
+        if not width:
             width = len(_fields(numbered[0][1], tabs=tabs))
             found = found or [f.decode() for f in _fields(numbered.pop(0)[1], tabs=tabs)]
             found = (found + [f"column{i + 1}" for i in range(len(found), width)])[:width]
@@ -144,6 +153,12 @@ def _is_data(line: bytes, containing: Sequence[bytes]) -> bool:
     if not line or line.startswith((b"#", b"track ", b"browser ")):
         return False
     return not containing or any(part in line for part in containing)
+
+
+def _from_commas(numbered: list[Line]) -> list[Line]:
+    """Lines of CSV with tabs between the fields; a tab inside a field becomes a blank."""
+    parsed = ((n, next(csv.reader([line.replace(b"\t", b" ").decode()]))) for n, line in numbered)
+    return [(n, "\t".join(fields).encode()) for n, fields in parsed]
 
 
 def _fields(line: bytes, *, tabs: bool) -> list[bytes]:

@@ -27,10 +27,10 @@ def samples(source: str) -> list[Path]:
 
 
 def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options: Any) -> Reading:
-    """A source over files; what it looks up comes from the first sample of the sources of those nodes."""
+    """A source over files; what it looks up is `graph`, or the first sample of the sources of those nodes."""
     loader = find(source)
     biosample = str(options.pop("biosample", ""))
-    graph = sample_graph() if loader.lookup else {}
+    graph = options.pop("graph", None) or (sample_graph() if loader.lookup else {})
     given = Given(tuple(check_file(f) for f in files), assembly(of), biosample, graph)
     defaults = {option.name: option.default for option in loader.options}
     return read_source(loader, given, {**defaults, **options})
@@ -38,10 +38,12 @@ def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options
 
 def sample_graph() -> Mapping[str, pa.Table]:
     """Genes of genes.gtf and peaks of peaks.bed, as the draft gives them; no other nodes."""
-    batches = [
-        *run_source("genes", [SAMPLES / "genes" / "genes.gtf"]).batches,
-        *run_source("peaks", [SAMPLES / "peaks" / "peaks.bed"]).batches,
-    ]
+    return graph_of([SAMPLES / "genes" / "genes.gtf"], [SAMPLES / "peaks" / "peaks.bed"])
+
+
+def graph_of(genes: Sequence[Path], peaks: Sequence[Path], of: str = "GRCh38") -> Mapping[str, pa.Table]:
+    """Genes and peaks of files, as the draft gives them; no other nodes."""
+    batches = [*run_source("genes", genes, of).batches, *run_source("peaks", peaks, of).batches]
     empty = {label: type_.schema.empty_table() for label, type_ in NODE_TYPES.items()}
     return empty | {b.type.name: b.table for b in batches if b.type.name in NODE_TYPES}
 
