@@ -6,6 +6,7 @@ that was killed is finished by running it again: it compares and writes only wha
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from kg import lease as leases
 from kg.batches import Batch, hash_sum
 from kg.datasets import DatasetVersion, Snapshot, Source, canonical_json, dataset_versions, looked_up_hash
-from kg.errors import Conflict, SchemaError
+from kg.errors import Conflict, SchemaError, UnknownDataset
 from kg.progress import SILENT, Progress
 from kg.row_writer import RowWriter
 from kg.rows import Changes, Plan, StoredRow, compare
@@ -89,10 +90,39 @@ class Draft:
             SchemaError: an edge names a node that the draft does not have.
             DraftHeld: another writer took the draft over.
         """
-        version = self.dataset(source.dataset)
         incoming = _by_type(batches)
         for given in incoming.values():
             self._check_ends(given, incoming)
+        return self._make(source, snapshot, incoming, part=part, replace=replace, plan=plan, progress=progress)
+
+    def unload(self, dataset: str, *, plan: bool = False, progress: Progress = SILENT) -> Changes:
+        """Withdraw a dataset: all its rows close; releases that have them keep them.
+
+        Raises:
+            UnknownDataset: the draft has none of that id.
+            Conflict: edges of other datasets rest on nodes that only this one asserts.
+        """
+        version = self.dataset(dataset)
+        if version is None or version.withdrawn:
+            held = ", ".join(v.dataset for v in self.datasets() if not v.withdrawn)
+            raise UnknownDataset(f"the draft has no dataset {dataset!r}", f"it has {held or 'none'}")
+        source = Source(dataset, version.source, derived=version.derived, looked_up=version.looked_up)
+        snapshot = Snapshot((), version.loader, json.loads(version.parameters))
+        return self._make(source, snapshot, {}, replace=True, plan=plan, progress=progress, withdrawn=True)
+
+    def _make(
+        self,
+        source: Source,
+        snapshot: Snapshot,
+        incoming: Mapping[str, Batch],
+        *,
+        part: str | None = None,
+        replace: bool,
+        plan: bool,
+        progress: Progress,
+        withdrawn: bool = False,
+    ) -> Changes:
+        version = self.dataset(source.dataset)
         names = [
             t.name for t in evidence_types() if t.name in incoming or (version is not None and t.name in version.hashes)
         ]  # nodes before edges
@@ -112,7 +142,9 @@ class Draft:
         if plan:
             return changes
         recorded = _recorded(source, snapshot, hashes, rows, looked_up_hash(self.datasets(), source.looked_up))
-        if version and version.state == "complete" and all(p.is_empty for p in plans.values()):
+        recorded["withdrawn"] = withdrawn
+        same = version is not None and version.state == "complete" and version.withdrawn == withdrawn
+        if version and same and all(p.is_empty for p in plans.values()):
             self._record(source, recorded, since=version.since, state="complete", sha256=_merged(version, snapshot))
             return changes
         self._record(source, recorded, since=self.number, state="loading", sha256=[_files(snapshot)])
@@ -331,7 +363,6 @@ def _recorded(source: Source, snapshot: Snapshot, hashes: Row, rows: Row, looked
         "looked_up_hash": looked_up,
         "hashes": canonical_json(hashes),
         "rows": canonical_json(rows),
-        "withdrawn": False,
     }
 
 

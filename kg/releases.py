@@ -195,7 +195,7 @@ def _check_fresh(versions: Sequence[DatasetVersion], *, strict: bool, progress: 
 
 
 def _check_stated(versions: Sequence[DatasetVersion], *, strict: bool, progress: Progress) -> None:
-    missing = [v.dataset for v in versions if not (v.derived or (v.licence and v.citation))]
+    missing = [v.dataset for v in versions if not (v.withdrawn or v.derived or (v.licence and v.citation))]
     if missing and strict:
         raise Conflict(
             f"no licence or citation is stated for {', '.join(missing)}", "regkg load ... --licence L --citation C"

@@ -9,7 +9,15 @@ import pytest
 
 from kg import lease
 from kg.draft import open_draft, read_nodes
-from kg.errors import Conflict, DatasetStale, DraftHeld, LoadIncomplete, SchemaError, UnknownRelease
+from kg.errors import (
+    Conflict,
+    DatasetStale,
+    DraftHeld,
+    LoadIncomplete,
+    SchemaError,
+    UnknownDataset,
+    UnknownRelease,
+)
 from kg.guidance import power_decay, read_guidance
 from kg.releases import discard, publish, releases, served, verify
 from kg.row_writer import RowWriter
@@ -281,3 +289,39 @@ def test_power_decay_has_the_published_values() -> None:
     distances = np.array([0, 1000, 2000, 10_000, 50_000, 100_000, 150_000])
     expected = [1, 0.59460, 0.43869, 0.16556, 0.05240, 0.03139, 0.02321]
     assert power_decay(distances) == pytest.approx(expected, abs=5e-6)
+
+
+def test_a_withdrawn_dataset_is_gone_from_the_next_release_only(store: Store) -> None:
+    toy.load_world(store)
+    publish(store)
+    with open_draft(store, "test") as draft:
+        assert draft.unload(toy.NEARS.dataset, plan=True) == Changes(0, 0, 2, 0)
+        assert draft.unload(toy.NEARS.dataset) == Changes(0, 0, 2, 0)
+        with pytest.raises(UnknownDataset, match="proximity:toy"):
+            draft.unload(toy.NEARS.dataset)
+    publish(store)
+    assert len(read_guidance(store, 1, ["NEAR"]).source) == 2
+    assert len(read_guidance(store, 2, ["NEAR"]).source) == 0
+    verify(store, 1)
+    verify(store, 2)
+
+
+def test_a_withdrawn_dataset_may_come_back(store: Store) -> None:
+    toy.load_world(store)
+    publish(store)
+    before = evidence(store)
+    with open_draft(store, "test") as draft:
+        draft.unload(toy.NEARS.dataset)
+        assert not draft.nothing_to_do(toy.NEARS, toy.snapshot("one"))
+    toy.load(store, toy.NEARS, toy.near([(0, "G1"), (2000, "G2")]))
+    key = str
+    assert sorted(evidence(store), key=key) == sorted(before, key=key)
+    with open_draft(store, "test") as draft:
+        assert draft.nothing_to_do(toy.NEARS, toy.snapshot("one"))
+
+
+def test_nodes_that_others_rest_on_are_not_withdrawn(store: Store) -> None:
+    toy.load_world(store)
+    toy.load(store, toy.OTHER, toy.near([(0, "G1")]))
+    with open_draft(store, "test") as draft, pytest.raises(Conflict, match=r"NEAR of links:toy"):
+        draft.unload(toy.PEAKS.dataset)
