@@ -78,7 +78,8 @@ def settle(type_: RowType, parts: list[Rows]) -> Batch:
     names = type_.schema.names
     keys = ["id"] if isinstance(type_, NodeType) else ["start_id", "end_id", *type_.keys]
     for rows in parts:
-        rows.set(key=rows.frame[keys].astype(str).agg(" ".join, axis=1) if len(keys) > 1 else rows[keys[0]])
+        texts = rows.frame[keys].astype(str)
+        rows.set(key=texts[keys[0]].str.cat(texts[keys[1:]], sep=" ") if len(keys) > 1 else rows[keys[0]])
     every = pd.concat([rows.frame.reindex(columns=[*names, "key"]) for rows in parts], ignore_index=True)
     repeated = every.duplicated(names).to_numpy()
     firsts = every["key"][~repeated]
