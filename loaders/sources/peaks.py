@@ -19,19 +19,16 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 
-from kg.cells import read_header, split_positions
 from kg.errors import InputError, SettingsError
 from kg.schema import PEAK, NodeType
-from loaders.checks import check_columns, check_intervals, check_zero_based, parse_integers, place, shift_one_based
+from loaders.checks import check_intervals, check_zero_based, parse_integers, place, shift_one_based
 from loaders.consensus import fix_width, unite
 from loaders.files import InputFile, check_file
 from loaders.intervals import Intervals, overlapping
 from loaders.joins import intervals_in
+from loaders.peak_files import has_signal, read_bed, read_features, set_strength
 from loaders.registry import Given, loader
-from loaders.rows import Reason, Rows, messages, read_delimited
-
-BED = ("chrom", "start", "end", "name", "score", "strand", "signal", "p_value", "q_value", "offset")
-_HEADER = {"start", "chromstart", "chr_start"}
+from loaders.rows import Reason, Rows, messages
 
 
 @loader(
@@ -74,58 +71,20 @@ def read(
 
 def _placed(file: InputFile, given: Given, one_based: bool | None) -> Rows:  # noqa: FBT001 - an option, passed on
     """Its peaks on the assembly, with summit and strength."""
-    rows = _features(file) if file.is_hdf5 else _bed(file, given)
+    rows = read_features(file) if file.is_hdf5 else read_bed(file, given)
     if one_based:
         shift_one_based(rows)
     elif one_based is None and not file.is_hdf5:
         check_zero_based(rows)
     place(rows, given)
-    _set_strength(rows)
+    set_strength(rows)
     _set_summit(rows)
     return rows
 
 
-def _bed(file: InputFile, given: Given) -> Rows:
-    rows = read_delimited(file, given.notes, BED)
-    check_columns(rows, ("chrom", "start", "end"), "BED has at least three columns: chrom, start, end")
-    if len(rows) and rows["start"].iloc[0].lower() in _HEADER:
-        rows.keep(np.arange(len(rows)) > 0)
-        rows.read -= 1
-    parse_integers(rows, "start", "end")
-    return rows
-
-
-def _features(file: InputFile) -> Rows:
-    """Names chrom:start-end of an h5ad's variables; the "line" is the position among them, from 1."""
-    names = read_header(file.path).features
-    frame = pd.DataFrame({"name": names}, index=pd.RangeIndex(1, len(names) + 1), dtype=object)
-    rows = Rows(file.name, frame)
-    parts = split_positions(rows["name"])
-    rows.set(chrom=parts["chrom"], start=parts["start"], end=parts["end"])
-    rows.reject(parts["start"].isna(), "name", Reason.BAD_PEAK)
-    parse_integers(rows, "start", "end")
-    return rows
-
-
-def _set_strength(rows: Rows) -> None:
-    """Missing where the file gives none."""
-    column = "signal" if _has_signal(rows) else "score"
-    given = pd.to_numeric(rows[column], errors="coerce") if column in rows.frame else np.nan
-    rows.set(strength=pd.Series(given, rows.frame.index, dtype=np.float64).replace([np.inf, -np.inf], np.nan))
-
-
-def _has_signal(rows: Rows) -> bool:
-    """Columns seven to nine are numbers, and not the thickStart and thickEnd of a BED9."""
-    if "q_value" not in rows.frame or f"column{len(BED) + 1}" in rows.frame:
-        return False
-    signal, p_value, q_value = (pd.to_numeric(rows[name], errors="coerce") for name in ("signal", "p_value", "q_value"))
-    thick = (signal >= rows["start"]) & (signal <= p_value) & (p_value <= rows["end"])
-    return bool((signal.notna() & p_value.notna() & q_value.notna() & ~thick).mean() > 0.5)
-
-
 def _set_summit(rows: Rows) -> None:
     """The offset column of a narrowPeak counts from the start; -1 says that no summit was called."""
-    if "offset" not in rows.frame or not _has_signal(rows):
+    if "offset" not in rows.frame or not has_signal(rows):
         rows.set(summit=pd.Series(pd.NA, rows.frame.index, dtype="Int64"))
         return
     parse_integers(rows, "offset")
@@ -146,7 +105,7 @@ def _fold_summits(rows: Rows) -> None:
 
 def _blacklisted(path: Path, given: Given) -> Intervals:
     """Intervals of a BED, which must be without fault: a bad row might let a bad peak in."""
-    rows = _bed(check_file(path), given)
+    rows = read_bed(check_file(path), given)
     check_intervals(rows, given.assembly)
     for sentence in (text for table in rows.rejected for text in messages(table)):
         raise InputError(sentence, "mend the blacklist; nothing of it may be lost")

@@ -1,0 +1,62 @@
+"""Files of peaks as rows: the features of an h5ad, or BED, narrowPeak and broadPeak, which their columns tell apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from kg.cells import read_header, split_positions
+from loaders.checks import check_columns, parse_integers
+from loaders.rows import Reason, Rows, read_delimited
+
+if TYPE_CHECKING:
+    from loaders.files import InputFile
+    from loaders.registry import Given
+
+BED = ("chrom", "start", "end", "name", "score", "strand", "signal", "p_value", "q_value", "offset")
+_HEADER = {"start", "chromstart", "chr_start"}
+
+
+def read_bed(file: InputFile, given: Given) -> Rows:
+    """Its rows with the columns BED, as many as there are, `start` and `end` as integers; a header row is left out.
+
+    Raises:
+        InputError: there are fewer than three columns.
+    """
+    rows = read_delimited(file, given.notes, BED)
+    check_columns(rows, ("chrom", "start", "end"), "BED has at least three columns: chrom, start, end")
+    if len(rows) and rows["start"].iloc[0].lower() in _HEADER:
+        rows.keep(np.arange(len(rows)) > 0)
+        rows.read -= 1
+    parse_integers(rows, "start", "end")
+    return rows
+
+
+def read_features(file: InputFile) -> Rows:
+    """Names chrom:start-end of an h5ad's variables; the "line" is the position among them, from 1."""
+    names = read_header(file.path).features
+    rows = Rows(file.name, pd.DataFrame({"name": names}, index=pd.RangeIndex(1, len(names) + 1), dtype=object))
+    parts = split_positions(rows["name"])
+    rows.set(chrom=parts["chrom"], start=parts["start"], end=parts["end"])
+    rows.reject(parts["start"].isna(), "name", Reason.BAD_PEAK)
+    parse_integers(rows, "start", "end")
+    return rows
+
+
+def has_signal(rows: Rows) -> bool:
+    """A narrowPeak or broadPeak: columns seven to nine are numbers, and not the thickStart and thickEnd of a BED9."""
+    if "q_value" not in rows.frame or f"column{len(BED) + 1}" in rows.frame:
+        return False
+    signal, p_value, q_value = (pd.to_numeric(rows[name], errors="coerce") for name in ("signal", "p_value", "q_value"))
+    thick = (signal >= rows["start"]) & (signal <= p_value) & (p_value <= rows["end"])
+    return bool((signal.notna() & p_value.notna() & q_value.notna() & ~thick).mean() > 0.5)
+
+
+def set_strength(rows: Rows) -> str:
+    """Set `strength`, missing where the file has no number; gives what it is: signal, bed (column 5) or peak (none)."""
+    column, kind = ("signal", "signal") if has_signal(rows) else ("score", "bed")
+    given = pd.to_numeric(rows[column], errors="coerce") if column in rows.frame else np.nan
+    rows.set(strength=pd.Series(given, rows.frame.index, dtype=np.float64).replace([np.inf, -np.inf], np.nan))
+    return kind if rows["strength"].notna().any() else "peak"
