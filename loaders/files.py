@@ -1,18 +1,25 @@
 """Files as people give them: checked before they are trusted, read in blocks of numbered lines.
 
-A byte order mark and CRLF line ends are accepted and counted. Refused as a whole: missing, empty, a web page,
-binary, not UTF-8, a gzip file that is cut off or damaged.
+Plain or packed (gzip, bgzip, bzip2, xz), and `-` for what comes on standard input. A byte order mark and CRLF line
+ends are accepted and counted. Refused as a whole: missing, empty, a web page, binary, not UTF-8, a packed file that is
+cut off or damaged.
 """
 
 from __future__ import annotations
 
+import atexit
+import bz2
 import gzip
-import io
+import lzma
 import re
+import shutil
+import sys
+import tempfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import h5py
 
@@ -22,13 +29,19 @@ from loaders.assemblies import assembly, stated_in
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 BLOCK_BYTES = 1 << 25
 HEAD_BYTES = 1 << 14
-GZIP, HDF5, BOM = b"\x1f\x8b", b"\x89HDF\r\n\x1a\n", b"\xef\xbb\xbf"
-_ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
+HDF5, BOM = b"\x89HDF\r\n\x1a\n", b"\xef\xbb\xbf"
+STDIN = Path("-")
+_PACKED: dict[bytes, tuple[str, Callable[[BinaryIO], Any]]] = {
+    b"\x1f\x8b": ("gzip", lambda raw: gzip.GzipFile(fileobj=raw)),
+    b"BZh": ("bzip2", bz2.BZ2File),
+    b"\xfd7zXZ": ("xz", lzma.LZMAFile),
+}
+_ENDINGS = re.compile(r"\.(gz|bgz|bz2|xz)$")
+_ARCHIVES = {b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f]")
 
@@ -49,7 +62,7 @@ class InputFile:
     @property
     def stem(self) -> str:
         """Its name without .gz and the ending of its format."""
-        return self.name.removesuffix(".gz").removesuffix(".bgz").partition(".")[0] or self.name
+        return _ENDINGS.sub("", self.name).partition(".")[0] or self.name
 
     @property
     def is_hdf5(self) -> bool:
@@ -75,6 +88,8 @@ def check_file(path: Path) -> InputFile:
         MissingInput: not there, or not a file.
         InputError: empty, a web page, an archive, or not readable.
     """
+    if path == STDIN:
+        path = _kept_input()
     if not path.is_file():
         raise MissingInput(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}", "check the path")
     try:
@@ -109,12 +124,28 @@ def blocks(file: InputFile, notes: Counter[str]) -> Iterator[tuple[int, list[byt
         yield number, _clean(file, number, [rest], notes)
 
 
+def _kept_input() -> Path:
+    """Standard input as a file that goes when the program ends: it is read twice, to look at it and to load it."""
+    folder = Path(tempfile.mkdtemp(prefix="regkg-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "stdin"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
+
+
+def _unpacked(raw: BinaryIO) -> tuple[str, BinaryIO]:
+    """What the bytes are packed with, and a reader of what is in them."""
+    first = raw.read(max(map(len, _PACKED)))
+    raw.seek(0)
+    packed = next((how for magic, how in _PACKED.items() if first.startswith(magic)), None)
+    return (packed[0], cast("BinaryIO", packed[1](raw))) if packed else ("", raw)
+
+
 def _head(path: Path, raw: BinaryIO) -> bytes:
-    first = raw.read(HEAD_BYTES)
-    if not first.startswith(GZIP):
-        return first
-    with _translated(path.name), gzip.open(io.BytesIO(first)) as text:
-        return text.read1(HEAD_BYTES)
+    kind, stream = _unpacked(raw)
+    with _translated(path.name, kind):
+        return stream.read(HEAD_BYTES)
 
 
 def _check_head(name: str, head: bytes) -> None:
@@ -125,7 +156,7 @@ def _check_head(name: str, head: bytes) -> None:
         raise InputError(f"{name}: this is a web page, not data", "the download failed; open the link by hand")
     kind = next((kind for magic, kind in _ARCHIVES.items() if head.startswith(magic)), None)
     if kind:
-        raise InputError(f"{name}: this is a {kind} archive", "unpack it first, or compress with gzip")
+        raise InputError(f"{name}: this is a {kind} archive", "unpack it first, or pack it with gzip")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{name}: the text is in UTF-16", "save it as UTF-8")
     if b"\0" in head and not head.startswith(HDF5):
@@ -133,27 +164,27 @@ def _check_head(name: str, head: bytes) -> None:
 
 
 def _chunks(file: InputFile) -> Iterator[bytes]:
-    with file.path.open("rb") as raw, _translated(file.name):
-        packed = raw.read(2) == GZIP
-        raw.seek(0)
-        # the stubs do not know that a GzipFile is a reader like any other
-        stream = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw
-        while chunk := stream.read(BLOCK_BYTES):
-            yield chunk
+    with file.path.open("rb") as raw:
+        kind, stream = _unpacked(raw)
+        with _translated(file.name, kind):
+            while chunk := stream.read(BLOCK_BYTES):
+                yield chunk
     if sha256(file.path) != file.sha256:
         raise ChecksumMismatch(f"{file.name}: changed while it was read", "run the command again")
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[None]:
-    """Turn what gzip raises into our errors."""
-    hint = "download it again; `gzip -t FILE` shows whether it is whole"
+def _translated(name: str, kind: str) -> Iterator[None]:
+    """Turn what unpacking raises into our errors."""
+    hint = f"download it again; `{kind} -t FILE` shows whether it is whole"
     try:
         yield
     except EOFError as error:
-        raise InputError(f"{name}: the gzip file is cut off before its end", hint) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{name}: the gzip file is damaged: {error}", hint) from error
+        raise InputError(f"{name}: the {kind} file is cut off before its end", hint) from error
+    except (OSError, zlib.error, lzma.LZMAError) as error:  # bz2 raises a bare OSError where gzip has one of its own
+        if not kind or error.__class__ not in {OSError, gzip.BadGzipFile, zlib.error, lzma.LZMAError}:
+            raise
+        raise InputError(f"{name}: the {kind} file is damaged: {error}", hint) from error
 
 
 def _clean(file: InputFile, number: int, lines: list[bytes], notes: Counter[str]) -> list[bytes]:

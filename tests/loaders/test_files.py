@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
+import io
+import lzma
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +19,7 @@ from loaders.files import blocks, check_file
 from tests.loaders.world import write
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 HTML = "<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n"
 
@@ -35,7 +39,10 @@ def read(path: Path) -> list[tuple[int, bytes]]:
         ("peaks.bed.gz", gzip.compress(HTML.encode()), "is a web page"),
         ("peaks.bed", b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is a web page"),
         ("peaks.bed", b"PK\x03\x04abc", "is a zip archive"),
-        ("peaks.bed", b"BZh91AY", "is a bzip2 archive"),
+        ("peaks.bed", b"BZh91AY", "the bzip2 file is cut off"),
+        ("peaks.bed", b"BZh91AY" + bytes(range(200)) * 9, "the bzip2 file is damaged"),
+        ("peaks.bed", lzma.compress(b"chr1\t1\t2\n" * 9)[:40], "the xz file is cut off"),
+        ("peaks.bed", b"\x28\xb5\x2f\xfd....", "is a zstd archive"),
         ("peaks.bed", "chr1\t1\t2\n".encode("utf-16"), "UTF-16"),
         ("peaks.bed", b"chr1\t1\t2\n\0\0", "binary"),
         ("peaks.bed.gz", gzip.compress(b"chr1\t1\t2\n" * 9)[:8], "cut off before its end"),
@@ -64,6 +71,22 @@ def test_a_damaged_gzip_is_refused(tmp_path: Path) -> None:
     path.write_bytes(packed)
     with pytest.raises(InputError, match=r"peaks\.bed\.gz: the gzip file is damaged"):
         read(path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_packed_files_are_read_alike(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    text = b"".join(b"chr1\t%d\t%d\n" % (i, i + 7) for i in range(20_000))
+    path = tmp_path / "peaks.bed"
+    path.write_bytes(pack(text))
+    lines = [line for _, block in blocks(check_file(path), Counter()) for line in block]
+    assert b"\n".join(lines) + b"\n" == text
+
+
+def test_standard_input_is_read_like_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(b"chr1\t1\t2\n"))))
+    file = check_file(Path("-"))
+    assert file.name == "stdin"
+    assert [line for _, block in blocks(file, Counter()) for line in block] == [b"chr1\t1\t2"]
 
 
 def test_gzip_members_one_after_another_are_one_text(tmp_path: Path) -> None:
