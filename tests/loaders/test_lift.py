@@ -1,0 +1,178 @@
+"""Lifting intervals: a slow per-base oracle, hand-made chains, and answers of other programs on real chains."""
+
+from __future__ import annotations
+
+import gzip
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loaders.chain import Chains, read_chains
+from loaders.files import check_file
+from loaders.intervals import Intervals
+from loaders.lift import Fate, check_way_back, check_widths, lift, lift_points, resize
+from tests.loaders.world import write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loaders.lift import Lifted
+
+
+@dataclass(frozen=True)
+class Made:
+    """One chain by hand: `blocks` are (size, gap here, gap there), the last one without gaps."""
+
+    start: int
+    to_start: int  # on the strand of the chain
+    blocks: tuple[tuple[int, ...], ...]
+    strand: str = "+"
+    chrom: str = "chrA"
+    to_chrom: str = "chrB"
+    size: int = 400
+
+    def text(self, number: int) -> str:
+        end = self.start + sum(b[0] + (b[1] if len(b) > 1 else 0) for b in self.blocks)
+        to_end = self.to_start + sum(b[0] + (b[2] if len(b) > 1 else 0) for b in self.blocks)
+        head = (
+            f"chain 1 {self.chrom} {self.size} + {self.start} {end} "
+            f"{self.to_chrom} {self.size} {self.strand} {self.to_start} {to_end} {number}\n"
+        )
+        return head + "".join("\t".join(map(str, b)) + "\n" for b in self.blocks) + "\n"
+
+    def bases(self) -> dict[int, int]:
+        """Every aligned base and where it goes, on the forward strand."""
+        here, there, held = self.start, self.to_start, {}
+        for size, gap, to_gap in (b if len(b) > 1 else (b[0], 0, 0) for b in self.blocks):
+            for i in range(size):
+                held[here + i] = there + i if self.strand == "+" else self.size - 1 - (there + i)
+            here, there = here + size + gap, there + size + to_gap
+        return held
+
+
+def chains_of(folder: Path, *made: Made) -> Chains:
+    path = write(folder / "made.chain", "".join(one.text(i) for i, one in enumerate(made, 1)))
+    return read_chains([check_file(path)], Counter())
+
+
+def at(*rows: tuple[str, int, int]) -> Intervals:
+    chrom, start, end = zip(*rows, strict=True)
+    return Intervals(np.array(chrom, dtype=object), np.array(start), np.array(end))
+
+
+def rows_of(found: Lifted) -> list[tuple[str, str, int, int, bool] | tuple[str]]:
+    columns = (found.fate, found.at.chrom, found.at.start, found.at.end, found.inverted)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [(str(row[0]), *row[1:]) if row[0] is Fate.LIFTED else (str(row[0]),) for row in rows]
+
+
+def slow(made: list[Made], interval: tuple[str, int, int], min_match: float) -> tuple[object, ...]:
+    """The rule, base by base."""
+    chrom, start, end = interval
+    hits = []
+    for one in made:
+        bases = one.bases()
+        to = [bases[p] for p in range(start, end) if p in bases and one.chrom == chrom]
+        if to:
+            hits.append((one, to))
+    enough = [(one, to) for one, to in hits if len(to) >= min_match * (end - start) - 1e-9]
+    if len(enough) == 1:
+        one, to = enough[0]
+        return "lifted", one.to_chrom, min(to), max(to) + 1, one.strand == "-"
+    return ("duplicated",) if enough else (("split",) if len(hits) > 1 else ("deleted",))
+
+
+gaps = st.tuples(st.integers(1, 9), st.integers(0, 7), st.integers(0, 7))
+some_chains = st.builds(
+    Made,
+    start=st.integers(0, 60),
+    to_start=st.integers(0, 60),
+    blocks=st.tuples(st.lists(gaps, max_size=6), st.integers(1, 9)).map(lambda x: (*x[0], (x[1],))),
+    strand=st.sampled_from("+-"),
+    chrom=st.sampled_from(["chrA", "chrC"]),
+    to_chrom=st.sampled_from(["chrB", "chrD"]),
+)
+some_intervals = st.tuples(st.sampled_from(["chrA", "chrC", "chrX"]), st.integers(0, 150), st.integers(1, 40)).map(
+    lambda x: (x[0], x[1], x[1] + x[2])
+)
+again_and_again = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@again_and_again
+@given(
+    made=st.lists(some_chains, min_size=1, max_size=4),
+    intervals=st.lists(some_intervals, min_size=1, max_size=12),
+    min_match=st.sampled_from([0.01, 0.1, 0.5, 0.9, 1.0]),
+)
+def test_it_equals_the_rule_base_by_base(
+    tmp_path: Path, made: list[Made], intervals: list[tuple[str, int, int]], min_match: float
+) -> None:
+    found = lift(chains_of(tmp_path, *made), at(*intervals), min_match)
+    assert rows_of(found) == [slow(made, interval, min_match) for interval in intervals]
+    assert [bool(reason) for reason in found.reason] == [fate != Fate.LIFTED for fate in found.fate]
+
+
+@again_and_again
+@given(made=st.lists(some_chains, min_size=1, max_size=3), position=st.integers(0, 150))
+def test_points_and_the_way_back(tmp_path: Path, made: list[Made], position: int) -> None:
+    chains = chains_of(tmp_path, *made)
+    which, where = np.arange(len(made)), np.full(len(made), position)
+    expected = [one.bases().get(position, -1) for one in made]
+    there = lift_points(chains, which, where)
+    assert there.tolist() == expected
+    home = lift_points(chains.back(), which, there)
+    assert home.tolist() == [position if base >= 0 else -1 for base in expected]
+    assert (lift_points(chains, np.full(len(made), -1), where) == -1).all()
+
+
+def test_the_identity_gives_the_input(tmp_path: Path) -> None:
+    rows = [("chrA", s, s + w) for s in range(10, 350, 7) for w in (1, 20, 40)]
+    made = Made(10, 10, ((390,),), to_chrom="chrA")
+    found = lift(chains_of(tmp_path, made), at(*rows), 1.0)
+    assert rows_of(found) == [("lifted", *row, False) for row in rows]
+
+
+def test_an_inversion_of_one_base(tmp_path: Path) -> None:
+    """Base 50 of 400 lies on the other strand, in place: there it is number 349 from the end."""
+    made = (Made(0, 0, ((50, 1, 1), (349,)), to_chrom="chrA"), Made(50, 349, ((1,),), "-", to_chrom="chrA"))
+    found = lift(chains_of(tmp_path, *made), at(("chrA", 50, 51), ("chrA", 49, 52), ("chrA", 40, 60)), 0.5)
+    assert rows_of(found) == [
+        ("lifted", "chrA", 50, 51, True),
+        *[("lifted", "chrA", *x, False) for x in ((49, 52), (40, 60))],
+    ]
+    assert found.matched.tolist() == [1, 2, 19]
+
+
+# 100-200 goes to 1100-1200, a gap of 30 here, 230-300 to 1250-1320 (50 are inserted there); 400-450 to the other strand
+HAND = (
+    Made(100, 1100, ((100, 30, 50), (70,)), size=5000),
+    Made(400, 1000, ((50,),), "-", to_chrom="chrD", size=5000),
+    Made(440, 3000, ((60,),), size=5000),
+)
+CASES = {
+    (100, 200): ("lifted", "chrB", 1100, 1200, False),
+    (190, 240): ("deleted",),  # 20 of 50
+    (180, 240): ("lifted", "chrB", 1180, 1260, False),  # 30 of 60 are exactly half
+    (200, 230): ("deleted",),
+    (400, 450): ("lifted", "chrD", 3950, 4000, True),
+    (400, 410): ("lifted", "chrD", 3990, 4000, True),
+    (440, 450): ("duplicated",),
+    (290, 440): ("split",),  # 10 and 40 of 150
+    (440, 460): ("duplicated",),  # 10 and 20 of 20, both at least half
+    (600, 700): ("deleted",),
+}
+
+
+def test_hand_made_chains(tmp_path: Path) -> None:
+    found = lift(chains_of(tmp_path, *HAND), at(*[("chrA", *k) for k in CASES]), 0.5)
+    assert rows_of(found) == list(CASES.values())
+    reasons = dict(zip(CASES, found.reason, strict=True))
+    assert reasons[190, 240] == "20 of 50 bases are aligned, 25 are needed"
+    assert reasons[200, 230] == reasons[600, 700] == "no base of it is aligned"
+    assert reasons[290, 440] == "2 chains align parts of it, the best 40 of 150 bases, 75 are needed"
+    assert reasons[440, 460] == "2 chains align 10 or more of its 20 bases"
