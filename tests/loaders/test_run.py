@@ -13,7 +13,7 @@ from kg.errors import AssemblyMismatch, Conflict, InputError, MissingInput, Sett
 from kg.schema import GENE, NEAR, PEAK
 from loaders import registry
 from loaders.run import LoadReport, Request, load, prepare
-from tests.loaders.world import SAMPLES, bed, samples, write
+from tests.loaders.world import NEEDED_BIOSAMPLE, SAMPLES, bed, samples, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,10 +78,14 @@ def test_genes_peaks_and_proximity(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", [s for s in registry.names() if not registry.find(s).is_derived])
 def test_twice_is_no_change(store: Store, tmp_path: Path, source: str) -> None:
+    if registry.find(source).lookup:
+        loaded(store, tmp_path, "genes", GTF)
+        loaded(store, tmp_path, "peaks", BED)
+    biosample = NEEDED_BIOSAMPLE.get(source)
     for sample in samples(source):
-        first = loaded(store, tmp_path, source, sample, dataset=sample.name)
+        first = loaded(store, tmp_path, source, sample, dataset=sample.name, biosample=biosample)
         before = state(store)
-        again = loaded(store, tmp_path, source, sample, dataset=sample.name)
+        again = loaded(store, tmp_path, source, sample, dataset=sample.name, biosample=biosample)
         assert again.nothing_to_do
         assert counts(again) == (0, 0, 0, first.added + first.changed + first.unchanged)
         assert state(store) == before

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SAMPLES = Path(__file__).parent / "samples"
+NEEDED_BIOSAMPLE = {"accessibility": "CL:0000576"}
+"""Source -> biosample that its samples cannot be loaded without."""
 
 
 def samples(source: str) -> list[Path]:
@@ -29,7 +31,7 @@ def samples(source: str) -> list[Path]:
 def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options: Any) -> Reading:
     """A source over files; what it looks up is `graph`, or the first sample of the sources of those nodes."""
     loader = find(source)
-    biosample = str(options.pop("biosample", ""))
+    biosample = str(options.pop("biosample", NEEDED_BIOSAMPLE.get(source, "")))
     graph = options.pop("graph", None) or (sample_graph() if loader.lookup else {})
     given = Given(tuple(check_file(f) for f in files), assembly(of), biosample, graph)
     defaults = {option.name: option.default for option in loader.options}
