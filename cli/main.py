@@ -35,6 +35,8 @@ COMMANDS = {
     "simulate": "Write a seeded world in the field's file formats, with the truth.",
     "db": "Start, stop and look after the managed Neo4j.",
     "load": "Load evidence from files into the draft.",
+    "unload": "Withdraw a dataset from the draft.",
+    "datasets": "List the datasets of the graph, and what to cite.",
     "release": "List, publish and verify releases.",
     "train": "Train a model on the served release and write its predictions back.",
     "runs": "List, publish, resume and discard model runs.",

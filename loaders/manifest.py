@@ -1,0 +1,172 @@
+"""A whole set of evidence in one TOML file, loaded in the order in which its sources need each other.
+
+    assembly = "GRCh38"                  # what is said before the first [[load]] holds for all of them
+
+    [[load]]
+    source = "genes"
+    files = ["Homo_sapiens.GRCh38.gtf.gz"]
+    licence = "CC0-1.0"
+
+    [[load]]
+    source = "pchic"
+    dataset = "pchic:javierre"
+    files = ["peakmatrix.txt.gz"]
+    options = { min_score = 5.0 }
+
+Paths are relative to the manifest. Keys are those of `regkg load SOURCE`; `options` holds the source's own.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields, replace
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from kg.errors import InputError, MissingInput, SettingsError
+from kg.progress import SILENT, Progress
+from loaders.registry import find
+from loaders.run import LoadReport, Prepared, Request, load, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kg.store import Store
+    from loaders.registry import Loader
+
+LOAD = "load"
+_KEYS = {field.name for field in fields(Request)} - {"plan"}
+_SHARED = _KEYS - {"source", "files", "dataset", "part", "options"}
+_PATHS = _KEYS & {"lift_with"}
+
+
+def read_manifest(path: Path) -> list[Request]:
+    """The loads of a manifest, those that others look up first; among equals the order of the file.
+
+    Raises:
+        MissingInput: there is no such file.
+        InputError: not TOML.
+        SettingsError: a key, a source or a dataset does not make sense.
+    """
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingInput(f"{path}: {error.strerror}", "check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML: {error}", "see `regkg load --help`") from error
+    entries = said.pop(LOAD, [])
+    if not entries or not isinstance(entries, list):
+        raise SettingsError(f"{path}: no [[load]] is in it", "each dataset is one [[load]] with source and files")
+    _check_keys(path, "the head", said, _SHARED)
+    requests = [_request(path, number, said, entry) for number, entry in enumerate(entries, 1)]
+    _check_datasets(path, requests)
+    return list(in_order(requests))
+
+
+def in_order(requests: Sequence[Request]) -> Iterator[Request]:
+    """A load that looks nodes up comes after those that write them, unless those look up what it writes."""
+    loaders = [find(request.source) for request in requests]
+    before: dict[int, list[int]] = {
+        i: [j for j, other in enumerate(loaders) if _needs(one, other) and not _needs(other, one)]
+        for i, one in enumerate(loaders)
+    }
+    yield from (requests[i] for i in TopologicalSorter(before).static_order())
+
+
+def load_all(
+    store: Store,
+    home: Path,
+    prepared: Sequence[Prepared],
+    progress: Progress = SILENT,
+) -> list[LoadReport]:
+    """Load one after another; what an earlier attempt has loaded is found by checksum and costs nothing.
+
+    A plan counts only what rests on nodes that are there; a load that waits for others of the manifest says so.
+    """
+    reports: list[LoadReport] = []
+    for number, one in enumerate(prepared, 1):
+        progress.say(f"{number} of {len(prepared)}: {one.request.dataset}")
+        waits = [b.request.dataset for b, r in zip(prepared, reports, strict=False) if _waits(one, b, r)]
+        reports.append(_not_counted(one, waits) if waits else load(store, home, one, progress))
+    return reports
+
+
+def _waits(one: Prepared, before: Prepared, report: LoadReport) -> bool:
+    """Whether a planned load looks up nodes that the plan of an earlier one would change."""
+    changes = report.added + report.changed + report.removed
+    return report.plan and (changes > 0 or not report.draft) and _needs(one.loader, before.loader)
+
+
+def _not_counted(one: Prepared, waits: Sequence[str | None]) -> LoadReport:
+    warning = f"not counted: it looks up nodes of {', '.join(map(str, waits))}, which this plan does not load"
+    return LoadReport(str(one.request.dataset), 0, plan=True, warnings=(warning,))
+
+
+def prepare_all(requests: Sequence[Request], *, plan: bool = False) -> list[Prepared]:
+    """Look at every file and option before the first row is written; all that is wrong is told at once.
+
+    Raises:
+        InputError: files are refused.
+    """
+    prepared, wrong = [], []
+    for request in requests:
+        try:
+            prepared.append(prepare(replace(request, plan=plan)))
+        except (InputError, SettingsError) as error:
+            wrong.append((request.dataset, error))
+    if len(wrong) == 1:
+        raise wrong[0][1]
+    if wrong:
+        told = "; ".join(f"{dataset}: {error}" for dataset, error in wrong)
+        raise InputError(f"{len(wrong)} of {len(requests)} loads are refused: {told}", wrong[0][1].hint)
+    return prepared
+
+
+def _request(path: Path, number: int, shared: Mapping[str, Any], entry: Mapping[str, Any]) -> Request:
+    where = f"[[load]] number {number}"
+    _check_keys(path, where, entry, _KEYS)
+    if "source" not in entry:
+        raise SettingsError(f"{path}: {where} has no source", 'for example: source = "genes"')
+    loader = find(entry["source"])
+    stated = {key: value for key, value in shared.items() if key in _taken(loader)} | dict(entry)
+    files = tuple(path.parent / name for name in stated.pop("files", ()))
+    options = {key: _value(path, loader, key, value) for key, value in stated.pop("options", {}).items()}
+    paths = {key: path.parent / stated[key] for key in _PATHS & stated.keys()}
+    default = f"{loader.name}:{_stem(files[0])}" if files else loader.name
+    return Request(**{"dataset": default, **stated, **paths}, files=files, options=options)
+
+
+def _taken(loader: Loader) -> set[str]:
+    """Which of the shared keys mean something to a source."""
+    return _SHARED - (set() if loader.assembly else {"assembly"}) - (set() if loader.biosample else {"biosample"})
+
+
+def _value(path: Path, loader: Loader, key: str, value: Any) -> Any:
+    """Options that are paths are relative to the manifest, like all paths in it."""
+    types = {option.name: (option.type, *get_args(option.type)) for option in loader.options}
+    return path.parent / value if Path in types.get(key, ()) else value
+
+
+def _stem(file: Path) -> str:
+    return file.name.partition(".")[0] or file.name
+
+
+def _needs(one: Loader, other: Loader) -> bool:
+    return bool(set(one.lookup) & set(other.writes))
+
+
+def _check_keys(path: Path, where: str, said: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(set(said) - known)
+    if unknown:
+        raise SettingsError(f"{path}: {where} has {', '.join(unknown)}", f"known are {', '.join(sorted(known))}")
+
+
+def _check_datasets(path: Path, requests: Sequence[Request]) -> None:
+    seen = [(request.dataset, request.part) for request in requests]
+    again = sorted({str(dataset) for dataset, part in seen if seen.count((dataset, part)) > 1})
+    if again:
+        raise SettingsError(
+            f"{path}: {', '.join(again)} is loaded twice, and the second would replace the first",
+            'say dataset = "..." or part = "...", or give all files in one [[load]]',
+        )
