@@ -62,8 +62,8 @@ def _of_peaks(file: InputFile, given: Given) -> Rows:
     if not given.biosample:
         raise InputError(f"{file.name}: a file of peaks does not say its biosample", "say --biosample")
     rows = read_bed(file, given)
-    place(rows, given)
     kind = set_strength(rows)
+    place(rows, given)
     rows.set(score=rows["strength"].fillna(1.0 if kind == "peak" else 0.0), score_kind=kind, end_id=given.biosample)
     _spread_to_peaks(rows, given)
     return rows
