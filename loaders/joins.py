@@ -91,13 +91,12 @@ def set_genes(rows: Rows, column: str, given: Given, *, into: str) -> None:
         table = on(table, given.assembly.name)
     names = pd.unique(rows[column])
     match = match_names([str(name) for name in names], table)
-    found = rows[column].map(dict(zip(names, match.ids, strict=True)))
     rows.reject(rows[column].isin(match.ambiguous), column, Reason.MANY_GENES)
-    unknown = found.loc[rows.frame.index].isna()
+    rows.set(**{into: rows[column].map(dict(zip(names, match.ids, strict=True)))})
+    unknown = rows[into].isna()
     warn_unknown(rows, rows[column][unknown], "genes")
     rows.filtered += int(unknown.sum())
     rows.keep(~unknown)
-    rows.set(**{into: found.loc[rows.frame.index]})
 
 
 def warn_unknown(rows: Rows, names: Iterable[str], what: str) -> None:

@@ -50,6 +50,10 @@ class Reason(Enum):
     RANGE = "{value} is not between {low} and {high}"
     NO_GENE = "{value!r} names no gene of the graph"
     MANY_GENES = "{value!r} names several genes of the graph"
+    NO_MODE = "{value!r} is not activation, repression or unknown"
+    NO_GRADE = "{value!r} is not a grade from A to E"
+    NO_TRUTH_VALUE = "{value!r} is neither true nor false"
+    NO_CURIE = "{value!r} is not a CURIE such as CL:0000576"
 
 
 class Rows:

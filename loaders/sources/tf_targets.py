@@ -1,0 +1,142 @@
+"""Curated targets of transcription factors: CollecTRI, DoRothEA or TRRUST -> TARGETS.
+
+The format is told from the content, in CSV or TSV:
+
+- CollecTRI: a header with source, target, weight and, in newer files, resources, references and sign_decision. The
+  mode is the sign of the weight; where sign_decision says that activation was only assumed, it is unknown.
+- DoRothEA: a header with tf, confidence, target, mor (mode of regulation). Grades are A (curated) to E (predicted);
+  those below --confidence are filtered.
+- TRRUST: four columns without a header: factor, target, mode, PubMed ids.
+
+Factors and targets are named by symbol or Ensembl id. Pairs with a gene that the graph lacks are filtered, those with
+a symbol of several genes are rejected. --species keeps a graph of several species apart where their symbols are
+written alike, such as those of human and macaque.
+
+Two names in these collections are complexes, not genes: AP1 (FOS, FOSB, FOSL1, FOSL2, JUN, JUNB, JUND) and NFKB
+(NFKB1, NFKB2, REL, RELA, RELB). A row of a complex becomes one of each member, with `resources` naming the complex;
+where the member has a row of its own for the target and mode, that one stays. --complexes leave-out filters them.
+A pair that comes again with the same mode is folded, and keeps the references of all.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+
+from kg.schema import GENE, TARGETS, TF
+from loaders.checks import check_columns, parse_numbers
+from loaders.files import InputFile
+from loaders.joins import factors, keep_best, of_species, set_genes
+from loaders.registry import Given, RowType, loader
+from loaders.rows import Reason, Rows, read_delimited
+
+COMPLEXES = {
+    "AP1": ("FOS", "FOSB", "FOSL1", "FOSL2", "JUN", "JUNB", "JUND"),
+    "NFKB": ("NFKB1", "NFKB2", "REL", "RELA", "RELB"),
+}
+TRRUST = ("source", "target", "mode", "references")
+MODES = {"activation": 1, "repression": -1, "unknown": 0}
+MODE_OF = {sign: mode for mode, sign in MODES.items()}
+GRADES = "ABCDE"
+IDENTITY = ("start_id", "end_id", "mode")
+Grade = Literal["A", "B", "C", "D", "E"]
+
+
+@loader(
+    files="CollecTRI, DoRothEA or TRRUST",
+    writes=(TF, TARGETS),
+    lookup=(GENE,),
+    cites="CollecTRI (doi:10.1093/nar/gkad841), DoRothEA (doi:10.1101/gr.240663.118), TRRUST (doi:10.1093/nar/gkx1013)",
+)
+def read(
+    given: Given,
+    *,
+    confidence: Annotated[Grade, "lowest grade of DoRothEA to load"] = "C",
+    complexes: Annotated[Literal["members", "leave-out"], "what becomes of complexes"] = "members",
+    species: Annotated[str, "look for genes of this species only, such as NCBITaxon:9606"] = "",
+) -> Iterator[tuple[RowType, Rows]]:
+    """Signed pairs of factor and target."""
+    given = of_species(given, species)
+    parts = [_pairs(file, given, confidence) for file in given.files]
+    for rows in parts:
+        set_genes(rows, "target", given, into="end_id")
+        _split_complexes(rows, keep=complexes == "members")
+        set_genes(rows, "source", given, into="start_id")
+    _merge(parts)
+    for rows in parts:
+        yield TARGETS, rows
+    yield factors(id_ for rows in parts for id_ in rows["start_id"].unique())
+
+
+def _pairs(file: InputFile, given: Given, confidence: str) -> Rows:
+    """Rows with source, target, mode, sign and whatever of the other columns the format has."""
+    first = file.head.partition(b"\n")[0].lower()
+    if b"target" not in first:
+        rows = _trrust(read_delimited(file, given.notes, TRRUST))
+    else:
+        rows = _signed(read_delimited(file, given.notes, None), confidence)
+    absent = {c: None for c in ("confidence", "references", "resources") if c not in rows.frame}
+    rows.set(**absent)
+    return rows
+
+
+def _trrust(rows: Rows) -> Rows:
+    hint = "give CollecTRI (source, target, weight), DoRothEA (tf, confidence, target, mor) or TRRUST (no header)"
+    check_columns(rows, TRRUST, hint)
+    rows.set(mode=rows["mode"].str.lower())
+    rows.reject(~rows["mode"].isin(MODES), "mode", Reason.NO_MODE)
+    rows.set(sign=rows["mode"].map(MODES))
+    return rows
+
+
+def _signed(rows: Rows, confidence: str) -> Rows:
+    rows.frame = rows.frame.rename(columns={"tf": "source", "mor": "weight"})
+    check_columns(rows, ("source", "target", "weight"), "CollecTRI: source, target, weight; DoRothEA: tf, target, mor")
+    parse_numbers(rows, "weight")
+    sign = np.sign(rows["weight"]).astype(np.int64)
+    if "sign_decision" in rows.frame:
+        sign = sign.where(~rows["sign_decision"].str.contains("default", case=False), 0)
+    rows.set(sign=sign, mode=sign.map(MODE_OF))
+    if "confidence" in rows.frame:
+        rows.reject(~rows["confidence"].isin(list(GRADES)), "confidence", Reason.NO_GRADE)
+        good = rows["confidence"] <= confidence
+        rows.filtered += int((~good).sum())
+        rows.keep(good)
+    return rows
+
+
+def _split_complexes(rows: Rows, *, keep: bool) -> None:
+    """A row of each member for that of a complex; `own` says which rows named the factor itself."""
+    members = [_members(str(name)) for name in rows["source"]]
+    own = np.array([group is None for group in members], dtype=bool)
+    if not keep:
+        rows.filtered += int((~own).sum())
+    groups = [[name] if group is None else group * keep for name, group in zip(rows["source"], members, strict=True)]
+    rows.set(own=own, resources=rows["resources"].where(own, "complex " + rows["source"]))
+    rows.spread(np.repeat(np.arange(len(rows)), [len(g) for g in groups]), source=[name for g in groups for name in g])
+
+
+def _members(name: str) -> list[str] | None:
+    """Symbols of a complex, written as its name is: Nfkb of a mouse has Rela."""
+    found = COMPLEXES.get(name.upper())
+    return None if found is None else [m if name.isupper() else m.capitalize() for m in found]
+
+
+def _merge(parts: list[Rows]) -> None:
+    """One row a factor, target and mode, with the references of all; a member's own row before that of its complex."""
+    every = pd.concat([rows.frame for rows in parts], ignore_index=True)
+    again = every[every.duplicated([*IDENTITY, "own"], keep=False)]
+    for column in ("references", "resources"):
+        every.loc[again.index, column] = again.groupby([*IDENTITY, "own"])[column].transform(_union)
+    at = 0
+    for rows in parts:
+        merged = every.iloc[at : at + len(rows)]
+        rows.set(references=merged["references"].to_numpy(), resources=merged["resources"].to_numpy())
+        at += len(rows)
+    keep_best(parts, (*IDENTITY, "confidence"), ("own", "references", "resources"))
+
+
+def _union(listed: "pd.Series[str]") -> str | None:
+    parts = {part for text in listed.dropna() for part in str(text).split(";") if part}
+    return ";".join(sorted(parts)) or None
