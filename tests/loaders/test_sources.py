@@ -21,7 +21,22 @@ CASES = [(source, file) for source in SOURCES for file in samples(source)]
 each_sample = pytest.mark.parametrize(("source", "sample"), CASES, ids=lambda x: getattr(x, "name", x))
 
 
-HEADS = ("#", "track", "ensgene", "bait_chr", "baitChr", "molecular_trait_id", "gwas_id", "variant_id")
+HEADS = (
+    "#",
+    "track",
+    "ensgene",
+    "bait_chr",
+    "baitChr",
+    "molecular_trait_id",
+    "gwas_id",
+    "variant_id",
+    ",Ensembl ID",
+    "chr\tstart",
+    "chrom\tchromStart",
+    "text\t",
+    "Region\t",
+    ",peak_id",
+)
 
 
 def is_data(line: str) -> bool:
