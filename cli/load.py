@@ -37,9 +37,57 @@ class Sources(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
-@click.group(cls=Sources)
-def group() -> None:
-    """Load evidence from files into the draft; the files of one command are the whole dataset."""
+@click.group(cls=Sources, invoke_without_command=True)
+@click.option(
+    "--manifest", type=FILE, help="Load every dataset of this TOML file, in the order in which they need each other."
+)
+@click.option("--plan", is_flag=True, help="With --manifest: write nothing; only count what would change.")
+@json_option
+@click.pass_context
+def group(ctx: click.Context, manifest: Path | None, *, plan: bool, as_json: bool) -> None:
+    """Load evidence from files into the draft; the files of one command are the whole dataset.
+
+    A manifest is a TOML file with one [[load]] a dataset: source, files, and whatever else its command takes
+    (dataset, assembly, biosample, licence, citation, part, replace, accept_rejects), and a table of options.
+    Keys before the first [[load]] hold for all. Files that were loaded before are not read again, so the same
+    command goes on where an earlier one stopped.
+    """
+    if ctx.invoked_subcommand is not None:
+        if manifest or plan or as_json:
+            raise click.UsageError("options of one source come after its name")
+        return
+    if manifest is None:
+        click.echo(ctx.get_help())
+        return
+    load_manifest(manifest, plan=plan, as_json=as_json)
+
+
+def load_manifest(manifest: Path, *, plan: bool, as_json: bool) -> None:
+    """Load all of it; one line a dataset as they end, then a table."""
+    from cli.graph import graph  # noqa: PLC0415 - `--help` need not import the driver
+    from loaders.manifest import load_all, prepare_all, read_manifest  # noqa: PLC0415
+
+    prepared = prepare_all(read_manifest(manifest), plan=plan)
+    leaves("datasets up to here are loaded: run the same command again to go on")
+    with graph(as_json=as_json) as (store, settings, report):
+        reports = load_all(store, settings.home, prepared, report)
+    emit(reports if as_json else [_line(one) for one in reports], as_json=as_json)
+    if not as_json:
+        for one in reports:
+            for warning in one.warnings:
+                click.echo(f"warning: {one.dataset}: {warning}")
+
+
+def _line(report: LoadReport) -> dict[str, Any]:
+    """A row of the table of a manifest."""
+    return {
+        "dataset": report.dataset,
+        "read": report.rows_read,
+        **{name: getattr(report, name) for name in COUNTS},
+        "why quarantined": ", ".join(f"{count:,} {rule.lower()}" for rule, count in report.reasons.items()),
+        "seconds": round(report.seconds, 1),
+        "rows/s": round(report.rows_read / report.seconds) if report.seconds and report.rows_read else "",
+    }
 
 
 def command_for(loader: Loader) -> click.Command:
@@ -159,12 +207,16 @@ def _common(loader: Loader) -> list[click.Parameter]:
         ),
     ]
     where = [click.Option(["--assembly"], help="GRCh38 (hg38), GRCm38 (mm10), ...; default: what the files say.")]
+    lift = [
+        click.Option(["--lift-with"], type=FILE, help="Chain file from the files' --assembly to that of the graph."),
+    ]
     of_biosample = [
         click.Option(["--biosample"], help="Cell type or tissue of all rows: a CL, UBERON or EFO id, or a name.")
     ]
     return [
         click.Option(["--dataset"], help="Id of the dataset; default: the source and the name of the first file."),
         *(where if loader.assembly else []),
+        *(lift if loader.lifts else []),
         *(of_biosample if loader.biosample else []),
         click.Option(["--licence"], help="Licence of the data, such as CC-BY-4.0."),
         click.Option(["--citation"], help="What to cite; default: what the source cites."),

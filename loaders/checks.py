@@ -12,9 +12,12 @@ import pandas as pd
 
 from kg.errors import AssemblyMismatch, InputError
 from loaders.assemblies import assemblies
+from loaders.lift_rows import lift_rows
 from loaders.rows import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loaders.assemblies import Assembly
     from loaders.registry import Given
     from loaders.rows import Rows
@@ -64,10 +67,24 @@ def check_columns(rows: Rows, needed: tuple[str, ...], hint: str) -> None:
         raise InputError(f"{rows.file}: no column {', '.join(missing)}; there are {there or 'none'}", hint)
 
 
-def place(rows: Rows, given: Given, chrom: str = "chrom", start: str = "start", end: str = "end") -> None:
-    """Check an interval of each row against the assembly; a file with several intervals a row calls it for each.
+def place(
+    rows: Rows,
+    given: Given,
+    chrom: str = "chrom",
+    start: str = "start",
+    end: str = "end",
+    *,
+    points: Sequence[str] = (),
+) -> None:
+    """Check an interval of each row against the assembly of the file, and lift it where the graph has another one.
 
-    `chrom`, `start` and `end` name its columns: 0-based half-open, integers.
+    A file with several intervals a row calls it for each. Lifting sets `original` and `inverted`, see `lift_rows`.
+
+    Args:
+        rows: of the file.
+        given: with the assembly.
+        chrom, start, end: the columns of the interval: 0-based half-open, integers.
+        points: columns of single positions inside it, lifted with it.
 
     Raises:
         AssemblyMismatch: more than a small share of the rows has no place on the assembly.
@@ -75,7 +92,10 @@ def place(rows: Rows, given: Given, chrom: str = "chrom", start: str = "start", 
     names = {chrom: "chrom", start: "start", end: "end"}
     aside = {name: f"{name} of another" for name in names.values() if name in rows.frame and name not in names}
     rows.frame = rows.frame.rename(columns={**aside, **names})
-    check_intervals(rows, given.assembly)
+    check_intervals(rows, given.lift.of if given.lift else given.assembly)
+    if given.lift:
+        lift_rows(rows, given.lift, points)
+        given.notes["lifted"] += len(rows)
     rows.frame = rows.frame.drop(columns="length").rename(columns={new: old for old, new in {**aside, **names}.items()})
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from loaders.assemblies import Assembly
     from loaders.files import InputFile
+    from loaders.lift_rows import Lift
     from loaders.rows import Rows
 
 RowType = NodeType | EdgeType
@@ -34,9 +35,11 @@ class Given:
 
     Attributes:
         files: checked; empty for a derived source.
+        stated_assembly: of the graph; None for a source without coordinates.
         biosample: that the command names for all rows; empty when it names none.
         graph: label -> nodes of the draft, for the types that the source looks up.
         notes: counts of oddities that were accepted, such as `crlf`.
+        lift: from the assembly of the files to that of the graph, where they differ; `place` applies it.
     """
 
     files: tuple[InputFile, ...]
@@ -44,10 +47,11 @@ class Given:
     biosample: str = ""
     graph: Mapping[str, pa.Table] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
+    lift: Lift | None = None
 
     @property
     def assembly(self) -> Assembly:
-        """The assembly of the files.
+        """The assembly of the graph.
 
         Raises:
             InputError: neither the command nor the files say it.
@@ -80,6 +84,7 @@ class Loader:
     cites: str
     version: int
     biosample: bool = False
+    lifts: bool = False
 
     @property
     def doc(self) -> str:
@@ -108,6 +113,7 @@ def loader(
     cites: str = "",
     version: int = 1,
     biosample: bool = False,
+    lifts: bool | None = None,
 ) -> Callable[[Callable[..., Iterator[tuple[RowType, Rows]]]], Loader]:
     """Declare a source.
 
@@ -119,11 +125,13 @@ def loader(
         cites: where the data or the rule comes from.
         version: part of the loader's name in the record; raise it when equal files would give other rows.
         biosample: the command may name the biosample of the rows.
+        lifts: files of another assembly may be lifted as they are read; by default if they hold coordinates.
     """
 
     def declared(read: Callable[..., Iterator[tuple[RowType, Rows]]]) -> Loader:
         name = read.__module__.rpartition(".")[2]
-        return Loader(name, read, files, writes, lookup, assembly, cites, version, biosample)
+        can_lift = assembly if lifts is None else lifts
+        return Loader(name, read, files, writes, lookup, assembly, cites, version, biosample, can_lift)
 
     return declared
 

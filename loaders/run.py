@@ -16,6 +16,7 @@ from kg.progress import SILENT, Progress
 from loaders import quarantine
 from loaders.assemblies import Assembly, assembly
 from loaders.files import InputFile, check_file
+from loaders.lift_rows import Lift, read_lift
 from loaders.reading import Reading, read_source
 from loaders.registry import Given, Loader, find
 from loaders.rows import messages
@@ -39,6 +40,7 @@ class Request:
         files: the whole snapshot of the dataset, or of one part of it.
         dataset: its id; by default the source and the name of the first file.
         assembly: of the files, any alias; by default what the files say.
+        lift_with: chain file from the assembly of the files to that of the graph.
         biosample: of all rows, a CURIE or a name.
         part: compare only within this part of the dataset.
         replace: allow removing more than half of the dataset.
@@ -51,6 +53,7 @@ class Request:
     files: Sequence[Path] = ()
     dataset: str | None = None
     assembly: str | None = None
+    lift_with: Path | None = None
     biosample: str | None = None
     licence: str | None = None
     citation: str | None = None
@@ -69,6 +72,7 @@ class LoadReport:
         draft: number of the release that the rows wait for.
         nothing_to_do: the same files were loaded before, so they were not even read.
         quarantine: folder with the rejected rows; examples: the first of them as sentences.
+        reasons: rows rejected for each of them.
         notes: oddities that were accepted, counted: `bom` in files, `crlf` in lines.
     """
 
@@ -83,6 +87,7 @@ class LoadReport:
     filtered: int = 0
     rows_read: int = 0
     renamed: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
@@ -94,13 +99,14 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request whose files and options were looked at; no database was asked."""
+    """A request whose files and options were looked at; no database was asked. `assembly` is that of the graph."""
 
     request: Request
     loader: Loader
     files: tuple[InputFile, ...]
     assembly: Assembly | None
     options: Mapping[str, Any]
+    lift: Lift | None = None
 
 
 def prepare(request: Request) -> Prepared:
@@ -112,7 +118,10 @@ def prepare(request: Request) -> Prepared:
     """
     loader = find(request.source)
     files = _check_files(loader, request)
-    return Prepared(request, loader, files, _stated_assembly(loader, request, files), _options(loader, request))
+    options = _options(loader, request)
+    of_files = _stated_assembly(loader, request, files)
+    lift = _lift(loader, request, of_files)
+    return Prepared(request, loader, files, lift.to if lift else of_files, options, lift)
 
 
 def load(store: Store, home: Path, request: Request | Prepared, progress: Progress = SILENT) -> LoadReport:
@@ -143,7 +152,8 @@ def load(store: Store, home: Path, request: Request | Prepared, progress: Progre
             return LoadReport(source.dataset, draft.number, unchanged=unchanged, nothing_to_do=True, seconds=seconds)
         progress.begin(f"reading {' '.join(f.name for f in files) or 'the draft'}")
         graph = {type_.label: draft.nodes(type_) for type_ in loader.lookup}
-        reading = read_source(loader, Given(files, asked.assembly, request.biosample or "", graph), asked.options)
+        given = Given(files, asked.assembly, request.biosample or "", graph, lift=asked.lift)
+        reading = read_source(loader, given, asked.options)
         progress.end(f"{reading.read:,} rows, {len(reading.rejected):,} rejected")
         kept = None if request.plan else quarantine.keep(reading.rejected, home, source.dataset)
         _check_rejected(reading, request, reload=source.dataset in versions)
@@ -192,12 +202,20 @@ def _stated_assembly(loader: Loader, request: Request, files: Sequence[InputFile
         raise AssemblyMismatch(
             f"{f'--assembly says {asked}, ' if asked else ''}{stated}", "load files of one assembly at a time"
         )
-    if not names:
+    if not names and request.lift_with is None:
         raise InputError(
             f"the assembly of {', '.join(f.name for f in files)} is not known",
             "say --assembly, for example GRCh38 or mm10",
         )
-    return assembly(str(names.pop()))
+    return assembly(str(names.pop())) if names else None
+
+
+def _lift(loader: Loader, request: Request, of_files: Assembly | None) -> Lift | None:
+    if request.lift_with is None:
+        return None
+    if not loader.lifts:
+        raise SettingsError(f"files of {loader.name} are not lifted", "give files of the graph's assembly")
+    return read_lift(request.lift_with, of_files)
 
 
 def _options(loader: Loader, request: Request) -> dict[str, Any]:
@@ -243,7 +261,7 @@ def _check_one_assembly(source: Source, one: Assembly | None, versions: Mapping[
         if held != one.name and assembly(held).species == one.species:
             raise AssemblyMismatch(
                 f"the graph holds {held} ({version.dataset}), these files are {one.name}",
-                "a graph has one assembly of a species: lift the files over, or use another REGKG_HOME",
+                "a graph has one assembly of a species: lift the files with --lift-with, or use another REGKG_HOME",
             )
 
 
@@ -252,6 +270,8 @@ def _snapshot(asked: Prepared) -> Snapshot:
         "assembly": asked.assembly.name if asked.assembly else None,
         "biosample": asked.request.biosample,
         "part": asked.request.part,
+        "lifted_from": asked.lift.of.name if asked.lift else None,
+        "lift_with": f"sha256:{asked.lift.sha256}" if asked.lift else None,
     }
     # a file that an option names is known by its content, as the files themselves are
     options = {k: f"sha256:{sha256(v)}" if isinstance(v, Path) else v for k, v in asked.options.items()}
@@ -282,6 +302,7 @@ def _of_files(reading: Reading) -> dict[str, Any]:
         "filtered": reading.filtered,
         "rows_read": reading.read,
         "renamed": reading.renamed,
+        "reasons": {str(rule): int(n) for rule, n in reading.rejected["rule"].value_counts().items()},
         "notes": reading.notes,
         "warnings": reading.warnings,
         "examples": tuple(messages(reading.rejected.head(EXAMPLES))),

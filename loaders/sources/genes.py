@@ -2,7 +2,8 @@
 
 The format is told from the content. Ids may carry a version, which is kept beside the bare id; a gene of the
 pseudoautosomal region that GENCODE lists on Y too keeps _PAR_Y in its id. Positions in all three are 1-based
-with both ends inside. A gene without a symbol is shown by its id.
+with both ends inside. A gene without a symbol is shown by its id. Genes are not lifted from another assembly: its
+annotation is made anew, start sites and all.
 """
 
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ _ID = r"(?P<id>[^.\s]\S*?)(?:\.(?P<version>\d+))?(?P<par>_PAR_Y)?"
     files="GTF, GFF3 or a table of genes",
     writes=(GENE,),
     assembly=True,
+    lifts=False,
     cites="Ensembl (doi:10.1093/nar/gkae1071), GENCODE (doi:10.1093/nar/gkae1078)",
 )
 def read(given: Given) -> Iterator[tuple[NodeType, Rows]]:

@@ -76,9 +76,9 @@ def _placed(file: InputFile, given: Given, one_based: bool | None) -> Rows:  # n
         shift_one_based(rows)
     elif one_based is None and not file.is_hdf5:
         check_zero_based(rows)
-    place(rows, given)
     set_strength(rows)
     _set_summit(rows)
+    place(rows, given, points=("summit",))
     return rows
 
 

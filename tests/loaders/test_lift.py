@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -176,3 +176,67 @@ def test_hand_made_chains(tmp_path: Path) -> None:
     assert reasons[200, 230] == reasons[600, 700] == "no base of it is aligned"
     assert reasons[290, 440] == "2 chains align parts of it, the best 40 of 150 bases, 75 are needed"
     assert reasons[440, 460] == "2 chains align 10 or more of its 20 bases"
+
+
+def test_the_width_rule(tmp_path: Path) -> None:
+    made = Made(0, 0, ((20, 0, 25), (20, 0, 15), (20, 40, 0), (20,)))
+    rows = [("chrA", 10, 30), ("chrA", 30, 50), ("chrA", 50, 110), ("chrA", 0, 60)]
+    intervals = at(*rows)
+    found = lift(chains_of(tmp_path, made), intervals, 0.1)
+    assert (found.at.end - found.at.start).tolist() == [45, 35, 20, 100]
+    check_widths(found, intervals, 2.0, 99)
+    assert list(zip(map(str, found.fate), found.reason, strict=True)) == [
+        ("too_wide", "45 bp there against 20 here"),
+        ("lifted", ""),
+        ("deleted", "20 bp there against 60 here"),
+        ("too_wide", "100 bp there against 60 here"),  # within twice, but over 99
+    ]
+
+
+def test_the_way_back(tmp_path: Path) -> None:
+    """chrA:0-50 and chrA:100-150 both go to chrB:0-50; chrA:200-250 has a place of its own."""
+    made = [Made(0, 0, ((50,),)), Made(100, 0, ((50,),)), Made(200, 300, ((50,),), "-")]
+    chains = chains_of(tmp_path, *made)
+    intervals = at(("chrA", 0, 40), ("chrA", 300, 310), ("chrA", 210, 240))
+    found = lift(chains, intervals, 0.5)
+    check_way_back(found, chains.back(), intervals, 0.5, 250)
+    assert list(map(str, found.fate)) == ["not_reciprocal", "deleted", "lifted"]
+    assert found.reason[0] == "the way back: duplicated, 2 chains align 20 or more of its 40 bases"
+    other = chains_of(tmp_path, replace(made[1], chrom="chrB", to_chrom="chrA", start=0, to_start=100))
+    for most_bp, fate in ((100, "lifted"), (99, "not_reciprocal")):
+        found = lift(chains, at(("chrA", 0, 40)), 0.5)
+        check_way_back(found, other, at(("chrA", 0, 40)), 0.5, most_bp)
+        assert str(found.fate[0]) == fate
+    assert found.reason[0] == "it comes back 100 bp away"
+    elsewhere = chains_of(tmp_path, Made(0, 0, ((50,),), chrom="chrB", to_chrom="chrZ"))
+    found = lift(chains, at(("chrA", 0, 40)), 0.5)
+    check_way_back(found, elsewhere, at(("chrA", 0, 40)), 0.5, 250)
+    assert found.reason[0] == "it comes back to chrZ"
+
+
+def test_windows_stay_on_the_chromosome() -> None:
+    found = resize(at(("a", 100, 110), ("a", 0, 3), ("a", 195, 200), ("b", 2, 4)), 51, np.array([200, 200, 200, 9]))
+    assert list(zip(found.start.tolist(), found.end.tolist(), strict=True)) == [(80, 131), (0, 51), (149, 200), (0, 9)]
+
+
+def test_all_answers_of_another_program(data: Path) -> None:
+    """211,809 bases of hg19 on hg38, at the edges of blocks and around them, as another implementation lifts them."""
+    chains = read_chains([check_file(data / "chains" / "hg19ToHg38.over.chain.gz")], Counter())
+    with gzip.open(data / "chains" / "hg19ToHg38.answers.txt.gz", "rt") as lines:
+        chrom, position, to, to_position = zip(*(line.split() for line in lines), strict=True)
+    start = np.array(position, dtype=np.int64)
+    found = lift(chains, Intervals(np.array(chrom, dtype=object), start, start + 1), 1.0)
+    assert np.where(found.good, found.at.chrom, "-").tolist() == list(to)
+    assert np.where(found.good, found.at.start, 0).tolist() == list(map(int, to_position))
+    assert int(found.good.sum()) == 153_964
+
+
+@pytest.mark.parametrize("name", ["hg19ToHg38.over", "hg38ToHg19.over", "GRCh37_to_GRCh38", "hg19.mm9.rBest.chr16"])
+def test_there_and_back_is_where_it_was(data: Path, name: str) -> None:
+    """Every base lies in one block of its chain on both sides, whatever the chromosomes are called."""
+    chains = read_chains([check_file(data / "chains" / f"{name}.chain.gz")], Counter())
+    pick = np.random.default_rng(0).integers(0, len(chains.chain), 20_000)
+    base = chains.block_start[pick] + (chains.block_end - chains.block_start)[pick] // 2
+    there = lift_points(chains, chains.chain[pick], base)
+    assert (there >= 0).all()
+    assert np.array_equal(lift_points(chains.back(), chains.chain[pick], there), base)

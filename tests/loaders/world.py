@@ -29,11 +29,15 @@ def samples(source: str) -> list[Path]:
 
 
 def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options: Any) -> Reading:
-    """A source over files; what it looks up is `graph`, or the first sample of the sources of those nodes."""
+    """A source over files; what it looks up is `graph`, or the first sample of the sources of those nodes.
+
+    With `lift` they are lifted to the assembly `of`.
+    """
     loader = find(source)
     biosample = str(options.pop("biosample", NEEDED_BIOSAMPLE.get(source, "")))
     graph = options.pop("graph", None) or (sample_graph() if loader.lookup else {})
-    given = Given(tuple(check_file(f) for f in files), assembly(of), biosample, graph)
+    lift = options.pop("lift", None)
+    given = Given(tuple(check_file(f) for f in files), assembly(of), biosample, graph, lift=lift)
     defaults = {option.name: option.default for option in loader.options}
     return read_source(loader, given, {**defaults, **options})
 
