@@ -109,6 +109,15 @@ def warn_unknown(rows: Rows, names: Iterable[str], what: str) -> None:
         )
 
 
+def leave_out(rows: Rows, bad: pd.Series[bool] | NDArray[np.bool_], why: str) -> None:
+    """Count rows as filtered, with a warning that says how many, why, and where the first is."""
+    gone = rows.frame.index[bad]
+    if len(gone):
+        rows.warnings.append(f"{rows.file}: {len(gone):,} rows {why}, the first in line {gone[0]}")
+        rows.filtered += len(gone)
+        rows.keep(~bad)
+
+
 def biosamples(names: Iterable[str]) -> tuple[NodeType, Rows]:
     """Node rows of biosamples, so that an ontology can be tied to them; empty names make none."""
     ids = sorted({name for name in names if name})

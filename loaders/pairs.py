@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,6 @@ ANCHORS = ("chrom1", "start1", "end1", "chrom2", "start2", "end2")
 _POSITIONS = ("start1", "end1", "start2", "end2")
 _TEXT = r"^([^\s,:]+)[,:](\d+)[,-](\d+)$"
 _TARGET = r"^([^\s,:]+):(\d+)-(\d+),([^,\s]+)$"
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -107,17 +106,6 @@ def meeting(left: Found, right: Found) -> pd.DataFrame:
     """All pairs of what was found under the same row: columns at (position of the row), left, right."""
     lefts, rights = (pd.DataFrame({"at": at, side: ids}) for side, (at, ids) in (("left", left), ("right", right)))
     return lefts.merge(rights, on="at").astype({"at": np.int64})
-
-
-def leave_out(rows: Rows, bad: Any, why: str) -> None:
-    """Count rows as filtered, with a warning that names the first anchors."""
-    gone = rows.frame[bad]
-    if gone.empty:
-        return
-    first = ", ".join(f"{c}:{s}-{e}" for c, s, e in gone[[*ANCHORS[:3]]].head(_SHOWN).itertuples(index=False))
-    rows.warnings.append(f"{rows.file}: {len(gone):,} rows {why}, the first with {first}")
-    rows.filtered += len(gone)
-    rows.keep(~bad)
 
 
 def renumbered(found: pd.DataFrame, used: NDArray[np.bool_]) -> pd.DataFrame:

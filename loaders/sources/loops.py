@@ -31,8 +31,8 @@ from kg.errors import SettingsError
 from kg.schema import BIOSAMPLE, CONTACTS, GENE, PEAK, PEAK_CONTACTS, RowType
 from loaders.checks import check_columns, parse_numbers
 from loaders.files import InputFile
-from loaders.joins import biosamples, keep_best, peaks_under, promoters_under
-from loaders.pairs import MANGO, Found, anchor, label, leave_out, meeting, place_anchors, read_pairs, renumbered
+from loaders.joins import biosamples, keep_best, leave_out, peaks_under, promoters_under
+from loaders.pairs import MANGO, Found, anchor, label, meeting, place_anchors, read_pairs, renumbered
 from loaders.registry import Given, loader
 from loaders.rows import Rows
 

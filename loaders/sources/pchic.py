@@ -35,14 +35,13 @@ from kg.errors import InputError, SettingsError
 from kg.schema import BIOSAMPLE, CONTACTS, GENE, PEAK, RowType
 from loaders.checks import check_columns, parse_numbers
 from loaders.files import InputFile, check_file
-from loaders.joins import biosamples, keep_best, on, peaks_under, promoters_under, warn_unknown
+from loaders.joins import biosamples, keep_best, leave_out, on, peaks_under, promoters_under, warn_unknown
 from loaders.pairs import (
     ANCHORS,
     Found,
     anchor,
     first_rows,
     label,
-    leave_out,
     meeting,
     parse_anchors,
     place_anchors,
