@@ -34,6 +34,7 @@ COMMANDS = {
     "doctor": "Check what the product needs, and say how to mend it.",
     "simulate": "Write a seeded world in the field's file formats, with the truth.",
     "db": "Start, stop and look after the managed Neo4j.",
+    "cells": "Count ATAC fragments in peaks.",
     "load": "Load evidence from files into the draft.",
     "unload": "Withdraw a dataset from the draft.",
     "datasets": "List the datasets of the graph, and what to cite.",
