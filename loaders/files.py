@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 25
 HEAD_BYTES = 1 << 14
-HDF5, BOM = b"\x89HDF\r\n\x1a\n", b"\xef\xbb\xbf"
+HDF5, PARQUET, BOM = b"\x89HDF\r\n\x1a\n", b"PAR1", b"\xef\xbb\xbf"
 STDIN = Path("-")
 _PACKED: dict[bytes, tuple[str, Callable[[BinaryIO], Any]]] = {
     b"\x1f\x8b": ("gzip", lambda raw: gzip.GzipFile(fileobj=raw)),
@@ -68,6 +68,11 @@ class InputFile:
     def is_hdf5(self) -> bool:
         """An h5ad, say."""
         return self.head.startswith(HDF5)
+
+    @property
+    def is_parquet(self) -> bool:
+        """Columns rather than lines."""
+        return self.head.startswith(PARQUET)
 
     @property
     def stated_assembly(self) -> str | None:
@@ -159,8 +164,8 @@ def _check_head(name: str, head: bytes) -> None:
         raise InputError(f"{name}: this is a {kind} archive", "unpack it first, or pack it with gzip")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{name}: the text is in UTF-16", "save it as UTF-8")
-    if b"\0" in head and not head.startswith(HDF5):
-        raise InputError(f"{name}: binary, not text", "text files and h5ad are read")
+    if b"\0" in head and not head.startswith((HDF5, PARQUET)):
+        raise InputError(f"{name}: binary, not text", "text files, h5ad and, by some sources, Parquet are read")
 
 
 def _chunks(file: InputFile) -> Iterator[bytes]:

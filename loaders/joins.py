@@ -99,6 +99,12 @@ def set_genes(rows: Rows, column: str, given: Given, *, into: str) -> None:
     rows.keep(~unknown)
 
 
+def ids_or_symbols(rows: Rows, ids: str, symbols: str, given: Given) -> pd.Series[str]:
+    """What to look each row's gene up by: its id, without version, where the graph has that, else its symbol."""
+    bare = rows[ids].str.replace(r"\.\d+$", "", regex=True)
+    return bare.where(bare.isin(texts(given.graph[GENE.label], "id")) | (rows[symbols] == ""), rows[symbols])
+
+
 def warn_unknown(rows: Rows, names: Iterable[str], what: str) -> None:
     """Say how many names the graph does not know, and the first of them."""
     unknown = sorted(set(map(str, names)))

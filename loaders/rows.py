@@ -50,6 +50,7 @@ class Reason(Enum):
     RANGE = "{value} is not between {low} and {high}"
     NO_GENE = "{value!r} names no gene of the graph"
     MANY_GENES = "{value!r} names several genes of the graph"
+    BAD_POSITION = "{value!r} is not a position such as chr1:1000-1500 or chr1_1000_1500"
     NO_MODE = "{value!r} is not activation, repression or unknown"
     NO_GRADE = "{value!r} is not a grade from A to E"
     NO_TRUTH_VALUE = "{value!r} is neither true nor false"

@@ -84,7 +84,7 @@ def _biosample_column(rows: Rows) -> dict[str, str]:
 
 
 def _stem(name: str) -> str:
-    return name.rpartition("/")[2].removesuffix(".gz").removesuffix(".bgz").partition(".")[0]
+    return name.rpartition("/")[2].partition(".")[0]
 
 
 def _about(file: InputFile, given: Given, tf: str, described: dict[str, dict[str, str]]) -> dict[str, str]:

@@ -19,7 +19,7 @@ import pandas as pd
 from kg.errors import InputError
 from kg.schema import GENE, TF, NodeType
 from loaders.files import InputFile
-from loaders.joins import of_species, set_genes, texts
+from loaders.joins import ids_or_symbols, of_species, set_genes, texts
 from loaders.registry import Given, loader
 from loaders.rows import Reason, Rows, read_delimited
 
@@ -53,8 +53,7 @@ def read(
     symbol_of = dict(zip(texts(genes, "id"), texts(genes, "symbol"), strict=True))
     for file in given.files:
         rows = _table(file, given)
-        known = rows["gene"].isin(symbol_of)
-        rows.set(name=rows["gene"].where(known | (rows["symbol"] == ""), rows["symbol"]))
+        rows.set(name=ids_or_symbols(rows, "gene", "symbol", given))
         rows.reject(rows["name"] == "", "name", Reason.NO_ID)
         set_genes(rows, "name", given, into="id")
         _warn_renamed(rows, rows["id"].map(symbol_of))
@@ -62,7 +61,7 @@ def read(
 
 
 def _table(file: InputFile, given: Given) -> Rows:
-    """Rows with gene (id without version), symbol and family; the former are empty where the file has none."""
+    """Rows with gene (an id), symbol and family; the first two are empty where the file has none."""
     first = file.head.partition(b"\n")[0].strip()
     if b"\t" in first or b"," in first:
         rows = read_delimited(file, given.notes, None)
@@ -74,7 +73,6 @@ def _table(file: InputFile, given: Given) -> Rows:
         raise InputError(f"{file.name}: no column names genes; there are {there}", "call it gene_id or symbol")
     absent = {c: "" for c in ("gene", "symbol") if c not in rows.frame}
     rows.set(**absent)
-    rows.set(gene=rows["gene"].str.replace(r"\.\d+$", "", regex=True))
     _keep_factors(rows)
     family = rows["family"] if "family" in rows.frame else pd.Series("", index=rows.frame.index)
     rows.set(family=family.where(~family.isin(("", "Unknown")), None))
