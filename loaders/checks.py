@@ -32,7 +32,7 @@ FEWEST_ROWS = 10  # below that a pattern means nothing
 def parse_integers(rows: Rows, *columns: str) -> None:
     """Text to int64, rejecting what is not a whole number."""
     for column in columns:
-        rows.reject(~rows[column].str.fullmatch(r"[+-]?\d{1,15}").astype(bool), column, Reason.NOT_INTEGER)
+        rows.reject(~rows[column].str.fullmatch(r"[+-]?[0-9]{1,15}").astype(bool), column, Reason.NOT_INTEGER)
         rows.set(**{column: rows[column].astype(np.int64)})
 
 

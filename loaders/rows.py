@@ -117,9 +117,9 @@ def read_delimited(
 ) -> Rows:
     """The rows of a delimited text file as text; nothing is taken for a missing value (a gene may be called NA).
 
-    Comment lines (#, track, browser), blank lines and a repeated header are left out; lines count all the same.
-    Fields are separated by tabs, or by blanks where the first row has no tab; a table whose header has commas and
-    no tab is CSV, with quotes where a field needs them.
+    Comment lines (#, track, browser), blank lines and blanks at the end of a line are left out; lines count all the
+    same. Fields are separated by tabs, or by blanks where the first row has no tab; a table whose header has commas
+    and no tab is CSV, with quotes where a field needs them.
 
     Args:
         file: text, gzipped or not.
@@ -155,7 +155,9 @@ def read_delimited(
 
 
 def _is_data(line: bytes, containing: Sequence[bytes]) -> bool:
-    if not line or line.startswith((b"#", b"track ", b"browser ")):
+    if not line or line.isspace() or line.startswith(b"#"):
+        return False
+    if line.startswith((b"track", b"browser")) and line.split(None, 1)[0] in (b"track", b"browser"):
         return False
     return not containing or any(part in line for part in containing)
 
@@ -173,6 +175,8 @@ def _fields(line: bytes, *, tabs: bool) -> list[bytes]:
 def _by_width(numbered: list[Line], width: int, *, tabs: bool) -> tuple[list[Line], list[Line]]:
     if not tabs:
         numbered = [(n, b"\t".join(line.split())) for n, line in numbered]
+    elif any(line.endswith(b" ") for _, line in numbered):
+        numbered = [(n, line.rstrip(b" ")) for n, line in numbered]
     good: list[Line] = []
     wrong: list[Line] = []
     for row in numbered:
