@@ -1,0 +1,93 @@
+"""CRISPRi perturbations of elements and the genes that were measured -> PERTURBS, the truth that models are held to.
+
+No guidance graph may hold these edges: they are of the kind truth, which `kg.guidance` refuses.
+
+A TSV as the ENCODE CRISPR comparison (EngreitzLab) writes it, a row an element and gene: chrom, chromStart, chromEnd
+(0-based half-open), measuredGeneSymbol, EffectSize (relative change of expression), Significant, and where there are
+any measuredGeneEnsemblId, Regulated, pValueAdjusted, PowerAtEffectSize20, ValidConnection, CellType, Dataset and
+Reference. `significant` is the file's verdict Regulated (a significant loss of expression), or else Significant with
+an effect below 0. The study is Dataset, else Reference.
+
+Every row is kept, also where nothing was found: a pair without an effect is what precision is measured on. Filtered
+are pairs whose ValidConnection is not TRUE (an element in the gene's own promoter or body, most often), elements that
+meet no peak of the graph, and genes that the graph lacks. An element over several peaks gives an edge of each.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kg.schema import BIOSAMPLE, GENE, PEAK, PERTURBS
+from loaders.checks import check_columns, parse_integers, parse_numbers, place
+from loaders.files import InputFile
+from loaders.joins import biosamples, ids_or_symbols, intervals_in, peaks_under, set_genes
+from loaders.registry import Given, RowType, loader
+from loaders.rows import Reason, Rows, read_delimited
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEEDED = ("chrom", "chromStart", "chromEnd", "measuredGeneSymbol", "EffectSize", "Significant")
+NUMBERS = {"EffectSize": "effect", "pValueAdjusted": "p_value", "PowerAtEffectSize20": "power"}
+
+
+@loader(
+    files="CRISPRi results of the ENCODE CRISPR comparison",
+    writes=(BIOSAMPLE, PERTURBS),
+    lookup=(GENE, PEAK),
+    assembly=True,
+    biosample=True,
+    cites="Gschwind et al. 2023 (doi:10.1101/2023.11.09.563812)",
+)
+def read(given: Given) -> Iterator[tuple[RowType, Rows]]:
+    """Pairs of every file."""
+    parts = [_pairs(file, given) for file in given.files]
+    for rows in parts:
+        yield PERTURBS, rows
+    yield biosamples(name for rows in parts for name in rows["biosample"].unique())
+
+
+def _pairs(file: InputFile, given: Given) -> Rows:
+    rows = read_delimited(file, given.notes, None)
+    check_columns(rows, NEEDED, "give the table of the ENCODE CRISPR comparison, with its header")
+    _keep_valid(rows)
+    _set_verdict(rows)
+    rows.set(start=rows["chromStart"], end=rows["chromEnd"])
+    parse_integers(rows, "start", "end")
+    place(rows, given)
+    ids = "measuredGeneEnsemblId" if "measuredGeneEnsemblId" in rows.frame else "measuredGeneSymbol"
+    rows.set(gene=ids_or_symbols(rows, ids, "measuredGeneSymbol", given))
+    set_genes(rows, "gene", given, into="end_id")
+    rows.set(
+        element=rows["chrom"] + ":" + rows["start"].astype(str) + "-" + rows["end"].astype(str),
+        biosample=given.biosample or _first_of(rows, "CellType"),
+        study=_first_of(rows, "Dataset", "Reference"),
+    )
+    at, peak = peaks_under(intervals_in(rows), given)
+    rows.filtered += len(rows) - len(np.unique(at))
+    rows.spread(at, start_id=peak)
+    return rows
+
+
+def _keep_valid(rows: Rows) -> None:
+    if "ValidConnection" in rows.frame:
+        valid = rows["ValidConnection"].str.upper() == "TRUE"
+        rows.filtered += int((~valid).sum())
+        rows.keep(valid)
+
+
+def _set_verdict(rows: Rows) -> None:
+    """`significant` and the numbers; those that the file lacks are missing."""
+    verdict = "Regulated" if "Regulated" in rows.frame else "Significant"
+    said = rows[verdict].str.upper()
+    rows.reject(~said.isin(("TRUE", "FALSE")), verdict, Reason.NO_TRUTH_VALUE)
+    for column, name in NUMBERS.items():
+        rows.set(**{name: rows[column] if column in rows.frame else ""})
+    parse_numbers(rows, *NUMBERS.values(), needed=False)
+    significant = rows[verdict].str.upper() == "TRUE"
+    rows.set(significant=significant if verdict == "Regulated" else significant & (rows["effect"] < 0))
+
+
+def _first_of(rows: Rows, *columns: str) -> "pd.Series[str] | str":
+    return next((rows[column] for column in columns if column in rows.frame), "")
