@@ -61,7 +61,7 @@ class Draft:
             and _files(snapshot) in version.sha256
             and version.loader == snapshot.loader
             and version.parameters == canonical_json(snapshot.parameters)
-            and version.looked_up_hash == looked_up_hash(self.datasets(), source.looked_up)
+            and version.looked_up_hash == looked_up_hash(self.datasets(), source.looked_up, source.dataset)
         )
 
     def load(
@@ -141,7 +141,8 @@ class Draft:
         changes = sum((p.changes for p in plans.values()), Changes())
         if plan:
             return changes
-        recorded = _recorded(source, snapshot, hashes, rows, looked_up_hash(self.datasets(), source.looked_up))
+        looked_up = looked_up_hash(self.datasets(), source.looked_up, source.dataset)
+        recorded = version_columns(source, snapshot, hashes, rows, looked_up)
         recorded["withdrawn"] = withdrawn
         same = version is not None and version.state == "complete" and version.withdrawn == withdrawn
         if version and same and all(p.is_empty for p in plans.values()):
@@ -154,6 +155,11 @@ class Draft:
             self._write(row_type(name), source, plans[name], incoming.get(name), part, progress)
         self._record(source, recorded, since=self.number, state="complete", sha256=[_files(snapshot)])
         return changes
+
+    def adopt(self, source: Source, version: Row) -> None:
+        """Record the version of a dataset whose rows are in the graph already, as `kg.bulk` puts them there."""
+        columns = {key: value for key, value in version.items() if key != "sha256"}
+        self._record(source, columns, since=self.number, state="complete", sha256=version["sha256"])
 
     def take_back(self, dataset: str, progress: Progress = SILENT) -> None:
         """Undo what the draft did to a dataset: new rows go, closed rows open again, its version is forgotten."""
@@ -354,7 +360,10 @@ def _by_type(batches: Sequence[Batch]) -> dict[str, Batch]:
     return {name: Batch.concat(group) for name, group in grouped.items()}
 
 
-def _recorded(source: Source, snapshot: Snapshot, hashes: Row, rows: Row, looked_up: str) -> Row:
+def version_columns(
+    source: Source, snapshot: Snapshot, hashes: Mapping[str, str], rows: Mapping[str, int], looked_up: str
+) -> Row:
+    """What is recorded of a dataset's version, besides its number and state."""
     return {
         "loader": snapshot.loader,
         "parameters": canonical_json(snapshot.parameters),

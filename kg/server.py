@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 USER = "neo4j"
 USUAL = Ports(7687, 7474)
 NEEDED_BYTES = 256 * 2**20
+STORE = ("databases/neo4j", "transactions/neo4j")  # below data
+EXCHANGING = "exchanging-stores"
 POLL_S = 0.1
 PATIENCE_S = 5.0
 
@@ -111,6 +113,32 @@ class Server:
             if (running := self._running()) is not None:
                 processes.terminate(running[0], timeout_s)
             return running is not None
+
+    def import_store(self, folder: Path, files: Sequence[str], progress: Progress = SILENT) -> None:
+        """Stop the server and put a store made of CSV files in the place of its empty one.
+
+        The importer works in `folder`, so a kill leaves the empty graph as it was; one while the stores are exchanged
+        leaves a mark, and the next start begins with an empty graph again.
+
+        Raises:
+            ServerFailed: the importer refuses a file; carries what it said.
+        """
+        self.stop(progress)
+        with self._locked(progress):
+            jars = install_jars(self.version, self.jars, progress)
+            progress.begin("importing")
+            (folder / "conf").mkdir()
+            (folder / "conf" / "neo4j.conf").write_text("dbms.usage_report.enabled=false\n")
+            command = ["database", "import", "full", "neo4j", "--id-type=string", "--overwrite-destination"]
+            command += [f"--report-file={folder}/import.report", *files]
+            self._administrate(jars, *command, home=folder)
+            mark = self.root / EXCHANGING
+            mark.touch()
+            for part in STORE:
+                shutil.rmtree(self.root / "data" / part, ignore_errors=True)
+                (folder / "data" / part).rename(self.root / "data" / part)
+            mark.unlink()
+            progress.end()
 
     def status(self) -> Status:
         """What runs, where, since when, and how large the store is."""
@@ -219,18 +247,22 @@ class Server:
                 f"{self.password_file} is gone, and the graph beside it opens with no other",
                 f"put it back, or move {self.root / 'data'} away to start with an empty graph",
             )
+        if (mark := self.root / EXCHANGING).exists():
+            for part in STORE:
+                shutil.rmtree(self.root / "data" / part, ignore_errors=True)
+            mark.unlink()
         write_configuration(self.root, ports)
         password = read_password(self.password_file)
         if not used:
             self._administrate(jars, "dbms", "set-initial-password", password)
 
-    def _administrate(self, jars: Sequence[Path], *command: str) -> None:
+    def _administrate(self, jars: Sequence[Path], *command: str, home: Path | None = None) -> None:
         # One compiler and one collector thread: such a command is over before better ones pay.
         options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", ":".join(map(str, jars))]
         file = self.root / "admin.args"
         try:
             named = java.write_arguments(file, [*options, "org.neo4j.cli.AdminTool", *command])
-            java.run([named], {"NEO4J_HOME": str(self.root), "NEO4J_CONF": str(self.root / "conf")})
+            java.run([named], {"NEO4J_HOME": str(home or self.root), "NEO4J_CONF": str((home or self.root) / "conf")})
         finally:
             file.unlink(missing_ok=True)
 
