@@ -91,12 +91,13 @@ def dataset_versions(store: Store, number: int) -> list[DatasetVersion]:
     return [_version(row["about"], row["version"]) for row in found]
 
 
-def looked_up_hash(versions: Sequence[DatasetVersion], looked_up: Sequence[str]) -> str:
-    """Hash of all rows of these node types; empty when nothing is looked up."""
+def looked_up_hash(versions: Sequence[DatasetVersion], looked_up: Sequence[str], dataset: str) -> str:
+    """Hash of all rows of these node types but those of the dataset itself; empty when nothing is looked up."""
     if not looked_up:
         return ""
+    others = [v for v in versions if v.dataset != dataset]
     sums = {
-        name: sum(int(v.hashes.get(name, "0"), 16) for v in versions) % (1 << HASH_BITS) for name in sorted(looked_up)
+        name: sum(int(v.hashes.get(name, "0"), 16) for v in others) % (1 << HASH_BITS) for name in sorted(looked_up)
     }
     return hashlib.sha256(canonical_json(sums).encode()).hexdigest()
 

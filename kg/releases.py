@@ -181,7 +181,9 @@ def _served(rows: list[Row], release: int | None) -> Served:
 
 
 def _check_fresh(versions: Sequence[DatasetVersion], *, strict: bool, progress: Progress) -> None:
-    stale = [v for v in versions if not v.withdrawn and v.looked_up_hash != looked_up_hash(versions, v.looked_up)]
+    stale = [
+        v for v in versions if not v.withdrawn and v.looked_up_hash != looked_up_hash(versions, v.looked_up, v.dataset)
+    ]
     refused = [v for v in stale if v.derived or strict]
     if refused:
         raise DatasetStale(

@@ -109,33 +109,12 @@ class Chains:
         )
 
 
-def read_chains(files: Sequence[InputFile], notes: Counter[str]) -> Chains:
-    """The chains of all files, such as one a chromosome; plain or gzipped, with names like chr1 or 1.
+def read_chains(file: InputFile, notes: Counter[str]) -> Chains:
+    """The chains of a file, plain or gzipped, with names like chr1 or 1.
 
     Raises:
-        InputError: a file is no chain file or damaged, with the line; or two headers disagree on a chromosome's size.
+        InputError: it is no chain file, or damaged, with the line and what is wrong.
     """
-    parts = [_read(file, notes) for file in files]
-    ahead = np.cumsum([0, *map(len, parts)])
-    joined = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in Chains.__dataclass_fields__
-        if name != "chain"
-    }
-    return Chains(chain=np.concatenate([part.chain + n for part, n in zip(parts, ahead, strict=False)]), **joined)
-
-
-def fits(sizes: Mapping[str, int], assembly: Assembly) -> bool:
-    """Whether all main chromosomes among these have the lengths of the assembly, and there is one.
-
-    The mitochondrial one does not count: builds of one assembly have different ones.
-    """
-    named = {str(assembly.canonical(name)): size for name, size in sizes.items()}
-    main = {name: named[name] for name in named.keys() & assembly.lengths.keys() - {"chrM"}}
-    return bool(main) and all(assembly.lengths[name] == size for name, size in main.items())
-
-
-def _read(file: InputFile, notes: Counter[str]) -> Chains:
     headers, lines, single = _sort_lines(file, notes)
     about = pd.DataFrame([_header(file, *header) for header in headers], index=[at for at, _ in headers])
     at = np.array([n for n, _ in lines], dtype=np.int64)
@@ -156,6 +135,27 @@ def _read(file: InputFile, notes: Counter[str]) -> Chains:
         block_end=(start + size)[filled],
         block_to=to[filled],
     )
+
+
+def join(parts: Sequence[Chains]) -> Chains:
+    """The chains of several files, such as one a chromosome."""
+    ahead = np.cumsum([0, *map(len, parts)])
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in Chains.__dataclass_fields__
+        if name != "chain"
+    }
+    return Chains(chain=np.concatenate([part.chain + n for part, n in zip(parts, ahead, strict=False)]), **columns)
+
+
+def fits(sizes: Mapping[str, int], assembly: Assembly) -> bool:
+    """Whether all main chromosomes among these have the lengths of the assembly, and there is one.
+
+    The mitochondrial one does not count: builds of one assembly have different ones.
+    """
+    named = {str(assembly.canonical(name)): size for name, size in sizes.items()}
+    main = {name: named[name] for name in named.keys() & assembly.lengths.keys() - {"chrM"}}
+    return bool(main) and all(assembly.lengths[name] == size for name, size in main.items())
 
 
 def _sort_lines(file: InputFile, notes: Counter[str]) -> tuple[Lines, Lines, list[bool]]:

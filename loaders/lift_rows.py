@@ -63,7 +63,7 @@ def read_lift(path: Path, of: Assembly | None) -> Lift:
         AssemblyMismatch: it does not start from that assembly, or ends at none of the same species.
     """
     file = check_file(path)
-    chains = read_chains([file], Counter())
+    chains = read_chains(file, Counter())
     starts = fitting(chains.sizes)
     if (of and of not in starts) or len(starts) != 1:
         found = " or ".join(one.name for one in starts) or "no known assembly"

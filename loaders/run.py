@@ -13,6 +13,7 @@ from kg.draft import open_draft
 from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError, TooManyRejected
 from kg.files import sha256
 from kg.progress import SILENT, Progress
+from kg.schema import ASSEMBLY
 from loaders import quarantine
 from loaders.assemblies import Assembly, assembly
 from loaders.files import InputFile, check_file
@@ -144,7 +145,7 @@ def load(store: Store, home: Path, request: Request | Prepared, progress: Progre
     with open_draft(store, f"regkg load {loader.name}") as draft:
         versions = {v.dataset: v for v in draft.datasets() if not v.withdrawn}
         source = _source(loader, request, files, versions)
-        _check_one_assembly(source, asked.assembly, versions)
+        _check_one_assembly(source, asked.assembly, versions, draft.nodes(ASSEMBLY).column("id").to_pylist())
         snapshot = _snapshot(asked)
         if draft.nothing_to_do(source, snapshot):
             unchanged = sum(versions[source.dataset].rows.values())
@@ -252,15 +253,17 @@ def _source(
     )
 
 
-def _check_one_assembly(source: Source, one: Assembly | None, versions: Mapping[str, DatasetVersion]) -> None:
-    """A graph holds one assembly of a species."""
-    for version in versions.values():
-        held = json.loads(version.parameters).get("assembly")
-        if one is None or held is None or version.dataset == source.dataset:
-            continue
-        if held != one.name and assembly(held).species == one.species:
+def _check_one_assembly(
+    source: Source, one: Assembly | None, versions: Mapping[str, DatasetVersion], lifted_to: Sequence[str]
+) -> None:
+    """A graph holds one assembly of a species: of the files of its datasets, or what peaks were lifted to."""
+    others = [v for v in versions.values() if v.dataset != source.dataset]
+    held = {str(json.loads(v.parameters).get("assembly")): v.dataset for v in others}
+    held = dict.fromkeys(lifted_to, "peaks were lifted to it") | held
+    for name, why in held.items():
+        if one and name not in ("None", one.name) and assembly(name).species == one.species:
             raise AssemblyMismatch(
-                f"the graph holds {held} ({version.dataset}), these files are {one.name}",
+                f"the graph holds {name} ({why}), these files are {one.name}",
                 "a graph has one assembly of a species: lift the files with --lift-with, or use another REGKG_HOME",
             )
 

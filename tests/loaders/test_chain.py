@@ -9,7 +9,7 @@ import pytest
 
 from kg.errors import InputError
 from loaders.assemblies import assembly
-from loaders.chain import Chains, fits, read_chains
+from loaders.chain import Chains, fits, join, read_chains
 from loaders.files import check_file
 from tests.loaders.world import write
 
@@ -31,7 +31,7 @@ chain 4800 1 1000 + 0 30 X 900 + 5 35
 
 
 def read(folder: Path, text: str, name: str = "made.chain") -> Chains:
-    return read_chains([check_file(write(folder / name, text))], Counter())
+    return read_chains(check_file(write(folder / name, text)), Counter())
 
 
 def test_blocks(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_an_empty_block_aligns_nothing(tmp_path: Path) -> None:
 def test_several_files_are_one(tmp_path: Path) -> None:
     head, tail = TEXT.split("\n\n", 1)
     files = [check_file(write(tmp_path / f"{i}.chain", part + "\n")) for i, part in enumerate((head, tail))]
-    both, whole = read_chains(files, Counter()), read(tmp_path, TEXT)
+    both, whole = join([read_chains(file, Counter()) for file in files]), read(tmp_path, TEXT)
     for name in Chains.__dataclass_fields__:
         assert getattr(both, name).tolist() == getattr(whole, name).tolist()
 
@@ -111,4 +111,4 @@ def test_what_is_no_chain_file_or_cut_off(tmp_path: Path) -> None:
     packed = write(tmp_path / "cut.chain.gz", TEXT * 500)
     packed.write_bytes(packed.read_bytes()[:-40])
     with pytest.raises(InputError, match="cut off before its end"):
-        read_chains([check_file(packed)], Counter())
+        read_chains(check_file(packed), Counter())

@@ -57,7 +57,7 @@ class Made:
 
 def chains_of(folder: Path, *made: Made) -> Chains:
     path = write(folder / "made.chain", "".join(one.text(i) for i, one in enumerate(made, 1)))
-    return read_chains([check_file(path)], Counter())
+    return read_chains(check_file(path), Counter())
 
 
 def at(*rows: tuple[str, int, int]) -> Intervals:
@@ -221,7 +221,7 @@ def test_windows_stay_on_the_chromosome() -> None:
 
 def test_all_answers_of_another_program(data: Path) -> None:
     """211,809 bases of hg19 on hg38, at the edges of blocks and around them, as another implementation lifts them."""
-    chains = read_chains([check_file(data / "chains" / "hg19ToHg38.over.chain.gz")], Counter())
+    chains = read_chains(check_file(data / "chains" / "hg19ToHg38.over.chain.gz"), Counter())
     with gzip.open(data / "chains" / "hg19ToHg38.answers.txt.gz", "rt") as lines:
         chrom, position, to, to_position = zip(*(line.split() for line in lines), strict=True)
     start = np.array(position, dtype=np.int64)
@@ -234,7 +234,7 @@ def test_all_answers_of_another_program(data: Path) -> None:
 @pytest.mark.parametrize("name", ["hg19ToHg38.over", "hg38ToHg19.over", "GRCh37_to_GRCh38", "hg19.mm9.rBest.chr16"])
 def test_there_and_back_is_where_it_was(data: Path, name: str) -> None:
     """Every base lies in one block of its chain on both sides, whatever the chromosomes are called."""
-    chains = read_chains([check_file(data / "chains" / f"{name}.chain.gz")], Counter())
+    chains = read_chains(check_file(data / "chains" / f"{name}.chain.gz"), Counter())
     pick = np.random.default_rng(0).integers(0, len(chains.chain), 20_000)
     base = chains.block_start[pick] + (chains.block_end - chains.block_start)[pick] // 2
     there = lift_points(chains, chains.chain[pick], base)

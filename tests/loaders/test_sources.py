@@ -44,8 +44,12 @@ def is_data(line: str) -> bool:
 
 
 def lines_of(sample: Path) -> tuple[list[str], list[str]]:
-    """Head and data lines of a sample."""
-    lines = sample.read_text().splitlines(keepends=True)
+    """Head and data lines of a sample; a chain with its blocks is as one line."""
+    text = sample.read_text()
+    if sample.suffix == ".chain":
+        head, *chains = text.split("chain ")
+        return [head], [f"chain {one}" for one in chains]
+    lines = text.splitlines(keepends=True)
     return [line for line in lines if not is_data(line)], [line for line in lines if is_data(line)]
 
 

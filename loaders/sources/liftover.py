@@ -1,0 +1,188 @@
+"""Peaks on the assembly of another species, through a UCSC chain file, plain or gzipped (chr1 or 1).
+
+The peaks are those of the graph on --assembly; what was itself lifted from another species stays out. A peak is
+lifted by the rule of UCSC liftOver: one chain aligns at least --min-match of its bases. The default of 0.5 suits
+mammals; liftOver's own 0.95 is for assemblies of one species. It must end on a main chromosome, at most
+--width-ratio times as wide or narrow as it was and at most --max-width-bp wide; --width-bp makes windows of one
+width around the midpoints. Lifted back, its midpoint must lie within --back-bp of where it was.
+
+The way back goes through a second chain file, of the other direction, if one is given: it is told by the lengths
+of its chromosomes. Otherwise the chains are turned round. They then find that two places of the one species share
+one of the other, but not that the place there has a better partner, which its own alignment would tell.
+
+Every peak is accounted for. LIFTED_TO leads to a new peak of the other assembly, which keeps the position that it
+was lifted from (several, where peaks fall together). NOT_LIFTED leads to the assembly and says why: deleted (too
+few bases are aligned, or on no main chromosome, or too little of its width is left), split (several chains align
+parts), duplicated (several chains align enough), too_wide, not_reciprocal. That a peak was not lifted does not say
+that it does nothing there.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kg.errors import AssemblyMismatch, MissingInput, SettingsError
+from kg.schema import ASSEMBLY, LIFTED_TO, NOT_LIFTED, PEAK, EdgeType, NodeType
+from loaders.assemblies import Assembly, assemblies, assembly
+from loaders.chain import Chains, fits, join, read_chains
+from loaders.intervals import Intervals
+from loaders.joins import intervals_of, on, texts
+from loaders.lift import Fate, Lifted, check_way_back, check_widths, lift, lift_points, resize
+from loaders.registry import Given, loader
+from loaders.rows import Rows
+
+Floats = NDArray[np.float64]
+
+
+@loader(
+    files="UCSC chain",
+    writes=(PEAK, ASSEMBLY, LIFTED_TO, NOT_LIFTED),
+    lookup=(PEAK,),
+    assembly=True,
+    lifts=False,
+    cites="UCSC liftOver (doi:10.1093/nar/gkj144)",
+)
+def read(
+    given: Given,
+    *,
+    to: Annotated[str | None, "assembly to lift to; default: the one whose chromosomes the chains end on"] = None,
+    min_match: Annotated[float, "share of the bases that one chain must align"] = 0.5,
+    width_ratio: Annotated[float, "how many times wider or narrower a peak may become"] = 2.0,
+    max_width_bp: Annotated[int, "how wide a lifted peak may be"] = 1000,
+    width_bp: Annotated[int | None, "make every lifted peak so wide, around its midpoint"] = None,
+    reciprocal: Annotated[bool, "lift back, and leave out what does not return"] = True,
+    back_bp: Annotated[int, "how far from where it was a midpoint may return"] = 250,
+) -> Iterator[tuple[NodeType | EdgeType, Rows]]:
+    """Every peak of the assembly, lifted or not."""
+    if not 0 < min_match <= 1 or width_ratio < 1 or min(max_width_bp, width_bp or 1) < 1 or back_bp < 0:
+        raise SettingsError(
+            "min_match must lie in (0, 1], width_ratio be at least 1, widths at least 1 and back_bp at least 0"
+        )
+    chains, back, target = _directions(given, assembly(to) if to else None)
+    peaks = _peaks(given, target)
+    before = intervals_of(peaks)
+    found = lift(chains, before, min_match)
+    minor = ~pd.Series(found.at.chrom).isin(list(target.lengths)).to_numpy()
+    found.refuse(minor, Fate.DELETED, "it goes to " + found.at.chrom + ", which is no main chromosome")
+    check_widths(found, before, width_ratio, max_width_bp)
+    width = found.at.end - found.at.start
+    if width_bp:
+        found.at = resize(found.at, width_bp, chains.to_size[found.chain])
+    if reciprocal:
+        check_way_back(found, back, before, min_match, back_bp)
+    about = pd.DataFrame({"id": [target.name], "species": [target.species]})
+    yield ASSEMBLY, Rows("", about, counted=False)
+    yield PEAK, Rows("", _lifted_peaks(peaks, found, chains, target), counted=False)
+    ratio = width / (before.end - before.start)
+    matched = found.matched / (before.end - before.start)
+    yield LIFTED_TO, Rows("", _edges(peaks, found, target, matched, ratio).assign(reciprocal=reciprocal or None))
+    yield NOT_LIFTED, _losses(peaks, found, target)
+
+
+def _directions(given: Given, to: Assembly | None) -> tuple[Chains, Chains, Assembly]:
+    """Chains there, chains back, and the assembly that they lead to."""
+    there: list[Chains] = []
+    back: list[Chains] = []
+    for file in given.files:
+        chains = read_chains(file, given.notes)
+        (there if fits(chains.sizes, given.assembly) else back).append(chains)
+    names = ", ".join(file.name for file in given.files)
+    if not there:
+        raise AssemblyMismatch(
+            f"{names}: no chain starts from chromosomes of {given.assembly.name}", "say the --assembly of the peaks"
+        )
+    chains = join(there)
+    found = [one for one in assemblies().values() if fits(chains.to_sizes, one)]
+    targets = [one for one in found if one.species != given.assembly.species and to in (one, None)]
+    if len(targets) != 1:
+        ends = ", ".join(one.name for one in found) or "no known assembly"
+        raise AssemblyMismatch(
+            f"{names}: the chains end on {ends}{f', not on {to.name}' if to else ''}",
+            "peaks are lifted to another species; files of another assembly of one species load with --lift-with",
+        )
+    target = targets[0]
+    chains = chains.named(given.assembly, target)
+    if not back:
+        return chains, chains.back(), target
+    way_back = join(back)
+    if not (fits(way_back.sizes, target) and fits(way_back.to_sizes, given.assembly)):
+        raise AssemblyMismatch(
+            f"{names}: not all go from {given.assembly.name} to {target.name} or back", "give one chain each way"
+        )
+    return chains, way_back.named(target, given.assembly), target
+
+
+def _peaks(given: Given, target: Assembly) -> pa.Table:
+    """Those of the assembly that were not lifted from another species."""
+    every = given.graph[PEAK.label]
+    held = {str(name) for name in pd.unique(texts(every, "assembly"))} - {target.name}
+    same = [name for name in sorted(held) if assembly(name).species == target.species]
+    if same:
+        raise AssemblyMismatch(
+            f"the graph holds peaks of {same[0]}, the chains end on {target.name}",
+            "a graph has one assembly of a species: use a chain to that one",
+        )
+    peaks = on(every, given.assembly.name)
+    came_from = [str(original or given.assembly.name).partition(":")[0] for original in texts(peaks, "original")]
+    own = [assembly(name).species == given.assembly.species for name in came_from]
+    peaks = peaks.filter(np.array(own, dtype=bool))
+    if not peaks.num_rows:
+        raise MissingInput(f"the draft holds no peaks of {given.assembly.name}", "regkg load peaks FILE")
+    return peaks
+
+
+def _lifted_peaks(peaks: pa.Table, found: Lifted, chains: Chains, target: Assembly) -> pd.DataFrame:
+    """The peaks there; those that fall together are one."""
+    summit = peaks.column("summit").to_pandas()
+    there = lift_points(chains, np.where(summit.notna(), found.chain, -1), summit.fillna(0).to_numpy(dtype=np.int64))
+    inside = (there >= found.at.start) & (there < found.at.end)
+    every = pd.DataFrame(
+        {
+            "id": _ids(found.at, target),
+            "assembly": target.name,
+            **found.at._asdict(),
+            "summit": pd.Series(there, dtype="Int64").where(inside),
+            "original": texts(peaks, "id"),
+        }
+    )
+    good = every[found.good].sort_values("original")
+    together = good.groupby("id")["original"].agg(";".join)
+    unique = good.drop_duplicates("id")
+    return unique.assign(original=unique["id"].map(together))
+
+
+def _edges(peaks: pa.Table, found: Lifted, target: Assembly, matched: Floats, ratio: Floats) -> pd.DataFrame:
+    every = pd.DataFrame(
+        {
+            "start_id": texts(peaks, "id"),
+            "end_id": _ids(found.at, target),
+            "class": str(Fate.LIFTED),
+            "strand": np.where(found.inverted, "-", "+"),
+            "matched": matched,
+            "width_ratio": ratio,
+        }
+    )
+    return every[found.good]
+
+
+def _losses(peaks: pa.Table, found: Lifted, target: Assembly) -> Rows:
+    fate = found.fate.astype(str)
+    every = pd.DataFrame(
+        {"start_id": texts(peaks, "id"), "end_id": target.name, "class": fate, "reason": found.reason}, dtype=object
+    )
+    rows = Rows("", every[~found.good])
+    counts = Counter(fate.tolist())
+    lifted = counts.pop(Fate.LIFTED, 0)
+    lost = ", ".join(f"{n:,} {name}" for name, n in sorted(counts.items())) or "none was lost"
+    rows.warnings.append(f"of {len(fate):,} peaks {lifted:,} were lifted to {target.name}; {lost}")
+    return rows
+
+
+def _ids(at: Intervals, target: Assembly) -> list[str]:
+    columns = zip(*(column.tolist() for column in at), strict=True)
+    return [f"{target.name}:{chrom}:{start}-{end}" for chrom, start, end in columns]
