@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import click
 
 from cli.main import leaves
-from cli.output import emit, json_option
+from cli.output import emit, json_option, progress
 from loaders import registry
 
 if TYPE_CHECKING:
@@ -42,9 +42,12 @@ class Sources(click.Group):
     "--manifest", type=FILE, help="Load every dataset of this TOML file, in the order in which they need each other."
 )
 @click.option("--plan", is_flag=True, help="With --manifest: write nothing; only count what would change.")
+@click.option(
+    "--bulk", is_flag=True, help="With --manifest: a first build of an empty managed graph, by Neo4j's importer."
+)
 @json_option
 @click.pass_context
-def group(ctx: click.Context, manifest: Path | None, *, plan: bool, as_json: bool) -> None:
+def group(ctx: click.Context, manifest: Path | None, *, plan: bool, bulk: bool, as_json: bool) -> None:
     """Load evidence from files into the draft; the files of one command are the whole dataset.
 
     A manifest is a TOML file with one [[load]] a dataset: source, files, and whatever else its command takes
@@ -53,24 +56,33 @@ def group(ctx: click.Context, manifest: Path | None, *, plan: bool, as_json: boo
     command goes on where an earlier one stopped.
     """
     if ctx.invoked_subcommand is not None:
-        if manifest or plan or as_json:
+        if manifest or plan or bulk or as_json:
             raise click.UsageError("options of one source come after its name")
         return
     if manifest is None:
         click.echo(ctx.get_help())
         return
-    load_manifest(manifest, plan=plan, as_json=as_json)
+    if bulk and plan:
+        raise click.UsageError("a first build is not planned: everything would be added")
+    load_manifest(manifest, plan=plan, bulk=bulk, as_json=as_json)
 
 
-def load_manifest(manifest: Path, *, plan: bool, as_json: bool) -> None:
+def load_manifest(manifest: Path, *, plan: bool, bulk: bool, as_json: bool) -> None:
     """Load all of it; one line a dataset as they end, then a table."""
     from cli.graph import graph  # noqa: PLC0415 - `--help` need not import the driver
-    from loaders.manifest import load_all, prepare_all, read_manifest  # noqa: PLC0415
+    from kg.settings import Settings  # noqa: PLC0415
+    from loaders.manifest import build_all, load_all, prepare_all, read_manifest  # noqa: PLC0415
 
     prepared = prepare_all(read_manifest(manifest), plan=plan)
-    leaves("datasets up to here are loaded: run the same command again to go on")
-    with graph(as_json=as_json) as (store, settings, report):
-        reports = load_all(store, settings.home, prepared, report)
+    if bulk:
+        leaves("the graph is empty, as it was, unless it says that it was imported: run the same command again")
+        settings = Settings.from_environment()
+        with progress(as_json=as_json) as report:
+            reports = build_all(settings, prepared, report)
+    else:
+        leaves("datasets up to here are loaded: run the same command again to go on")
+        with graph(as_json=as_json) as (store, settings, report):
+            reports = load_all(store, settings.home, prepared, report)
     emit(reports if as_json else [_line(one) for one in reports], as_json=as_json)
     if not as_json:
         for one in reports:

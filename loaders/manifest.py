@@ -24,14 +24,16 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from kg.bulk import build
 from kg.errors import InputError, MissingInput, SettingsError
 from kg.progress import SILENT, Progress
 from loaders.registry import find
-from loaders.run import LoadReport, Prepared, Request, load, prepare
+from loaders.run import LoadReport, Prepared, Request, load, load_into, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from kg.settings import Settings
     from kg.store import Store
     from loaders.registry import Loader
 
@@ -90,6 +92,17 @@ def load_all(
         waits = [b.request.dataset for b, r in zip(prepared, reports, strict=False) if _waits(one, b, r)]
         reports.append(_not_counted(one, waits) if waits else load(store, home, one, progress))
     return reports
+
+
+def build_all(settings: Settings, prepared: Sequence[Prepared], progress: Progress = SILENT) -> list[LoadReport]:
+    """Load everything into an empty managed graph through Neo4j's importer; see `kg.bulk`.
+
+    Raises:
+        Conflict: the graph is not empty or not managed, or the disk is too small.
+    """
+    size = sum(file.path.stat().st_size for one in prepared for file in one.files)
+    with build(settings, size, progress) as draft:
+        return [load_into(draft, settings.home, one, progress) for one in prepared]
 
 
 def _waits(one: Prepared, before: Prepared, report: LoadReport) -> bool:

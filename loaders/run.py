@@ -25,7 +25,9 @@ from loaders.rows import messages
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kg.bulk import BulkDraft
     from kg.datasets import DatasetVersion
+    from kg.draft import Draft
     from kg.store import Store
 
 REJECTED_SHARE = 0.01  # of a reload: a bad row looks like a missing one and would close a good one
@@ -139,44 +141,49 @@ def load(store: Store, home: Path, request: Request | Prepared, progress: Progre
         Conflict: another writer has the draft, or too many rows would be removed.
         SettingsError: an option does not make sense.
     """
-    started = time.monotonic()
     asked = request if isinstance(request, Prepared) else prepare(request)
+    with open_draft(store, f"regkg load {asked.loader.name}") as draft:
+        return load_into(draft, home, asked, progress)
+
+
+def load_into(draft: Draft | BulkDraft, home: Path, asked: Prepared, progress: Progress = SILENT) -> LoadReport:
+    """Like `load`, into a draft that is open, or into the rows of a first build."""
+    started = time.monotonic()
     request, loader, files = asked.request, asked.loader, asked.files
-    with open_draft(store, f"regkg load {loader.name}") as draft:
-        versions = {v.dataset: v for v in draft.datasets() if not v.withdrawn}
-        source = _source(loader, request, files, versions)
-        _check_one_assembly(source, asked.assembly, versions, draft.nodes(ASSEMBLY).column("id").to_pylist())
-        snapshot = _snapshot(asked)
-        if draft.nothing_to_do(source, snapshot):
-            unchanged = sum(versions[source.dataset].rows.values())
-            seconds = time.monotonic() - started
-            return LoadReport(source.dataset, draft.number, unchanged=unchanged, nothing_to_do=True, seconds=seconds)
-        progress.begin(f"reading {' '.join(f.name for f in files) or 'the draft'}")
-        graph = {type_.label: draft.nodes(type_) for type_ in loader.lookup}
-        given = Given(files, asked.assembly, request.biosample or "", graph, lift=asked.lift)
-        reading = read_source(loader, given, asked.options)
-        progress.end(f"{reading.read:,} rows, {len(reading.rejected):,} rejected")
-        kept = None if request.plan else quarantine.keep(reading.rejected, home, source.dataset)
-        _check_rejected(reading, request, reload=source.dataset in versions)
-        snapshot = Snapshot(snapshot.sha256, snapshot.loader, snapshot.parameters, len(reading.rejected))
-        changes = draft.load(
-            source,
-            snapshot,
-            reading.batches,
-            part=request.part,
-            replace=request.replace,
-            plan=request.plan,
-            progress=progress,
-        )
-        return LoadReport(
-            source.dataset,
-            draft.number,
-            **asdict(changes),
-            **_of_files(reading),
-            quarantine=str(kept) if kept else None,
-            plan=request.plan,
-            seconds=round(time.monotonic() - started, 3),
-        )
+    versions = {v.dataset: v for v in draft.datasets() if not v.withdrawn}
+    source = _source(loader, request, files, versions)
+    _check_one_assembly(source, asked.assembly, versions, draft.nodes(ASSEMBLY).column("id").to_pylist())
+    snapshot = _snapshot(asked)
+    if draft.nothing_to_do(source, snapshot):
+        unchanged = sum(versions[source.dataset].rows.values())
+        seconds = time.monotonic() - started
+        return LoadReport(source.dataset, draft.number, unchanged=unchanged, nothing_to_do=True, seconds=seconds)
+    progress.begin(f"reading {' '.join(f.name for f in files) or 'the draft'}")
+    graph = {type_.label: draft.nodes(type_) for type_ in loader.lookup}
+    given = Given(files, asked.assembly, request.biosample or "", graph, lift=asked.lift)
+    reading = read_source(loader, given, asked.options)
+    progress.end(f"{reading.read:,} rows, {len(reading.rejected):,} rejected")
+    kept = None if request.plan else quarantine.keep(reading.rejected, home, source.dataset)
+    _check_rejected(reading, request, reload=source.dataset in versions)
+    snapshot = Snapshot(snapshot.sha256, snapshot.loader, snapshot.parameters, len(reading.rejected))
+    changes = draft.load(
+        source,
+        snapshot,
+        reading.batches,
+        part=request.part,
+        replace=request.replace,
+        plan=request.plan,
+        progress=progress,
+    )
+    return LoadReport(
+        source.dataset,
+        draft.number,
+        **asdict(changes),
+        **_of_files(reading),
+        quarantine=str(kept) if kept else None,
+        plan=request.plan,
+        seconds=round(time.monotonic() - started, 3),
+    )
 
 
 def _check_files(loader: Loader, request: Request) -> tuple[InputFile, ...]:

@@ -148,3 +148,25 @@ def test_datasets_are_listed_cited_and_withdrawn(
     assert {v["dataset"] for v in json.loads(capsys.readouterr().out) if not v["withdrawn"]} == {"atac", "genes:genes"}
     assert call(["datasets"]) == 0
     assert "proximity" not in capsys.readouterr().out
+
+
+def test_a_first_build_by_the_importer_publishes_the_same_release(
+    environment: Store, tmp_path: Path, jars: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(manifest(tmp_path))
+    run(capsys, "--manifest", file)
+    assert call(["release", "publish", "--json"]) == 0
+    online = json.loads(capsys.readouterr().out)["served"]
+    assert call(["load", "--manifest", file, "--bulk"]) == 1
+    assert "is not ours to rebuild" in capsys.readouterr().err
+    monkeypatch.delenv("REGKG_NEO4J_URI")
+    monkeypatch.setenv("REGKG_JARS", str(jars))
+    try:
+        built = run(capsys, "--manifest", file, "--bulk")
+        assert [r["dataset"] for r in built] == ["atac", "genes:genes", "proximity"]
+        assert call(["release", "publish", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["served"]["hash"] == online["hash"]
+        assert [r["nothing_to_do"] for r in run(capsys, "--manifest", file)] == [True, True, True]
+    finally:
+        assert call(["db", "stop"]) == 0
+    assert environment.uri
