@@ -181,7 +181,7 @@ HAS_HIT = EdgeType(
         Column("offset_bp", pa.int64(), "first base of the match, from the start of the peak; may be outside it"),
         Column("strand", pa.string(), "+ or -"),
         Column("score", pa.float32(), "log2 odds against the background"),
-        Column("p_value", pa.float32(), "of such a score at one position"),
+        Column("p_value", pa.float32(), "of such a score at one position, unless the file gave none", required=False),
     ),
     keys=("offset_bp", "strand"),
     eco="ECO:0000028",

@@ -14,10 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from kg.errors import InputError, NotFound
+from kg.progress import SILENT, Progress
 from kg.schema import EdgeType, NodeType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -40,6 +42,8 @@ class Given:
         graph: label -> nodes of the draft, for the types that the source looks up.
         notes: counts of oddities that were accepted, such as `crlf`.
         lift: from the assembly of the files to that of the graph, where they differ; `place` applies it.
+        cache: a folder for results that take long, under names that say what they rest on; None keeps nothing.
+        progress: told how far a long computation is.
     """
 
     files: tuple[InputFile, ...]
@@ -48,6 +52,8 @@ class Given:
     graph: Mapping[str, pa.Table] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter)
     lift: Lift | None = None
+    cache: Path | None = None
+    progress: Progress = SILENT
 
     @property
     def assembly(self) -> Assembly:

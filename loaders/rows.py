@@ -54,6 +54,11 @@ class Reason(Enum):
     NO_MODE = "{value!r} is not activation, repression or unknown"
     NO_GRADE = "{value!r} is not a grade from A to E"
     NO_TRUTH_VALUE = "{value!r} is neither true nor false"
+    MATRIX = "the matrix of {id!r}: {fault}"
+    NO_MOTIF = "{value!r} names several motifs of the graph"
+    LENGTH = "the sequence has {length:,} letters, its name says {said:,}"
+    OUTSIDE = "the motif {motif} is {length} long, the match {found}"
+    NO_ORTHOLOGY = "{value!r} is not one2one, one2many or many2many"
     NO_CURIE = "{value!r} is not a CURIE such as CL:0000576"
 
 

@@ -160,7 +160,15 @@ def load_into(draft: Draft | BulkDraft, home: Path, asked: Prepared, progress: P
         return LoadReport(source.dataset, draft.number, unchanged=unchanged, nothing_to_do=True, seconds=seconds)
     progress.begin(f"reading {' '.join(f.name for f in files) or 'the draft'}")
     graph = {type_.label: draft.nodes(type_) for type_ in loader.lookup}
-    given = Given(files, asked.assembly, request.biosample or "", graph, lift=asked.lift)
+    given = Given(
+        files,
+        asked.assembly,
+        request.biosample or "",
+        graph,
+        lift=asked.lift,
+        cache=home / "cache",
+        progress=progress,
+    )
     reading = read_source(loader, given, asked.options)
     progress.end(f"{reading.read:,} rows, {len(reading.rejected):,} rejected")
     kept = None if request.plan else quarantine.keep(reading.rejected, home, source.dataset)

@@ -1,0 +1,142 @@
+"""Binding motifs and the transcription factors they belong to: JASPAR, MEME, HOCOMOCO or plain matrices.
+
+Files: JASPAR (>ID NAME and a row a base, with or without its letter and brackets), MEME (minimal or full, DNA), and
+the matrices of HOCOMOCO and gimmemotifs (>ID and a row a position). They hold counts or probabilities; MEME's
+probabilities become counts where nsites is said. A file of log-odds (.pwm) is refused matrix by matrix: counts
+cannot be had from it. A motif's id is JASPAR's with version, or the first word of its name. A damaged matrix is
+rejected with its line, the others are kept. JASPAR itself comes with `regkg motifs jaspar JASPAR2024 FILE`.
+
+Factors of a motif come from --factors, a TSV with a header: motif and factor (symbol or Ensembl id; one row a
+factor) and, when you have them, evidence and family; gimmemotifs' motif2factors.txt is read as it comes. Without it
+the motif's name is taken for symbols: FOS::JUN gives both genes, (var.2) is left out. HOCOMOCO 11 needs the table:
+its names are UniProt's. A symbol that the graph has only in other case, as ARNT for Arnt, is taken to be meant if it
+is the only one, and the evidence says so. Names that are no gene of the graph count as filtered. All genes found
+become transcription factors (TF). A collection of all kingdoms also names yeast and plant factors, some of which are
+symbols of quite other human genes: load the part for your taxa.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+
+from kg.schema import GENE, MOTIF, MOTIF_OF, TF
+from loaders.checks import check_columns
+from loaders.files import check_file
+from loaders.joins import factors as factor_rows
+from loaders.joins import of_species, set_genes, texts
+from loaders.motif_formats import Motif, consensus, read_motifs, split_name, without_id
+from loaders.registry import Given, RowType, loader
+from loaders.rows import Reason, Rows, read_delimited
+
+TABLE = {"motif_id": "motif", "matrix_id": "motif", "tf": "factor", "gene": "factor", "symbol": "factor"}
+OTHER_CASE = "symbol in other case"
+
+
+@loader(
+    files="motifs: JASPAR, MEME, .pfm or .pcm",
+    writes=(MOTIF, MOTIF_OF, TF),
+    lookup=(GENE,),
+    cites="JASPAR (doi:10.1093/nar/gkad1059), HOCOMOCO (doi:10.1093/nar/gkad1077), MEME format (meme-suite.org)",
+)
+def read(
+    given: Given,
+    *,
+    factors: Annotated[Path | None, "TSV of motif and factor; default: factors are told from the motifs' names"] = None,
+    collection: Annotated[str, "name of the collection, such as JASPAR2024; default: told from the ids"] = "",
+    species: Annotated[str, "look for factors only among genes of this species, such as NCBITaxon:9606"] = "",
+) -> Iterator[tuple[RowType, Rows]]:
+    """Motifs of every file, the genes they belong to, and that these are factors."""
+    given = of_species(given, species)
+    parts = [_motifs(file.name, read_motifs(file, given.notes), collection) for file in given.files]
+    for rows in parts:
+        yield MOTIF, rows
+    held = pd.concat([rows.frame[["id", "name"]] for rows in parts])
+    named = _from_names(given.files[0].name, held) if factors is None else _from_table(factors, held, given)
+    _match_case(named, given)
+    set_genes(named, "factor", given, into="end_id")
+    _merge(named)
+    yield MOTIF_OF, named
+    yield factor_rows(*_families(named))
+
+
+def _motifs(file: str, motifs: Sequence[Motif], collection: str) -> Rows:
+    columns = {
+        "id": [m.id for m in motifs],
+        "name": [m.name for m in motifs],
+        "base_id": [m.base_id for m in motifs],
+        "collection": [collection or m.collection or "unknown" for m in motifs],
+        "length": [len(m.matrix) for m in motifs],
+        "consensus": [consensus(m.matrix) for m in motifs],
+        "matrix": [_as_json(m) for m in motifs],
+        "fault": [m.fault for m in motifs],
+        "text": [m.text for m in motifs],
+    }
+    rows = Rows(file, pd.DataFrame(columns, index=[m.line for m in motifs]))
+    rows.reject(rows["fault"] != "", "matrix", Reason.MATRIX)
+    rows.set(digest=[sha256(matrix.encode()).hexdigest() for matrix in rows["matrix"]])
+    return rows
+
+
+def _as_json(motif: Motif) -> str:
+    """Counts as whole numbers where they are, so that 19 and 19.0 are one matrix."""
+    numbers = [[int(x) if x.is_integer() else x for x in row] for row in motif.matrix.round(6).tolist()]
+    return json.dumps(numbers, separators=(",", ":"))
+
+
+def _from_names(file: str, held: pd.DataFrame) -> Rows:
+    names = held["name"].str.replace(r"\(.*?\)", "", regex=True).str.split("::")
+    frame = pd.DataFrame({"start_id": held["id"], "factor": names}).explode("factor", ignore_index=True)
+    return Rows(file, frame.assign(factor=frame["factor"].str.strip(), evidence="name", family=""), counted=False)
+
+
+def _from_table(path: Path, held: pd.DataFrame, given: Given) -> Rows:
+    rows = read_delimited(check_file(path), given.notes, None)
+    rows.frame = rows.frame.rename(columns=str.lower).rename(columns=TABLE)
+    check_columns(rows, ("motif", "factor"), "give a TSV with the columns motif and factor")
+    rows = Rows(rows.file, rows.frame, rows.rejected, counted=False)
+    columns = {name: rows[name].fillna("") if name in rows.frame else "" for name in ("evidence", "family")}
+    rows.set(start_id=[split_name(name)[0] for name in rows["motif"]], **columns)
+    rows.set(factor=rows["factor"].map(without_id).str.strip())
+    known = rows["start_id"].isin(set(held["id"]))
+    rows.filtered += int((~known).sum())
+    rows.keep(known)
+    without = sorted(set(held["id"]) - set(rows["start_id"]))
+    if without:
+        rows.warnings.append(f"{rows.file}: no factor for {len(without):,} motifs, the first {without[0]}")
+    return rows
+
+
+def _match_case(rows: Rows, given: Given) -> None:
+    """Where the graph has a symbol in one other case only, as other species write it, take that."""
+    symbols = set(texts(given.graph[GENE.label], "symbol"))
+    by_case = pd.Series(sorted(symbols), dtype=object)
+    folded = by_case.str.casefold()
+    only = by_case[~folded.duplicated(keep=False)]
+    other = dict(zip(only.str.casefold(), only, strict=True))
+    meant = rows["factor"].str.casefold().map(other)
+    change = meant.notna() & ~rows["factor"].isin(symbols)
+    rows.set(
+        factor=rows["factor"].mask(change, meant),
+        evidence=rows["evidence"].mask(change, (rows["evidence"] + f", {OTHER_CASE}").str.removeprefix(", ")),
+    )
+
+
+def _merge(rows: Rows) -> None:
+    """One row a motif and gene, which a table may name twice; by its symbol goes before by that in other case."""
+    frame = rows.frame.sort_values("evidence", key=lambda said: said.str.contains(OTHER_CASE), kind="stable")
+    first = frame.groupby(["start_id", "end_id"], sort=False)
+    joined = first["evidence"].transform(lambda said: "; ".join(dict.fromkeys(said)) if len(said) > 1 else said)
+    kept = ~frame.duplicated(["start_id", "end_id"])
+    rows.folded += int((~kept).sum())
+    rows.frame = frame.assign(evidence=joined.where(joined != "", None))[kept]
+
+
+def _families(rows: Rows) -> tuple[list[str], list[str | None]]:
+    """The family of each gene; the one named most often, if a table calls it by several."""
+    said = rows.frame[rows["family"] != ""].groupby("end_id")["family"].agg(lambda names: names.mode().iloc[0])
+    ids = sorted(set(rows["end_id"]))
+    return ids, [said.get(id_) for id_ in ids]
