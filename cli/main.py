@@ -38,10 +38,12 @@ COMMANDS = {
     "load": "Load evidence from files into the draft.",
     "unload": "Withdraw a dataset from the draft.",
     "datasets": "List the datasets of the graph, and what to cite.",
+    "biosamples": "List what is a kind of a biosample, or texts that no ontology knows.",
     "release": "List, publish and verify releases.",
     "train": "Train a model on the served release and write its predictions back.",
-    "runs": "List, publish, resume and discard model runs.",
+    "runs": "List, evaluate, publish, resume and discard model runs.",
     "ask": "Ask the graph a named question.",
+    "export": "Write edges, nodes, the guidance graph, embeddings or answers into files.",
     "cypher": "Run one read-only Cypher query.",
     "serve": "Serve the graph over HTTP.",
 }

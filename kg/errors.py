@@ -8,7 +8,7 @@ RegkgError
     MissingInput  ChecksumMismatch  MalformedRow  AssemblyMismatch  CoverageTooLow  TooManyRejected
   SchemaError                                   rows do not fit the declared type (all discrepancies at once)
   NotFound
-    UnknownGene  UnknownPeak  UnknownRelease  UnknownRun  UnknownQuestion  UnknownDataset
+    UnknownGene  UnknownPeak  UnknownRelease  UnknownRun  UnknownQuestion  UnknownDataset  UnknownBiosample
   Conflict
     ReleaseFrozen  WriteConflict  DraftHeld  LoadIncomplete  DatasetStale  SchemaVersionMismatch
   StoreError
@@ -118,6 +118,10 @@ class UnknownQuestion(NotFound):
 
 class UnknownDataset(NotFound):
     """No dataset has this id."""
+
+
+class UnknownBiosample(NotFound):
+    """No biosample has this id or name."""
 
 
 class Conflict(RegkgError):
