@@ -87,8 +87,8 @@ def place_anchors(rows: Rows, given: Given) -> None:
     """
     for k in "12":
         place(rows, given, f"chrom{k}", f"start{k}", f"end{k}")
-        rows.set(**{f"original{k}": rows["original"] if "original" in rows.frame else None})
-    rows.set(original=rows["original1"] + ";" + rows["original2"] if rows["original1"].notna().any() else None)
+    if "original" not in rows.frame:
+        rows.set(original=None)
 
 
 def anchor(rows: Rows, k: str) -> Intervals:

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from kg.errors import AssemblyMismatch, InputError
+from loaders.assemblies import assembly
+from loaders.lift_rows import read_lift
 from loaders.rows import messages
 from tests.loaders.real import h1_graph, measured_genes, run_on_h1
 from tests.loaders.world import SAMPLES, bed, content, run_source, write
@@ -157,6 +159,24 @@ def test_gtex_says_its_build(tmp_path: Path) -> None:
     assert "--assembly GRCh37" in caught.value.hint
 
 
+def test_alleles_are_complemented_where_the_strand_turns(tmp_path: Path) -> None:
+    """chr1:1000-2000 of GRCh37 goes to chr1:14000-15000 of GRCh38, backwards: base 1500 to base 14499."""
+    sizes = [assembly(name).lengths["chr1"] for name in ("hg19", "hg38")]
+    there = sizes[1] - 15000
+    text = f"chain 9 1 {sizes[0]} + 1000 2000 1 {sizes[1]} - {there} {there + 1000} 1\n1000\n"
+    lift = read_lift(write(tmp_path / "back.chain", text), None)
+    rows = [(AAA, "chr1_1501_CTG_C", 1, 1501), (NA, "chr1_1501_C_T", 1, 1501)]
+    reading = run_source("eqtl", [write(tmp_path / "lead.tsv", bed(LEAD, *rows))], lift=lift)
+    assert short(reading) == [
+        ("chr1:14409-14600", AAA, "chr1:14498:CAG:G"),
+        ("chr1:14409-14600", NA, "chr1:14500:G:A"),
+    ]
+    assert {row["original"] for row in rows_of(reading, "Variant")} == {
+        "GRCh37:chr1:1500-1503",
+        "GRCh37:chr1:1500-1501",
+    }
+
+
 def test_what_is_wrong_with_a_row(tmp_path: Path) -> None:
     variants = [("rs77", 9), ("chr1_14500_A_G", 14501), ("chr1_999999999_A_G", 999999999), ("chr1_14500_A_G", 14500)]
     file = write(tmp_path / "lead.tsv", bed(LEAD, *((AAA, v, 1, position) for v, position in variants)))
@@ -184,15 +204,14 @@ def test_tables_of_several_kinds_load_together() -> None:
 
 def slowly(frame: pd.DataFrame, data: Path) -> set[tuple[str, str, str]]:
     """Peak, gene, variant: variant by variant over the peaks of its chromosome."""
-    peaks = dict(iter(h1_graph(data)["Peak"].to_pandas().groupby("chrom")))
+    peaks = h1_graph(data)["Peak"].to_pandas().groupby("chrom")
+    starts = {chrom: {name: rows[name].to_numpy() for name in ("start", "end", "id")} for chrom, rows in peaks}
     found = set()
-    for chrom, rows in frame.groupby("chromosome"):
-        held = peaks[f"chr{chrom}"]
-        start, end, ids = held["start"].to_numpy(), held["end"].to_numpy(), held["id"].to_numpy()
-        for row in rows.itertuples():
-            last = row.position - 1 + len(row.variant.split("_")[2])
-            under = ids[(start < last) & (row.position - 1 < end)]
-            found |= {(peak, row.molecular_trait_id, row.variant) for peak in under}
+    for row in frame.to_dict("records"):
+        held, first = starts[f"chr{row['chromosome']}"], row["position"] - 1
+        last = first + len(row["variant"].split("_")[2])
+        under = held["id"][(held["start"] < last) & (first < held["end"])]
+        found |= {(peak, row["molecular_trait_id"], row["variant"]) for peak in under}
     return found
 
 

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from kg.errors import SettingsError
+from loaders.assemblies import assembly
+from loaders.lift_rows import read_lift
+from tests.loaders.real import h1_graph
 from tests.loaders.world import SAMPLES, bed, content, run_source, write
 
 if TYPE_CHECKING:
@@ -157,3 +160,14 @@ def test_real_loops_are_read_whole(data: Path) -> None:
     assert jurkat.rejected["reason"].tolist() == ["16615 lies beyond the end of chrM of GRCh37 (16,571 bp)"] * 2
     every = run_source("loops", [hic / "jurkat_cohesin_loops.hg19.bedpe"], "hg19", min_score=0.0)
     assert "9,880 rows have anchors that overlap" in every.warnings[0]
+
+
+def test_real_loops_lifted_to_real_peaks(data: Path) -> None:
+    """What is left of hg19 loops on GRCh38; both anchors keep where they were."""
+    lift = read_lift(data / "chains" / "hg19ToHg38.over.chain.gz", assembly("hg19"))
+    counts = {}
+    for name in ("gm12878_hichip_chr22.hg19.bedpe", "k562_rnapii_chiapet.hg19.mango"):
+        reading = run_source("loops", [data / "hic" / name], graph=h1_graph(data), lift=lift)
+        counts[name[:6]] = tuple(len(rows_of(reading, type_, "start_id")) for type_ in ("CONTACTS", "PEAK_CONTACTS"))
+        assert all(o.count("GRCh37:") == 2 for (o,) in rows_of(reading, "CONTACTS", "original"))
+    assert counts == {"gm1287": (599, 319), "k562_r": (1473, 617)}

@@ -180,16 +180,16 @@ def unpacked(data: Path, name: str, into: Path) -> Path:
 def slowly(frame: pd.DataFrame, peaks: list[tuple[int, int, str]], names: dict[int, set[str]]) -> dict[Edge, float]:
     """Best score by peak, gene, bait and other end: row by row over all peaks of the chromosome."""
     found: dict[Edge, float] = defaultdict(float)
-    for row in frame.itertuples(index=False):
-        ends = [(row.bait_start - 1, row.bait_end), (row.otherEnd_start - 1, row.otherEnd_end)]
+    for row in frame.to_dict("records"):
+        ends = [(row["bait_start"] - 1, row["bait_end"]), (row["otherEnd_start"] - 1, row["otherEnd_end"])]
         for bait, other in (ends, ends[::-1]):
-            if other == ends[0] and row.otherEnd_name == ".":
+            if other == ends[0] and row["otherEnd_name"] == ".":
                 continue
             under = [name for start, end, name in peaks if start < other[1] and other[0] < end]
             for peak in under:
                 for gene in names.get(bait[0], set()):
                     key = (peak, gene, "chr19:{}-{}".format(*bait), "chr19:{}-{}".format(*other))
-                    found[key] = max(found[key], row.score)
+                    found[key] = max(found[key], row["score"])
     return found
 
 
@@ -200,7 +200,10 @@ def test_the_real_interactions_by_a_slow_loop(data: Path, tmp_path: Path) -> Non
     peaks = h1_graph(data)["Peak"].to_pandas().query("chrom == 'chr19'")
     named = pd.read_csv(table, sep="\t").fillna("")
     ids = names_of_genes(data)
-    names = {row.start - 1: {ids[n] for n in row.gene_name.split(",") if n in ids} for row in named.itertuples()}
+    names = {
+        row["start"] - 1: {ids[name] for name in row["gene_name"].split(",") if name in ids}
+        for row in named.to_dict("records")
+    }
     expected = slowly(frame, list(zip(peaks["start"], peaks["end"], peaks["id"], strict=True)), names)
     found = reading.batches[0].table.to_pandas()
     keys = found[["start_id", "end_id", "bait", "other_end"]].itertuples(index=False, name=None)
@@ -234,7 +237,9 @@ def test_the_real_peak_matrix(data: Path, tmp_path: Path) -> None:
     peaks = h1_graph(data)["Peak"].to_pandas().query("chrom == 'chr19'")
     ends = set(zip(raw["oeStart"] - 1, raw["oeEnd"], strict=True))
     under = {
-        peak.id for peak in peaks.itertuples() if any(peak.start < end and start < peak.end for start, end in ends)
+        peak["id"]
+        for peak in peaks.to_dict("records")
+        if any(peak["start"] < end and start < peak["end"] for start, end in ends)
     }
     assert (len(under), len(peaks)) == (740, 1772)
     every = run_on_h1("pchic", data, matrix, fragments=table, min_score=0.0).batches[0].table.to_pandas()
