@@ -13,7 +13,7 @@ from kg.errors import AssemblyMismatch, Conflict, InputError, MissingInput, Sett
 from kg.schema import GENE, NEAR, PEAK
 from loaders import registry
 from loaders.run import LoadReport, Request, load, prepare
-from tests.loaders.world import NEEDED_BIOSAMPLE, SAMPLES, bed, samples, write
+from tests.loaders.world import MOUSE, NEEDED_BIOSAMPLE, SAMPLES, bed, samples, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +80,7 @@ def test_genes_peaks_and_proximity(store: Store, tmp_path: Path) -> None:
 def test_twice_is_no_change(store: Store, tmp_path: Path, source: str) -> None:
     if registry.find(source).lookup:
         loaded(store, tmp_path, "genes", GTF)
+        loaded(store, tmp_path, "genes", MOUSE, dataset="mouse", assembly="mm10")
         loaded(store, tmp_path, "peaks", BED)
     biosample = NEEDED_BIOSAMPLE.get(source)
     for sample in samples(source):

@@ -36,6 +36,9 @@ HEADS = (
     "text\t",
     "Region\t",
     ",peak_id",
+    "HID",
+    "Gene stable ID",
+    "gene_stable_id",
 )
 
 

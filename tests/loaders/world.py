@@ -6,8 +6,10 @@ import gzip
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from kg.batches import hash_sum
-from kg.schema import NODE_TYPES
+from kg.schema import GENE, NODE_TYPES
 from loaders.assemblies import assembly
 from loaders.files import check_file
 from loaders.reading import Reading, read_source
@@ -16,9 +18,8 @@ from loaders.registry import Given, find
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pyarrow as pa
-
 SAMPLES = Path(__file__).parent / "samples"
+MOUSE = SAMPLES / "mouse" / "genes.gtf"
 NEEDED_BIOSAMPLE = {"accessibility": "CL:0000576"}
 """Source -> biosample that its samples cannot be loaded without."""
 
@@ -37,14 +38,17 @@ def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options
     biosample = str(options.pop("biosample", NEEDED_BIOSAMPLE.get(source, "")))
     graph = options.pop("graph", None) or (sample_graph() if loader.lookup else {})
     lift = options.pop("lift", None)
-    given = Given(tuple(check_file(f) for f in files), assembly(of), biosample, graph, lift=lift)
+    on = assembly(of) if loader.assembly else None
+    given = Given(tuple(check_file(f) for f in files), on, biosample, graph, lift=lift)
     defaults = {option.name: option.default for option in loader.options}
     return read_source(loader, given, {**defaults, **options})
 
 
 def sample_graph() -> Mapping[str, pa.Table]:
-    """Genes of genes.gtf and peaks of peaks.bed, as the draft gives them; no other nodes."""
-    return graph_of([SAMPLES / "genes" / "genes.gtf"], [SAMPLES / "peaks" / "peaks.bed"])
+    """Genes of genes.gtf and of a mouse, and peaks of peaks.bed, as the draft gives them; no other nodes."""
+    graph = graph_of([SAMPLES / "genes" / "genes.gtf"], [SAMPLES / "peaks" / "peaks.bed"])
+    (mouse,) = run_source("genes", [MOUSE], "GRCm38").batches
+    return {**graph, GENE.label: pa.concat_tables([graph[GENE.label], mouse.table])}
 
 
 def graph_of(genes: Sequence[Path], peaks: Sequence[Path], of: str = "GRCh38") -> Mapping[str, pa.Table]:
