@@ -79,6 +79,12 @@ class Found(NamedTuple):
     minus: NDArray[np.bool_]
     score: Ints
 
+    @classmethod
+    def none(cls) -> Found:
+        """No hits."""
+        empty = np.empty(0, dtype=np.int64)
+        return cls(empty, empty.astype(bool), empty)
+
 
 class _Index(NamedTuple):
     """The words of a block; see `_index_words`.
@@ -138,8 +144,7 @@ def find(text: Text, profiles: Sequence[Profile], progress: Progress = SILENT) -
 
 def _in_order(found: list[tuple[Ints, Ints, Ints]]) -> Found:
     if not found:
-        empty = np.empty(0, dtype=np.int64)
-        return Found(empty, empty.astype(bool), empty)
+        return Found.none()
     position, minus, score = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((minus, position))
     return Found(position[order], minus[order].astype(bool), score[order])

@@ -57,7 +57,7 @@ class Reason(Enum):
     MATRIX = "the matrix of {id!r}: {fault}"
     NO_MOTIF = "{value!r} names several motifs of the graph"
     LENGTH = "the sequence has {length:,} letters, its name says {said:,}"
-    OUTSIDE = "the motif {motif} is {length} long, the match {found}"
+    HIT_LENGTH = "the motif {motif} is {length} long, the match {found}"
     NO_ORTHOLOGY = "{value!r} is not one2one, one2many or many2many"
     NO_CURIE = "{value!r} is not a CURIE such as CL:0000576"
 

@@ -1,0 +1,119 @@
+"""Sequences in FASTA files: whole chromosomes, or cut-outs named by their position."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from kg.errors import AssemblyMismatch, InputError
+from loaders.checks import check_intervals
+from loaders.files import blocks
+from loaders.intervals import clusters
+from loaders.rows import Reason, Rows
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+    from loaders.assemblies import Assembly
+    from loaders.files import InputFile
+    from loaders.intervals import Intervals
+
+_POSITION = re.compile(r"(?:.*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)")
+COLUMNS = ("chrom", "start", "end", "sequence")
+
+
+class Record(NamedTuple):
+    """One sequence of a file.
+
+    Attributes:
+        line: of its name, from 1.
+        name: up to the first blank.
+        sequence: its letters as they stand.
+    """
+
+    line: int
+    name: str
+    sequence: bytes
+
+
+def is_fasta(file: InputFile) -> bool:
+    """Whether the first line is a name."""
+    return file.head.lstrip().startswith(b">")
+
+
+def read_records(file: InputFile, notes: Counter[str]) -> Iterator[Record]:
+    """The sequences of a FASTA file, gzipped or not, one after the other."""
+    line, name, parts = 0, "", list[bytes]()
+    for first, lines in blocks(file, notes):
+        marks = [i for i, text in enumerate(lines) if text.startswith(b">")]
+        for mark, end in zip([-1, *marks], [*marks, len(lines)], strict=True):
+            if mark >= 0:
+                if line:
+                    yield Record(line, name, b"".join(parts))
+                line, name = first + mark, (lines[mark][1:].split() or [b""])[0].decode()
+                parts = []
+            parts += [text.strip() for text in lines[mark + 1 : end]]
+    if line:
+        yield Record(line, name, b"".join(parts))
+
+
+def read_cut_outs(file: InputFile, notes: Counter[str], assembly: Assembly, wanted: Intervals) -> Rows:
+    """Pieces of an assembly, with the columns COLUMNS.
+
+    Records named chrom:start-end (0-based half-open, as `bedtools getfasta` writes them, also after NAME::) are
+    taken as they are. Others are whole chromosomes, of which the wanted intervals are cut out, overlapping ones as
+    one piece; chromosomes that the assembly does not know, or that nothing is wanted of, are left out.
+
+    Raises:
+        AssemblyMismatch: a chromosome has not the length that it has in the assembly.
+    """
+    pieces: list[Record] = []
+    whole: list[pd.DataFrame] = []
+    for record in read_records(file, notes):
+        if _POSITION.fullmatch(record.name):
+            pieces.append(record)
+        elif record.name:
+            whole.append(_cut(file.name, record, assembly, wanted))
+    rows = Rows(file.name, pd.DataFrame({"name": [one.name for one in pieces]}, [one.line for one in pieces]))
+    position = rows["name"].str.extract(_POSITION).astype({"start": np.int64, "end": np.int64})
+    rows.set(
+        sequence=[one.sequence for one in pieces], chrom=position["chrom"], start=position["start"], end=position["end"]
+    )
+    _check_pieces(rows, assembly)
+    if whole:
+        rows.frame = pd.concat([rows.frame, *whole])
+        rows.read = len(rows.frame)
+    if not rows.read:
+        raise InputError(f"{file.name}: no sequence has a name", "names follow >: chr1, or chr1:1000-1500 for cut-outs")
+    return rows
+
+
+def _check_pieces(rows: Rows, assembly: Assembly) -> None:
+    check_intervals(rows, assembly)
+    length, said = rows["sequence"].str.len(), rows["end"] - rows["start"]
+    rows.set(length=length, said=said)
+    rows.reject(length != said, "sequence", Reason.LENGTH)
+    rows.frame = rows.frame[list(COLUMNS)]
+
+
+def _cut(file: str, record: Record, assembly: Assembly, wanted: Intervals) -> pd.DataFrame:
+    chrom = assembly.rename(pd.Series([record.name], dtype=object)).iloc[0]
+    here = np.flatnonzero(wanted.chrom == chrom)
+    if not len(here):
+        return pd.DataFrame(columns=COLUMNS)
+    expected = assembly.lengths[chrom]
+    if len(record.sequence) != expected:
+        raise AssemblyMismatch(
+            f"{file}:{record.line} {record.name} has {len(record.sequence):,} bases, in {assembly.name} it has "
+            f"{expected:,}",
+            "give the genome that --assembly names; cut-outs are named chr1:1000-1500, 0-based half-open",
+        )
+    one = type(wanted)(wanted.chrom[here], wanted.start[here], wanted.end[here])
+    of = pd.DataFrame({"start": one.start, "end": one.end}).groupby(clusters(one))
+    merged = pd.DataFrame({"start": of["start"].min(), "end": of["end"].max()})
+    merged["sequence"] = [record.sequence[a:b] for a, b in zip(merged["start"], merged["end"], strict=True)]
+    return merged.assign(chrom=chrom, line=record.line).set_index("line")[list(COLUMNS)]

@@ -1,0 +1,211 @@
+"""Where motifs match in peaks: by scanning sequences, or from the hits of another program -> HAS_HIT.
+
+Load peaks and motifs first. FASTA files are scanned: either a genome, whose chromosomes must have the lengths of
+--assembly, or cut-outs named by position (chr1:1000-1500, 0-based half-open, as bedtools getfasta names them). Both
+strands are scanned with all motifs of the graph. The score is log2 odds against the background, in steps of 1/1000
+bit; the p-value is that of such a score or a higher one at one position, exact for these steps, and a hit has at
+most --p-value (a score exactly at the threshold is a hit). The background is the share of G and C of all
+sequences, rounded to a thousandth and equal on both strands, or --gc. Letters other than A, C, G and T never match;
+small letters count as capitals. Results are kept under the home and reused while sequences, matrix, threshold,
+background and pseudocount are the same.
+
+Hits of other programs: FIMO's TSV (1-based with both ends inside; sequence_name is a chromosome, or chr1:1000-1500
+for sequences cut out there) and BED with the motif as its name, the score in column 5, the strand in column 6 and,
+if there is one, the p-value in column 7. A motif is found by its id, or by a name that one motif has; others count
+as filtered. So do hits of a larger p-value than --p-value, and hits that are not wholly inside a peak: a scan finds
+no others either. A hit in several overlapping peaks is one of each.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kg.errors import InputError, MissingInput, SettingsError
+from kg.schema import HAS_HIT, MOTIF, PEAK, EdgeType
+from loaders.checks import check_columns, check_intervals, parse_integers, parse_numbers, shift_one_based
+from loaders.files import InputFile
+from loaders.hit_cache import HitCache
+from loaders.intervals import overlapping
+from loaders.joins import intervals_in, intervals_of, on, texts, warn_unknown
+from loaders.motif_scan import Found, Text, find
+from loaders.motif_scores import STEP, Profile, profile
+from loaders.registry import Given, loader
+from loaders.rows import Reason, Rows, read_delimited
+from loaders.sequences import is_fasta, read_cut_outs
+
+BED = ("chrom", "start", "end", "motif", "score", "strand", "p_value")
+FIMO = {"motif_id": "motif", "sequence_name": "chrom", "stop": "end", "p-value": "p_value"}
+NEEDED = ("motif", "chrom", "start", "end", "strand", "score")
+BATCH = 256  # motifs scanned before their hits are kept
+
+
+@loader(
+    files="FASTA to scan, FIMO TSV or BED of hits",
+    writes=(HAS_HIT,),
+    lookup=(PEAK, MOTIF),
+    assembly=True,
+    lifts=False,
+    cites="lookahead scoring (doi:10.1093/bioinformatics/16.3.233); FIMO (doi:10.1093/bioinformatics/btr064)",
+)
+def read(
+    given: Given,
+    *,
+    p_value: Annotated[float, "the largest p-value of a hit"] = 1e-5,
+    gc: Annotated[float | None, "share of G and C of the background; default: that of the sequences"] = None,
+    pseudocount: Annotated[float, "added to each position of a motif, divided as the background"] = 0.1,
+) -> Iterator[tuple[EdgeType, Rows]]:
+    """Hits of every file."""
+    if not 0 < p_value <= 1 or not 0 < (0.5 if gc is None else gc) < 1 or pseudocount <= 0:
+        raise SettingsError("p_value lies in (0, 1], gc in (0, 1), and pseudocount is positive")
+    for label in (PEAK.label, MOTIF.label):
+        if not given.graph[label].num_rows:
+            raise MissingInput(f"the draft holds no {label.lower()}s", f"regkg load {label.lower()}s FILE")
+    fasta = [file for file in given.files if is_fasta(file)]
+    if fasta:
+        yield HAS_HIT, _scan(fasta, given, p_value, gc, pseudocount)
+    for file in given.files:
+        if file not in fasta:
+            yield HAS_HIT, _import(file, given, p_value)
+
+
+def _scan(files: list[InputFile], given: Given, p_value: float, gc: float | None, pseudocount: float) -> Rows:
+    wanted = intervals_of(on(given.graph[PEAK.label], given.assembly.name))
+    parts = [read_cut_outs(file, given.notes, given.assembly, wanted) for file in files]
+    pieces = pd.concat([rows.frame for rows in parts]).drop_duplicates()
+    pieces = pieces.sort_values(["chrom", "start", "end", "sequence"], ignore_index=True)
+    if pieces.empty:
+        raise InputError(f"{files[0].name}: no sequence lies on a chromosome with peaks", "is it the right genome?")
+    text = Text.of(pieces["sequence"].tolist())
+    share = round(text.gc, 3) if gc is None else gc
+    motifs = given.graph[MOTIF.label]
+    profiles = [profile(_matrix(json_), p_value, share, pseudocount) for json_ in motifs.column("matrix").to_pylist()]
+    cache = HitCache.of(given.cache, text, p_value, share, pseudocount)
+    found = _find(text, profiles, motifs.column("digest").to_pylist(), cache, given)
+    hits = _in_sequences(found, profiles, texts(motifs, "id"), text, pieces)
+    rows = Rows(files[0].name, hits, [table for part in parts for table in part.rejected])
+    rows.renamed = sum(part.renamed for part in parts)
+    rows.warnings += [warning for part in parts for warning in part.warnings]
+    rare = [id_ for id_, one in zip(motifs.column("id").to_pylist(), profiles, strict=True) if not len(one.tail)]
+    if rare:
+        rows.warnings.append(f"{len(rare):,} motifs are too short for --p-value {p_value:g}, the first {min(rare)}")
+    _to_peaks(rows, given)
+    return rows
+
+
+def _matrix(text: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.array(json.loads(text), dtype=np.float64)
+
+
+def _find(text: Text, profiles: list[Profile], digests: list[str], cache: HitCache, given: Given) -> list[Found]:
+    """Hits by motif, those that are not kept yet found and kept; equal matrices are scanned once."""
+    known = {digest: cache.get(digest) for digest in digests}
+    todo = {d: p for d, p in zip(digests, profiles, strict=True) if known[d] is None and len(p.tail)}
+    given.progress.begin(f"scanning with {len(todo):,} motifs", len(todo) * len(text.codes), "bases")
+    for at in range(0, len(todo), BATCH):
+        batch = list(todo)[at : at + BATCH]
+        for digest, found in zip(batch, find(text, [todo[d] for d in batch], given.progress), strict=True):
+            known[digest] = found
+            cache.put(digest, found)
+    hits = [known[digest] or Found.none() for digest in digests]
+    given.progress.end(f"{sum(len(found.position) for found in hits):,} hits")
+    return hits
+
+
+def _in_sequences(
+    found: list[Found], profiles: list[Profile], ids: np.ndarray[tuple[int], np.dtype[np.object_]], text: Text,
+    pieces: pd.DataFrame,
+) -> pd.DataFrame:  # fmt: skip
+    """One row a hit on the genome; pieces may overlap."""
+    count = [len(one.position) for one in found]
+    motif = np.repeat(np.arange(len(found)), count)
+    position = np.concatenate([one.position for one in found])
+    piece = np.searchsorted(text.starts, position, side="right") - 1
+    start = pieces["start"].to_numpy()[piece] + position - text.starts[piece]
+    width = np.array([len(one.scores) for one in profiles], dtype=np.int64)[motif]
+    frame = pd.DataFrame(
+        {
+            "start_id": ids[motif],
+            "chrom": pieces["chrom"].to_numpy(dtype=object)[piece],
+            "start": start,
+            "end": start + width,
+            "strand": np.where(np.concatenate([one.minus for one in found]), "-", "+").astype(object),
+            "score": np.concatenate([one.score for one in found]) / STEP,
+            "p_value": np.concatenate([one.p_values(hit.score) for one, hit in zip(profiles, found, strict=True)]),
+        }
+    )
+    return frame.drop_duplicates(ignore_index=True)
+
+
+def _import(file: InputFile, given: Given, p_value: float) -> Rows:
+    rows = _fimo(file, given) if b"sequence_name" in file.head else _bed(file, given)
+    parse_numbers(rows, "score")
+    if "p_value" not in rows.frame:
+        rows.set(p_value=np.nan)
+    else:
+        parse_numbers(rows, "p_value", low=0, high=1, needed=False)
+    check_intervals(rows, given.assembly)
+    rows.reject(~rows["strand"].isin(["+", "-"]), "strand", Reason.STRAND)
+    good = ~(rows["p_value"] > p_value)
+    rows.filtered += int((~good).sum())
+    rows.keep(good)
+    _set_motifs(rows, given.graph[MOTIF.label])
+    _to_peaks(rows, given)
+    return rows
+
+
+def _bed(file: InputFile, given: Given) -> Rows:
+    rows = read_delimited(file, given.notes, BED)
+    check_columns(rows, NEEDED, "give FIMO's fimo.tsv, or BED with motif, score and strand in columns 4 to 6")
+    parse_integers(rows, "start", "end")
+    return rows
+
+
+def _fimo(file: InputFile, given: Given) -> Rows:
+    rows = read_delimited(file, given.notes, None)
+    rows.frame = rows.frame.rename(columns=FIMO)
+    check_columns(rows, NEEDED, "give FIMO's fimo.tsv")
+    parse_integers(rows, "start", "end")
+    shift_one_based(rows)
+    cut_out = rows["chrom"].str.extract(r"^(?:.*::)?([^:\s]+):(\d+)-\d+$")
+    inside = cut_out[0].notna()
+    shift = cut_out[1].fillna("0").astype(np.int64)
+    rows.set(chrom=rows["chrom"].mask(inside, cut_out[0]), start=rows["start"] + shift, end=rows["end"] + shift)
+    return rows
+
+
+def _set_motifs(rows: Rows, motifs: pa.Table) -> None:
+    """Set start_id by the id of the motif, by its id without version if one motif has it, or by its name likewise."""
+    ids = pd.Series(texts(motifs, "id"))
+    known: dict[str, str] = {}
+    several: set[str] = set()
+    for column in ("name", "base_id"):
+        names = pd.Series(texts(motifs, column))
+        one = ~names.duplicated(keep=False)
+        several |= set(names[~one])
+        known |= dict(zip(names[one], ids[one], strict=True))
+    known |= dict(zip(ids, ids, strict=True))
+    rows.reject(rows["motif"].isin(several - set(known)), "motif", Reason.NO_MOTIF)
+    found = rows["motif"].map(known)
+    warn_unknown(rows, rows["motif"][found.isna()], "motifs")
+    rows.filtered += int(found.isna().sum())
+    rows.keep(found.notna())
+    rows.set(start_id=found.loc[rows.frame.index])
+    length = rows["start_id"].map(dict(zip(ids, motifs.column("length").to_pylist(), strict=True)))
+    rows.set(length=length, found=rows["end"] - rows["start"])
+    rows.reject(rows["length"] != rows["found"], "motif", Reason.HIT_LENGTH)
+
+
+def _to_peaks(rows: Rows, given: Given) -> None:
+    """One row for each peak that a hit lies in, with its offset there."""
+    peaks = on(given.graph[PEAK.label], given.assembly.name)
+    intervals = intervals_of(peaks)
+    hits = intervals_in(rows)
+    at, peak = overlapping(hits, intervals)
+    inside = (hits.start[at] >= intervals.start[peak]) & (hits.end[at] <= intervals.end[peak])
+    at, peak = at[inside], peak[inside]
+    rows.filtered += len(rows) - len(np.unique(at))
+    rows.spread(at, end_id=texts(peaks, "id")[peak], offset_bp=hits.start[at] - intervals.start[peak])
