@@ -39,6 +39,7 @@ COMMANDS = {
     "unload": "Withdraw a dataset from the draft.",
     "datasets": "List the datasets of the graph, and what to cite.",
     "biosamples": "List what is a kind of a biosample, or texts that no ontology knows.",
+    "motifs": "Write JASPAR to a file; compare two versions of a motif collection.",
     "release": "List, publish and verify releases.",
     "train": "Train a model on the served release and write its predictions back.",
     "runs": "List, evaluate, publish, resume and discard model runs.",
@@ -66,6 +67,7 @@ _LEFT = "cli.main.left"
 _EXTRA_OF = {
     **dict.fromkeys(("torch", "torch_geometric", "safetensors", "sklearn", "sknetwork", "networkx"), "train"),
     **dict.fromkeys(("fastapi", "uvicorn"), "api"),
+    **dict.fromkeys(("numba", "pyjaspar"), "motifs"),
 }
 
 

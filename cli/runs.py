@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from cli.graph import graph
@@ -14,7 +16,7 @@ from kg.releases import served
 
 @click.group()
 def group() -> None:
-    """List, publish, resume and discard model runs."""
+    """List, evaluate, publish, resume and discard model runs."""
 
 
 @group.command("list")
@@ -51,6 +53,35 @@ def show(run: str, *, as_json: bool) -> None:
     """Everything recorded of RUN: configuration, datasets used, metrics."""
     with graph(as_json=as_json) as (store, _, _):
         emit(runs.run(store, run), as_json=as_json)
+
+
+@group.command()
+@click.argument("run")
+@click.option("--against", default="CONTACTS", show_default=True, help="Type of the edges that make a pair right.")
+@click.option("--release", type=click.IntRange(min=1), help="Whose rows are read; default: the one served.")
+@click.option("--biosample", multiple=True, help="Only rows of this biosample and those below it; may be repeated.")
+@json_option
+def evaluate(run: str, *, against: str, release: int | None, biosample: tuple[str, ...], as_json: bool) -> None:
+    """How well RUN ranks its pairs by what other evidence says of them, beside distance alone."""
+    from kg.scored import scored_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
+    from models.ranking import Figure, rank  # noqa: PLC0415
+
+    with graph(as_json=as_json) as (store, _, _):
+        number = release or served(store).release
+        found = scored_pairs(store, run, against, number, biosample)
+    ranking = rank(found.pairs)
+    if as_json:
+        emit(
+            {"run": run, "against": against, "release": number, "guided": found.guided, **asdict(ranking)}, as_json=True
+        )
+        return
+    shown = {
+        k: f"{v.value:.3f} ({v.low:.3f} to {v.high:.3f})" if isinstance(v, Figure) else v
+        for k, v in vars(ranking).items()
+    }
+    emit(shown, as_json=False)
+    if found.guided:
+        note(f"warning: {against} guided this run, so these figures say nothing; train with other --edge-types")
 
 
 @group.command()

@@ -48,25 +48,22 @@ def command_for(model: registry.Model) -> click.Command:
     @click.option("--paired/--unpaired", default=None, help="Row by row the same cells, for metrics only.")
     @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
     @click.option("--threads", type=click.IntRange(min=1), help="Of torch on the CPU.")
+    @click.option(
+        "--edge-types",
+        type=click.Choice(model.reads),
+        multiple=True,
+        help="Evidence that guides the model; may be said several times.  [default: all that it reads]",
+    )
     @click.option("--publish", is_flag=True, help="Serve the run when it is complete.")
     @json_option
-    def train(
-        *,
-        cells: str,
-        labels: str,
-        batch: str | None,
-        paired: bool | None,
-        device: str,
-        threads: int | None,
-        publish: bool,
-        as_json: bool,
-        **options: Any,
-    ) -> None:
+    def train(*, cells: str, publish: bool, as_json: bool, **said: Any) -> None:
         from kg import runs  # noqa: PLC0415 - the driver is not needed for --help
         from models.h5ad import Reading  # noqa: PLC0415
         from models.job import Request, train  # noqa: PLC0415
 
-        request = Request(model.name, cells, options, Reading(labels, batch, paired), device, threads)
+        reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired")))
+        where = {name: said.pop(name) for name in ("device", "threads", "edge_types")}
+        request = Request(model.name, cells, said, reading, **where)
         leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
         with graph(as_json=as_json) as (store, settings, report):
             for left in runs.interrupted(store):

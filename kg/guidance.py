@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from kg.datasets import dataset_versions
 from kg.errors import Conflict, SchemaError
-from kg.schema import EDGE_TYPES, NEAR, NODE_TYPES, Kind
+from kg.schema import CONTACTS, EDGE_TYPES, EQTL, NEAR, NODE_TYPES, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,8 +89,20 @@ def _weigh_near(edges: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.int8]]
     return weight, np.ones(len(weight), np.int8)
 
 
+def _weigh_alike(edges: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """Weight 1, as GLUE gives to contacts and eQTLs: a measured link is one, whatever its score.
+
+    The sign is that of the link between open chromatin and expression, not of an allele's effect.
+    """
+    return np.ones(edges.num_rows, np.float32), np.ones(edges.num_rows, np.int8)
+
+
 # Weight and sign for training are policy, said here and nowhere else; the graph keeps measurements.
-POLICY: dict[str, Callable[[pa.Table], tuple[NDArray[np.float32], NDArray[np.int8]]]] = {NEAR.name: _weigh_near}
+POLICY: dict[str, Callable[[pa.Table], tuple[NDArray[np.float32], NDArray[np.int8]]]] = {
+    NEAR.name: _weigh_near,
+    CONTACTS.name: _weigh_alike,
+    EQTL.name: _weigh_alike,
+}
 
 
 def read_guidance(store: Store, release: int, edge_types: Sequence[str]) -> GuidanceGraph:
@@ -107,6 +119,9 @@ def read_guidance(store: Store, release: int, edge_types: Sequence[str]) -> Guid
         raise Conflict(
             f"{', '.join(barred)} must not guide a model", "truth is kept for testing, predictions are results"
         )
+    without = sorted(set(edge_types) - set(POLICY))
+    if without:
+        raise Conflict(f"{', '.join(without)} has no weight as guidance", f"these have: {', '.join(POLICY)}")
     labels = sorted({label for t in types for label in (t.start, t.end)})
     ids: dict[str, str] = {}
     for label in labels:

@@ -29,6 +29,7 @@ class Run:
         release: the release whose evidence it read.
         datasets: dataset id -> hash of the rows it used.
         interrupted: it says running or writing, but its process is gone.
+        edge_types: of its guidance graph.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Run:
     metrics: Mapping[str, Any]
     note: str = ""
     interrupted: bool = False
+    edge_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Registration:
     code: str
     datasets: Mapping[str, str]
     environment: Mapping[str, Any] = field(default_factory=dict)
+    edge_types: tuple[str, ...] = ()
 
 
 def register(store: Store, about: Registration) -> str:
@@ -206,6 +209,7 @@ def _properties(about: Registration, run_id: str) -> Row:
         "code": about.code,
         "datasets": json.dumps(dict(about.datasets), sort_keys=True),
         "environment": json.dumps(dict(about.environment), sort_keys=True),
+        "edge_types": list(about.edge_types),
         "metrics": "{}",
         "outcome": "running",
         "process": this_process(),
@@ -223,5 +227,6 @@ def _run(row: Row) -> Run:
         datasets=json.loads(row["datasets"]),
         metrics=json.loads(row["metrics"]),
         note=row.get("note") or "",
+        edge_types=tuple(row.get("edge_types") or ()),
         interrupted=row["outcome"] in {"running", "writing"} and process_is_gone(row["process"]),
     )

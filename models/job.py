@@ -49,6 +49,7 @@ class Request:
         reading: how the files are read.
         device: "auto", "cpu", or "cuda".
         threads: of torch on the CPU; None leaves it to torch.
+        edge_types: of the guidance graph; empty for all that the model reads.
     """
 
     model: str
@@ -57,6 +58,7 @@ class Request:
     reading: Reading = field(default_factory=Reading)
     device: str = "auto"
     threads: int | None = None
+    edge_types: tuple[str, ...] = ()
 
 
 def train(store: Store, home: Path, request: Request, progress: Progress = SILENT) -> Run:
@@ -83,19 +85,22 @@ def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -
     asked = json.loads(store.read("MATCH (r:ModelRun {id: $id}) RETURN r.environment AS e", id=run_id)[0]["e"])
     if "request" not in asked:
         raise TrainingError(f"run {run_id} does not say how it was asked for", f"regkg runs discard {run_id}")
-    request = Request(**{**asked["request"], "reading": Reading(**asked["request"]["reading"])})
+    said = asked["request"]
+    edge_types = tuple(said.get("edge_types", ()))
+    request = Request(**{**said, "reading": Reading(**said["reading"]), "edge_types": edge_types})
     return _train(store, home, request, found.release, run_id, progress)
 
 
 def _train(store: Store, home: Path, request: Request, release: int, run_id: str | None, progress: Progress) -> Run:
     model = registry.get(request.model)
     config = model.config(**request.options)
-    graph = read_guidance(store, release, model.reads)
+    edge_types = _edge_types(model, request)
+    graph = read_guidance(store, release, edge_types)
     cells = _read(store, request, release, progress)
     device = _device(request.device)
     _announce(cells, config, home, progress)
     if run_id is None:
-        run_id = runs.register(store, _about(request, config, graph, release))
+        run_id = runs.register(store, _about(request, config, graph, release, edge_types))
     else:
         runs.take_over(store, run_id, "running")
     progress.say(f"run {run_id}: {request.model} on release {release}, {device}")
@@ -159,7 +164,18 @@ def _announce(cells: Cells, config: Any, home: Path, progress: Progress) -> None
             progress.say(f"warning: {len(silent):,} cells of {name} have no count, such as {silent[0]}")
 
 
-def _about(request: Request, config: Any, graph: GuidanceGraph, release: int) -> runs.Registration:
+def _edge_types(model: registry.Model, request: Request) -> tuple[str, ...]:
+    unknown = sorted(set(request.edge_types) - set(model.reads))
+    if unknown:
+        raise TrainingError(
+            f"{model.name} does not read {', '.join(unknown)}", f"it reads {', '.join(model.reads)}, or some of them"
+        )
+    return tuple(t for t in model.reads if t in (request.edge_types or model.reads))
+
+
+def _about(
+    request: Request, config: Any, graph: GuidanceGraph, release: int, edge_types: tuple[str, ...]
+) -> runs.Registration:
     settings = asdict(config)
     versions = {name: metadata.version(name) for name in PACKAGES}
     return runs.Registration(
@@ -172,6 +188,7 @@ def _about(request: Request, config: Any, graph: GuidanceGraph, release: int) ->
         config_hash=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
         code=_code_version(),
         datasets=graph.datasets,
+        edge_types=edge_types,
         environment={"request": asdict(replace(request, options=settings)), "versions": versions},
     )
 

@@ -257,7 +257,7 @@ def embed_features(module: Glue) -> NDArray[np.float32]:
 @model(
     config=Config,
     modalities=["rna", "atac"],
-    reads=["NEAR"],
+    reads=["NEAR", "CONTACTS", "EQTL"],
     writes=["PREDICTED_LINK", "HAS_EMBEDDING"],
     cites="doi:10.1038/s41587-022-01284-4",
 )

@@ -1,0 +1,99 @@
+"""What a run scored beside what evidence or truth says of the same pairs of peak and gene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from kg.errors import Conflict, NotFound
+from kg.runs import run
+from kg.schema import EDGE_TYPES, NEAR, PERTURBS, PREDICTED_LINK, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kg.store import Store
+
+PAIR = ["peak", "gene"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Pairs with a score and a verdict.
+
+    Attributes:
+        pairs: columns peak, gene, chrom, distance_bp (from the transcription start site to the peak, unsigned), score,
+            positive.
+        of: type of the edges that make a pair positive.
+        guided: whether such edges guided the training, so that no figure made of them says anything.
+    """
+
+    pairs: pd.DataFrame
+    of: str
+    guided: bool
+
+
+def scored_pairs(store: Store, run_id: str, against: str, release: int, biosamples: Sequence[str] = ()) -> Scored:
+    """The pairs that a run scored, positive where an edge of a type joins them at a release.
+
+    For truth (PERTURBS) the universe is what was tested: pairs without a row are left out, and positive are those
+    that the experiment called. For evidence every scored pair counts, and those without a row are negative.
+
+    Args:
+        store: the graph.
+        run_id: a complete run.
+        against: an edge type between peaks and genes.
+        release: whose rows are read.
+        biosamples: only rows of these; empty for all.
+
+    Raises:
+        UnknownRun: there is none.
+        NotFound: the release has no such row, or the run no pair.
+        Conflict: the type does not join peaks and genes, or the run is not complete.
+    """
+    found, type_ = run(store, run_id), EDGE_TYPES.get(against)
+    if type_ is None or (type_.start, type_.end) != (PREDICTED_LINK.start, PREDICTED_LINK.end):
+        fit = [t.name for t in EDGE_TYPES.values() if (t.start, t.end) == (PREDICTED_LINK.start, PREDICTED_LINK.end)]
+        raise Conflict(f"{against} does not join a peak and a gene", f"these do: {', '.join(fit)}")
+    if found.outcome != "complete":
+        raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
+    pairs = _pairs(store, run_id, release)
+    rows = _rows(store, against, release, biosamples)
+    if pairs.empty or rows.empty:
+        what = f"no {against} row" if rows.empty else f"no pair of {run_id}"
+        raise NotFound(f"release {release} holds {what} to compare", "regkg datasets; regkg runs show RUN")
+    joined = pairs.merge(rows, how="inner" if type_.kind is Kind.TRUTH else "left", on=PAIR)
+    joined["positive"] = joined["positive"].fillna(value=False).astype(bool)
+    return Scored(joined, against, against in (found.edge_types or (NEAR.name,)))
+
+
+def _pairs(store: Store, run_id: str, release: int) -> pd.DataFrame:
+    rows = store.stream(
+        f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) "
+        "MATCH (g)-[:HAS_RECORD]->(r:GeneRecord) WHERE r.since <= $n AND $n < r.until "
+        "MATCH (p)-[:HAS_RECORD]->(q:PeakRecord) WHERE q.since <= $n AND $n < q.until "
+        "RETURN p.id, g.id, q.chrom, q.start, q.end, r.tss, e.score",
+        run=run_id,
+        n=release,
+    )
+    frame = pd.DataFrame(list(rows), columns=["peak", "gene", "chrom", "start", "end", "tss", "score"])
+    frame = frame.drop_duplicates(PAIR, ignore_index=True)
+    ahead, behind = frame["start"] - frame["tss"], frame["tss"] - (frame["end"] - 1)
+    frame["distance_bp"] = np.maximum(np.maximum(ahead, behind), 0)
+    return frame[["peak", "gene", "chrom", "distance_bp", "score"]]
+
+
+def _rows(store: Store, against: str, release: int, biosamples: Sequence[str]) -> pd.DataFrame:
+    """One row a pair: of several experiments, one that calls it is enough."""
+    verdict = "e.significant" if against == PERTURBS.name else "true"
+    rows = store.stream(
+        f"MATCH (p:Peak)-[e:{against}]->(g:Gene) WHERE e.since <= $n AND $n < e.until "
+        "AND ($biosamples = [] OR e.biosample IN $biosamples) RETURN p.id, g.id, "
+        f"max(toInteger({verdict}))",
+        n=release,
+        biosamples=list(biosamples),
+    )
+    return pd.DataFrame(list(rows), columns=[*PAIR, "positive"])

@@ -1,0 +1,86 @@
+"""Scored pairs beside evidence and truth, on a real Neo4j."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kg import predictions, runs
+from kg.batches import EdgeBatch
+from kg.draft import Source
+from kg.errors import Conflict, NotFound
+from kg.guidance import read_guidance
+from kg.releases import publish
+from kg.schema import CONTACTS, PERTURBS
+from kg.scored import scored_pairs
+from tests.kg import toy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kg.store import Store
+
+
+def contacts() -> EdgeBatch:
+    same = {"score_kind": "chicago", "bait": "chr1:0-9", "bait_to_bait": False}
+    ends = {"start_id": [toy.peak_id(2000)] * 2, "end_id": ["G2", "G2"], "score": [7.0, 9.0]}
+    return EdgeBatch.build(CONTACTS, **ends, biosample=["a", "b"], other_end="chr1:1-9", **same)
+
+
+def perturbed() -> EdgeBatch:
+    ends = {"start_id": [toy.peak_id(0)] * 2, "end_id": ["G1", "G1"], "significant": [False, True]}
+    return EdgeBatch.build(PERTURBS, **ends, biosample="K562", study=["one", "two"], element="chr1:0-100")
+
+
+@pytest.fixture
+def run(store: Store, tmp_path: Path) -> str:
+    toy.load_world(store)
+    toy.load(store, Source("pchic:toy", "pchic"), contacts())
+    toy.load(store, Source("crispri:toy", "crispri"), perturbed())
+    publish(store)
+    run_id = toy.registered(store)
+    predictions.keep(tmp_path, run_id, toy.made(), toy.METRICS)
+    runs.write_back(store, tmp_path, run_id)
+    return run_id
+
+
+def test_every_scored_pair_counts_against_evidence(store: Store, run: str) -> None:
+    found = scored_pairs(store, run, "CONTACTS", 1)
+    rows = {(r["peak"], r["gene"]): r for r in found.pairs.to_dict("records")}
+    assert {pair: row["positive"] for pair, row in rows.items()} == {
+        (toy.peak_id(0), "G1"): False,
+        (toy.peak_id(2000), "G2"): True,
+    }
+    assert rows[toy.peak_id(0), "G1"]["distance_bp"] == 0
+    assert rows[toy.peak_id(2000), "G2"]["distance_bp"] == 1000
+    assert not found.guided
+    assert not scored_pairs(store, run, "CONTACTS", 1, ["a"]).pairs.empty
+    with pytest.raises(NotFound, match="no CONTACTS row"):
+        scored_pairs(store, run, "CONTACTS", 1, ["elsewhere"])
+
+
+def test_only_tested_pairs_count_against_truth(store: Store, run: str) -> None:
+    found = scored_pairs(store, run, "PERTURBS", 1)
+    assert found.pairs[["peak", "gene", "positive"]].to_numpy().tolist() == [[toy.peak_id(0), "G1", True]]
+
+
+def test_what_guided_the_run_is_said(store: Store, run: str) -> None:
+    assert scored_pairs(store, run, "NEAR", 1).guided
+
+
+def test_what_cannot_be_compared_is_refused(store: Store, run: str) -> None:
+    with pytest.raises(Conflict, match="BINDS does not join a peak and a gene"):
+        scored_pairs(store, run, "BINDS", 1)
+    with pytest.raises(Conflict, match="is running, not complete"):
+        scored_pairs(store, toy.registered(store), "CONTACTS", 1)
+
+
+def test_contacts_may_guide_and_truth_may_not(store: Store, run: str) -> None:
+    del run
+    graph = read_guidance(store, 1, ["NEAR", "CONTACTS", "EQTL"])
+    assert sorted(graph.weight.tolist()) == [1.0, 1.0], "the contact of the near pair is one edge with it"
+    with pytest.raises(Conflict, match="PERTURBS must not guide a model"):
+        read_guidance(store, 1, ["NEAR", "PERTURBS"])
+    with pytest.raises(Conflict, match="BINDS has no weight as guidance"):
+        read_guidance(store, 1, ["BINDS"])
