@@ -1,8 +1,8 @@
 """Files as people give them: checked before they are trusted, read in blocks of numbered lines.
 
-Plain or packed (gzip, bgzip, bzip2, xz), and `-` for what comes on standard input. A byte order mark and CRLF line
-ends are accepted and counted. Refused as a whole: missing, empty, a web page, binary, not UTF-8, a packed file that is
-cut off or damaged.
+Plain or packed (gzip, bgzip, bzip2, xz, a zip of one file), and `-` for what comes on standard input. A byte order
+mark and CRLF line ends are accepted and counted. Refused as a whole: missing, empty, a web page, binary, not UTF-8, a
+packed file that is cut off or damaged.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import shutil
 import sys
 import tempfile
+import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,13 +36,27 @@ BLOCK_BYTES = 1 << 25
 HEAD_BYTES = 1 << 14
 HDF5, PARQUET, BOM = b"\x89HDF\r\n\x1a\n", b"PAR1", b"\xef\xbb\xbf"
 STDIN = Path("-")
+
+
+def _only_member(raw: BinaryIO) -> BinaryIO:
+    """The one file of a zip archive, whatever a Mac put beside it."""
+    archive = zipfile.ZipFile(raw)
+    held = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
+    if len(held) != 1:
+        name = Path(getattr(raw, "name", "")).name
+        raise InputError(f"{name}: the zip archive holds {len(held)} files: {', '.join(held[:5])}", "unpack it first")
+    return cast("BinaryIO", archive.open(held[0]))
+
+
 _PACKED: dict[bytes, tuple[str, Callable[[BinaryIO], Any]]] = {
     b"\x1f\x8b": ("gzip", lambda raw: gzip.GzipFile(fileobj=raw)),
     b"BZh": ("bzip2", bz2.BZ2File),
     b"\xfd7zXZ": ("xz", lzma.LZMAFile),
+    b"PK\x03\x04": ("zip", _only_member),
 }
-_ENDINGS = re.compile(r"\.(gz|bgz|bz2|xz)$")
-_ARCHIVES = {b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
+_DAMAGED = (gzip.BadGzipFile, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+_ENDINGS = re.compile(r"\.(gz|bgz|bz2|xz|zip)$")
+_ARCHIVES = {b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f]")
 
@@ -139,18 +154,22 @@ def _kept_input() -> Path:
     return path
 
 
-def _unpacked(raw: BinaryIO) -> tuple[str, BinaryIO]:
-    """What the bytes are packed with, and a reader of what is in them."""
+def _kind(raw: BinaryIO) -> str:
+    """What the bytes are packed with; empty when they are not."""
     first = raw.read(max(map(len, _PACKED)))
     raw.seek(0)
-    packed = next((how for magic, how in _PACKED.items() if first.startswith(magic)), None)
-    return (packed[0], cast("BinaryIO", packed[1](raw))) if packed else ("", raw)
+    return next((kind for magic, (kind, _) in _PACKED.items() if first.startswith(magic)), "")
+
+
+def _unpacked(raw: BinaryIO) -> BinaryIO:
+    """A reader of what is in the bytes."""
+    kind = _kind(raw)
+    return next((cast("BinaryIO", opened(raw)) for name, opened in _PACKED.values() if name == kind), raw)
 
 
 def _head(path: Path, raw: BinaryIO) -> bytes:
-    kind, stream = _unpacked(raw)
-    with _translated(path.name, kind):
-        return stream.read(HEAD_BYTES)
+    with _translated(path.name, _kind(raw)):
+        return _unpacked(raw).read(HEAD_BYTES)
 
 
 def _check_head(name: str, head: bytes) -> None:
@@ -169,11 +188,10 @@ def _check_head(name: str, head: bytes) -> None:
 
 
 def _chunks(file: InputFile) -> Iterator[bytes]:
-    with file.path.open("rb") as raw:
-        kind, stream = _unpacked(raw)
-        with _translated(file.name, kind):
-            while chunk := stream.read(BLOCK_BYTES):
-                yield chunk
+    with file.path.open("rb") as raw, _translated(file.name, _kind(raw)):
+        stream = _unpacked(raw)
+        while chunk := stream.read(BLOCK_BYTES):
+            yield chunk
     if sha256(file.path) != file.sha256:
         raise ChecksumMismatch(f"{file.name}: changed while it was read", "run the command again")
 
@@ -186,8 +204,8 @@ def _translated(name: str, kind: str) -> Iterator[None]:
         yield
     except EOFError as error:
         raise InputError(f"{name}: the {kind} file is cut off before its end", hint) from error
-    except (OSError, zlib.error, lzma.LZMAError) as error:  # bz2 raises a bare OSError where gzip has one of its own
-        if not kind or error.__class__ not in {OSError, gzip.BadGzipFile, zlib.error, lzma.LZMAError}:
+    except (OSError, *_DAMAGED) as error:  # bz2 raises a bare OSError where gzip has one of its own
+        if not kind or error.__class__ not in {OSError, *_DAMAGED}:
             raise
         raise InputError(f"{name}: the {kind} file is damaged: {error}", hint) from error
 

@@ -13,11 +13,14 @@
     files = ["peakmatrix.txt.gz"]
     options = { min_score = 5.0 }
 
-Paths are relative to the manifest. Keys are those of `regkg load SOURCE`; `options` holds the source's own.
+Paths are relative to the manifest; $NAME in them is a variable of the environment. Keys are those of
+`regkg load SOURCE`; `options` holds the source's own.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import tomllib
 from dataclasses import fields, replace
 from graphlib import TopologicalSorter
@@ -143,9 +146,9 @@ def _request(path: Path, number: int, shared: Mapping[str, Any], entry: Mapping[
         raise SettingsError(f"{path}: {where} has no source", 'for example: source = "genes"')
     loader = find(entry["source"])
     stated = {key: value for key, value in shared.items() if key in _taken(loader)} | dict(entry)
-    files = tuple(path.parent / name for name in stated.pop("files", ()))
+    files = tuple(_path(path, name) for name in stated.pop("files", ()))
     options = {key: _value(path, loader, key, value) for key, value in stated.pop("options", {}).items()}
-    paths = {key: path.parent / stated[key] for key in _PATHS & stated.keys()}
+    paths = {key: _path(path, stated[key]) for key in _PATHS & stated.keys()}
     default = f"{loader.name}:{_stem(files[0])}" if files else loader.name
     return Request(**{"dataset": default, **stated, **paths}, files=files, options=options)
 
@@ -158,7 +161,13 @@ def _taken(loader: Loader) -> set[str]:
 def _value(path: Path, loader: Loader, key: str, value: Any) -> Any:
     """Options that are paths are relative to the manifest, like all paths in it."""
     types = {option.name: (option.type, *get_args(option.type)) for option in loader.options}
-    return path.parent / value if Path in types.get(key, ()) else value
+    return _path(path, value) if Path in types.get(key, ()) else value
+
+
+def _path(manifest: Path, name: str) -> Path:
+    if left := re.findall(r"\$\{?(\w+)", expanded := os.path.expandvars(name)):
+        raise SettingsError(f"{manifest}: {name} needs {', '.join(left)}, which is not set", f"export {left[0]}=...")
+    return manifest.parent / Path(expanded).expanduser()
 
 
 def _stem(file: Path) -> str:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 HTML = "<!DOCTYPE html>\n<html><body>404 Not Found</body></html>\n"
 
 
+def zipped(*names: str, content: bytes = b"chr1\t1\t2\n") -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
 def read(path: Path) -> list[tuple[int, bytes]]:
     return [(n, line) for first, lines in blocks(check_file(path), Counter()) for n, line in enumerate(lines, first)]
 
@@ -38,7 +47,8 @@ def read(path: Path) -> list[tuple[int, bytes]]:
         ("peaks.bed", b"\xef\xbb\xbf\n" + HTML.lower().encode(), "is a web page"),
         ("peaks.bed.gz", gzip.compress(HTML.encode()), "is a web page"),
         ("peaks.bed", b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "is a web page"),
-        ("peaks.bed", b"PK\x03\x04abc", "is a zip archive"),
+        ("peaks.zip", b"PK\x03\x04abc", "the zip file is damaged"),
+        ("peaks.zip", zipped("a.bed", "b.bed"), "the zip archive holds 2 files: a.bed, b.bed"),
         ("peaks.bed", b"BZh91AY", "the bzip2 file is cut off"),
         ("peaks.bed", b"BZh91AY" + bytes(range(200)) * 9, "the bzip2 file is damaged"),
         ("peaks.bed", lzma.compress(b"chr1\t1\t2\n" * 9)[:40], "the xz file is cut off"),
@@ -73,7 +83,11 @@ def test_a_damaged_gzip_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def in_zip(content: bytes) -> bytes:
+    return zipped("__MACOSX/.a.bed", "a.bed", content=content)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, in_zip])
 def test_packed_files_are_read_alike(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     text = b"".join(b"chr1\t%d\t%d\n" % (i, i + 7) for i in range(20_000))
     path = tmp_path / "peaks.bed"

@@ -67,6 +67,15 @@ def test_what_is_looked_up_comes_first_and_the_rest_stays_in_order(tmp_path: Pat
     assert near.options == {"window_bp": 3000, "rule": "window"}
 
 
+def test_paths_may_name_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = manifest(tmp_path, '[[load]]\nsource = "peaks"\nfiles = ["$HERE/a.bed", "~/b.bed", "c.bed"]\n')
+    with pytest.raises(SettingsError, match=r"\$HERE/a.bed needs HERE, which is not set"):
+        read_manifest(file)
+    monkeypatch.setenv("HERE", "/data")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert [str(f) for f in read_manifest(file)[0].files] == ["/data/a.bed", "/home/me/b.bed", f"{tmp_path}/c.bed"]
+
+
 def test_a_manifest_is_loaded_once(environment: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(manifest(tmp_path))
     planned = run(capsys, "--manifest", file, "--plan")
