@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.kg.published import Published
 
 ASKED: dict[str, dict[str, Any]] = {
+    "compare-links": {"gene": "AGENE2", "limit": 5},
     "gene-regulators": {"gene": "AGENE2", "limit": 5},
     "peak-targets": {"peak": peak_id(3)},
     "region-edges": {"region": "chr1:0-9000"},

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kg.store import Store
 
 ASKED = {
+    "compare-links": ["--gene", "AGENE2"],
     "gene-regulators": ["--gene", "AGENE2", "--called-only"],
     "peak-targets": ["--peak", peak_id(3)],
     "region-edges": ["--region", "chr1:0-9000", "--limit", "5"],
@@ -32,6 +33,7 @@ ASKED = {
 }
 
 GIVEN: dict[str, dict[str, Any]] = {
+    "compare-links": {"gene": "AGENE2"},
     "gene-regulators": {"gene": "AGENE2", "called_only": True},
     "peak-targets": {"peak": peak_id(3)},
     "region-edges": {"region": "chr1:0-9000", "limit": 5},

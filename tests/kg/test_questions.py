@@ -298,6 +298,7 @@ def test_jobs_and_the_api_get_the_same_answers(
     session_store: Store, world: Published, neo4j_endpoint: Endpoint, tmp_path: Path
 ) -> None:
     asked: list[tuple[str, Row]] = [
+        ("compare-links", {"gene": "AGENE2"}),
         ("gene-regulators", {"gene": "AGENE2"}),
         ("peak-targets", {"peak": peak_id(3)}),
         ("region-edges", {"region": "chr1:0-9000"}),
