@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,7 +40,10 @@ HEADS = (
     "HID",
     "Gene stable ID",
     "gene_stable_id",
+    "motif_id",
 )
+RECORDS = {".chain": "chain ", ".jaspar": ">", ".pcm": ">", ".fa": ">", ".meme": "MOTIF "}
+"""Ending of a sample -> what its records begin with, where they have many lines."""
 
 
 def is_data(line: str) -> bool:
@@ -47,11 +51,11 @@ def is_data(line: str) -> bool:
 
 
 def lines_of(sample: Path) -> tuple[list[str], list[str]]:
-    """Head and data lines of a sample; a chain with its blocks is as one line."""
+    """Head and data lines of a sample; a record of many lines, such as a chain with its blocks, is as one line."""
     text = sample.read_text()
-    if sample.suffix == ".chain":
-        head, *chains = text.split("chain ")
-        return [head], [f"chain {one}" for one in chains]
+    if mark := RECORDS.get(sample.suffix):
+        head, *records = re.split(f"^{mark}", text, flags=re.MULTILINE)
+        return [head], [f"{mark}{one}" for one in records]
     lines = text.splitlines(keepends=True)
     return [line for line in lines if not is_data(line)], [line for line in lines if is_data(line)]
 

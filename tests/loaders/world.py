@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from kg.batches import hash_sum
-from kg.schema import GENE, NODE_TYPES
+from kg.schema import GENE, MOTIF, NODE_TYPES
 from loaders.assemblies import assembly
 from loaders.files import check_file
 from loaders.reading import Reading, read_source
@@ -45,10 +45,17 @@ def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options
 
 
 def sample_graph() -> Mapping[str, pa.Table]:
-    """Genes of genes.gtf and of a mouse, and peaks of peaks.bed, as the draft gives them; no other nodes."""
+    """Genes of genes.gtf and of a mouse, peaks of peaks.bed, motifs of made.jaspar, as the draft gives them."""
     graph = graph_of([SAMPLES / "genes" / "genes.gtf"], [SAMPLES / "peaks" / "peaks.bed"])
     (mouse,) = run_source("genes", [MOUSE], "GRCm38").batches
-    return {**graph, GENE.label: pa.concat_tables([graph[GENE.label], mouse.table])}
+    graph = {**graph, GENE.label: pa.concat_tables([graph[GENE.label], mouse.table])}
+    return with_motifs(graph, SAMPLES / "motifs" / "made.jaspar")
+
+
+def with_motifs(graph: Mapping[str, pa.Table], motifs: Path) -> Mapping[str, pa.Table]:
+    """The graph with the motifs of a file."""
+    found = next(b for b in run_source("motifs", [motifs], graph=graph).batches if b.type is MOTIF)
+    return {**graph, MOTIF.label: found.table}
 
 
 def graph_of(genes: Sequence[Path], peaks: Sequence[Path], of: str = "GRCh38") -> Mapping[str, pa.Table]:

@@ -1,0 +1,85 @@
+"""JASPAR without the internet: the releases that PyPI's `pyjaspar` brings (extra `motifs`; data under CC BY 4.0)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kg.errors import NotFound
+from loaders.motif_formats import BASES, Motif
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def releases() -> list[str]:
+    """Names of the releases that are there, the latest first."""
+    from pyjaspar import jaspar_releases  # noqa: PLC0415 - an extra, and it imports Biopython
+
+    return list(jaspar_releases)
+
+
+def read_release(
+    release: str, tax_groups: Sequence[str] = (), collection: str = "CORE"
+) -> tuple[list[Motif], list[dict[str, str]]]:
+    """The latest version of every motif of a release, by id, and rows of a table of their factors.
+
+    Args:
+        release: such as JASPAR2024.
+        tax_groups: such as vertebrates; all of them when there are none.
+        collection: of JASPAR.
+
+    Returns:
+        Motifs with counts, and one row a motif and factor: motif, factor, evidence (the kind of experiment), family.
+
+    Raises:
+        NotFound: no such release, or nothing in it that was asked for.
+    """
+    from pyjaspar import jaspardb  # noqa: PLC0415 - as above
+
+    if release not in releases():
+        raise NotFound(f"no release {release!r} of JASPAR is here", f"there are {', '.join(releases())}")
+    database = jaspardb(release=release)
+    try:
+        found = database.fetch_motifs(collection=collection, tax_group=list(tax_groups) or None)
+    finally:
+        database.conn.close()
+    if not found:
+        raise NotFound(
+            f"{release} has no motif of {collection} for {', '.join(tax_groups) or 'any taxa'}",
+            "taxa are vertebrates, plants, insects, nematodes, fungi, urochordates; collections CORE, UNVALIDATED",
+        )
+    found = sorted(found, key=lambda one: str(one.matrix_id))
+    motifs = [
+        Motif(0, str(one.matrix_id), str(one.name), np.array([one.counts[base] for base in BASES], dtype=float).T)
+        for one in found
+    ]
+    return motifs, [row for one in found for row in _factors(one)]
+
+
+def to_jaspar(motifs: Sequence[Motif]) -> str:
+    """Text of a .jaspar file."""
+    return "".join(
+        f">{one.id}\t{one.name}\n"
+        + "".join(
+            f"{base} [ {' '.join(f'{x:.12g}' for x in row)} ]\n" for base, row in zip(BASES, one.matrix.T, strict=True)
+        )
+        for one in motifs
+    )
+
+
+def _factors(one: object) -> list[dict[str, str]]:
+    """JASPAR writes a family for each part of a dimer, or one for all."""
+    names = str(getattr(one, "name", "")).split("(")[0].split("::")
+    families = [str(family) for family in getattr(one, "tf_family", None) or [""]]
+    evidence = str(getattr(one, "data_type", None) or "")
+    return [
+        {
+            "motif": str(getattr(one, "matrix_id", "")),
+            "factor": name.strip(),
+            "evidence": evidence,
+            "family": families[i] if len(families) == len(names) else families[0],
+        }
+        for i, name in enumerate(names)
+    ]
