@@ -77,12 +77,15 @@ def command(*, quick: bool, seed: int, as_json: bool) -> None:
 def play(settings: Settings, *, seed: int, quick: bool, report: Progress) -> Outcome:
     """All steps of the demo in an empty graph under `settings.home`."""
     from kg import releases, runs  # noqa: PLC0415 - `--help` needs none of it
-    from kg.store import connect  # noqa: PLC0415
+    from kg.server import endpoint  # noqa: PLC0415
+    from kg.store import ensure_schema, open_store  # noqa: PLC0415
     from loaders.simulate import WorldConfig, simulate  # noqa: PLC0415
     from models.job import Request, train  # noqa: PLC0415
 
-    with connect(settings, report) as store:
-        store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")
+    with open_store(endpoint(settings, report)) as store:
+        # whatever an earlier demo left, also one of another schema version
+        store.implicit("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")
+        ensure_schema(store)
         shutil.rmtree(settings.home / "runs", ignore_errors=True)
         world = settings.home / "world"
         simulate(
@@ -124,7 +127,7 @@ def show(found: Outcome) -> None:
         f"arc plot       {found.picture}\n"
         f"Neo4j          {found.neo4j} (password: {found.home}/neo4j/password)\n"
         f"look further   REGKG_HOME={found.home} regkg cypher 'MATCH (p:Peak)-[l:PREDICTED_LINK]->(g:Gene) "
-        f"WHERE l.called RETURN g.symbol, p.id, l.score ORDER BY l.score DESC LIMIT 5'\n"
+        f"RETURN g.symbol, p.id, l.score, l.called ORDER BY l.score DESC LIMIT 5'\n"
         f"API            REGKG_HOME={found.home} regkg serve      then http://127.0.0.1:8000/docs\n"
         f"stop Neo4j     REGKG_HOME={found.home} regkg db stop"
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 COUNTS = ("added", "changed", "removed", "unchanged", "quarantined", "folded", "filtered")
 SHOWN = 20
+WARNINGS = 3  # of a dataset of a manifest
 
 
 class Sources(click.Group):
@@ -86,8 +87,10 @@ def load_manifest(manifest: Path, *, plan: bool, bulk: bool, as_json: bool) -> N
     emit(reports if as_json else [_line(one) for one in reports], as_json=as_json)
     if not as_json:
         for one in reports:
-            for warning in one.warnings:
+            for warning in one.warnings[:WARNINGS]:
                 click.echo(f"warning: {one.dataset}: {warning}")
+            if len(one.warnings) > WARNINGS:
+                click.echo(f"warning: {one.dataset}: {len(one.warnings) - WARNINGS} more, see --json")
 
 
 def _line(report: LoadReport) -> dict[str, Any]:
