@@ -1,0 +1,26 @@
+"""BED6."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+from kg.export.registry import Format, Tally
+from kg.export.text import shade, write_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kg.export.content import Content, Frame
+
+
+def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
+    """A line a row: the peak (or node), named by what it is linked to; the score of BED is for shading."""
+    return write_lines(streams[0], content.places(), _lines)
+
+
+def _lines(places: Frame) -> Frame:
+    there = places[places["chrom"].notna()]
+    return there.assign(score=shade(there["score"]), strand=there["strand"].fillna("."))
+
+
+FORMAT = Format("BED6 of peaks, or of the nodes themselves", "place", (".bed",), write)

@@ -1,0 +1,220 @@
+"""What can be exported from a release: edges, nodes, the guidance graph, embeddings; streamed from the graph.
+
+A release that is published never changes, so what is read while others write is whole.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kg.draft import read_nodes
+from kg.export.content import Content, Frame, described, links, peaks_of, places_of, together
+from kg.guidance import read_guidance
+from kg.questions.plan import run_plan
+from kg.questions.scope import one_run, scope_of
+from kg.schema import EDGE_TYPES, NODE_TYPES, PEAK, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kg.questions.scope import Scope
+    from kg.schema import EdgeType
+    from kg.store import Store
+
+ROWS = 50_000  # a table
+_FIRST = (("type", pa.string()), ("start_id", pa.string()), ("end_id", pa.string()), ("edge_id", pa.string()))
+_SAID = (("dataset", pa.string()), ("run", pa.string()), ("since", pa.int64()))
+
+
+def about(what: str, scope: Scope, **more: Any) -> dict[str, Any]:
+    """What every export says of itself."""
+    return {
+        "export": what,
+        "release": scope.release,
+        "hash": scope.hash,
+        "publication": scope.publication,
+        "runs": scope.run_ids,
+        "regkg": version("regkg"),
+        **more,
+    }
+
+
+def edges(
+    store: Store,
+    types: Sequence[str] = (),
+    *,
+    release: int | None = None,
+    run: str | None = None,
+    called_only: bool = False,
+) -> Content:
+    """Edges as they are at a release, with all columns of their types; ordered by type and edge_id.
+
+    Args:
+        store: the graph.
+        types: names of edge types; none means all.
+        release: a published one; by default what is served.
+        run: predictions of this complete run alone, instead of all served ones.
+        called_only: leave out predictions that the run did not call.
+
+    Raises:
+        UnknownRelease: nothing is published, or not this.
+        UnknownRun: no complete run has this id.
+    """
+    chosen = [EDGE_TYPES[name] for name in types or EDGE_TYPES]
+    scope = run_plan(scope_of(release, run), store)
+    known = _nodes(store, scope.release, {label for type_ in chosen for label in (type_.start, type_.end)})
+    own = [pa.schema(list(type_.schema)[2:]) for type_ in chosen]
+    schema = _columns(pa.unify_schemas(own, promote_options="permissive"))
+    present = set(known.index)
+
+    def rows() -> Iterator[pa.Table]:
+        for type_ in chosen:
+            for table in _edges_of(store, type_, scope, called_only=called_only):
+                yield _shaped(_whose_ends_are(table, type_, present), schema)
+
+    has_peak = any(PEAK.label in (type_.start, type_.end) for type_ in chosen)
+    told = about("edges", scope, types=[type_.name for type_ in chosen], called_only=called_only)
+
+    def place(frame: Frame) -> Frame:
+        return peaks_of(links(frame), known)
+
+    return Content(told, schema, rows(), known, links, place if has_peak else None)
+
+
+def nodes(store: Store, label: str, *, release: int | None = None) -> Content:
+    """Nodes of a type as they are at a release, with all columns, ordered by id.
+
+    Raises:
+        UnknownRelease: nothing is published, or not this.
+    """
+    type_ = NODE_TYPES[label]
+    scope = run_plan(scope_of(release), store)
+    table = read_nodes(store, type_, scope.release)
+    known = described(type_, table)
+
+    def place(frame: Frame) -> Frame:
+        none = pd.Series(np.nan, frame.index)
+        return places_of(known, frame["id"], known["name"].reindex(frame["id"]), none)
+
+    somewhere = {"chrom", "start", "end"} <= set(table.schema.names)
+    return Content(
+        about("nodes", scope, types=[label]),
+        table.schema,
+        (pa.Table.from_batches([batch]) for batch in table.to_batches(ROWS)),
+        known,
+        place=place if somewhere else None,
+    )
+
+
+def guidance(store: Store, types: Sequence[str], *, release: int | None = None) -> Content:
+    """The guidance graph of a release as a model reads it: weights and signs by policy, all nodes, also lone ones.
+
+    Raises:
+        Conflict: a type is truth or a prediction.
+        UnknownRelease: nothing is published, or not this.
+    """
+    scope = run_plan(scope_of(release), store)
+    graph = read_guidance(store, scope.release, types)
+    known = _nodes(store, scope.release, set(graph.kinds.tolist()))
+    schema = pa.schema(
+        {"start_id": pa.string(), "end_id": pa.string(), "weight": pa.float32(), "sign": pa.int8()}.items()
+    )
+
+    def rows() -> Iterator[pa.Table]:
+        for at in range(0, max(len(graph.source), 1), ROWS):
+            part = slice(at, at + ROWS)
+            start, end = (graph.vertices[side[part]].astype(object) for side in (graph.source, graph.target))
+            columns = {"start_id": start, "end_id": end, "weight": graph.weight[part], "sign": graph.sign[part]}
+            yield pa.table(columns, schema=schema)
+
+    told = about("guidance", scope, types=list(types), guidance_hash=graph.hash, datasets=dict(graph.datasets))
+    return Content(
+        told, schema, rows(), known.reindex(graph.vertices), links, lambda f: peaks_of(links(f), known), isolated=True
+    )
+
+
+def embeddings(store: Store, *, release: int | None = None, run: str | None = None) -> Content:
+    """Vectors of a run's genes and peaks, with what the release says of them; ordered by kind and id.
+
+    Raises:
+        ParameterError: several runs are served and none was said.
+        UnknownRun: no complete run has this id, or none is served.
+    """
+    scope = run_plan(scope_of(release, run), store)
+    chosen = one_run(scope, "an export of embeddings")
+    query = (
+        "MATCH (e:Embedding {run: $run}) WITH e ORDER BY e.kind, e.node "
+        "RETURN e.kind AS kind, e.node AS node, e.vector AS vector"
+    )
+    found = [(kind, node, np.array(vector, np.float32)) for kind, node, vector in store.stream(query, run=chosen)]
+    ids = [node for _, node, _ in found]
+    vectors = np.stack([vector for _, _, vector in found]) if found else np.zeros((0, 0), np.float32)
+    known = _nodes(store, scope.release, {kind for kind, _, _ in found}).reindex(ids)
+    # also of those that the release has no more
+    known = known.assign(label=[kind for kind, _, _ in found], name=known["name"].fillna(pd.Series(ids, known.index)))
+    width = vectors.shape[1]
+    schema = pa.schema([("id", pa.string()), ("label", pa.string()), ("vector", pa.list_(pa.float32(), width))])
+
+    def rows() -> Iterator[pa.Table]:
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
+        yield pa.table([pa.array(ids, pa.string()), pa.array(known["label"], pa.string()), flat], schema=schema)
+
+    told = about("embeddings", scope, run=chosen)
+    return Content(told, schema, rows(), known, vectors=lambda: (ids, vectors))
+
+
+def _nodes(store: Store, release: int, labels: set[str]) -> Frame:
+    """All nodes of these labels at a release."""
+    types = [NODE_TYPES[label] for label in sorted(labels)]
+    return together(described(type_, read_nodes(store, type_, release)) for type_ in types)
+
+
+def _edges_of(store: Store, type_: EdgeType, scope: Scope, *, called_only: bool) -> Iterator[pa.Table]:
+    """Start, end and edge id, the columns of the type, and who says so; in the order of the index on edge ids."""
+    names = type_.schema.names[2:]
+    if type_.kind is Kind.PREDICTED:
+        second, valid = "run", "e.run IN $runs AND (e.called OR NOT $called_only)"
+        said = "null AS dataset, e.run, null AS since"
+    else:
+        second, valid, said = "since", "e.since <= $release AND $release < e.until", "e.dataset, null AS run, e.since"
+    query = (
+        f"MATCH (a:{type_.start})-[e:{type_.name}]->(b:{type_.end}) USING INDEX e:{type_.name}(edge_id, {second}) "
+        f"WHERE e.edge_id >= '' AND {valid} WITH a, e, b ORDER BY e.edge_id, e.{second} "
+        f"RETURN a.id, b.id, e.edge_id, {''.join(f'e.{c}, ' for c in names)}{said}"
+    )
+    schema = pa.schema(list(_columns(list(type_.schema)[2:]))[1:])  # the type is said once for all
+    rows = store.stream(query, release=scope.release, runs=scope.run_ids, called_only=called_only)
+    while some := list(islice(rows, ROWS)):
+        columns = [pa.array(values, field.type) for values, field in zip(zip(*some, strict=True), schema, strict=True)]
+        yield pa.table(columns, schema=schema).append_column("type", pa.repeat(pa.scalar(type_.name), len(some)))
+
+
+def _columns(own: Iterable[pa.Field]) -> pa.Schema:
+    """Columns of edges of several types; those of their own may be missing."""
+    return pa.schema([*_FIRST, *(field.with_nullable(nullable=True) for field in own), *_SAID])
+
+
+def _whose_ends_are(table: pa.Table, type_: EdgeType, present: Iterable[str]) -> pa.Table:
+    """A run may link nodes that the release has no more; evidence cannot."""
+    if type_.kind is not Kind.PREDICTED:
+        return table
+    ends = zip(table["start_id"].to_pylist(), table["end_id"].to_pylist(), strict=True)
+    return table.filter(pa.array([a in present and b in present for a, b in ends], pa.bool_()))
+
+
+def _shaped(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """With all columns of the schema, those that the type does not have empty."""
+    missing = pa.scalar(None)
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.schema.names
+        else pa.repeat(missing, table.num_rows).cast(field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,69 @@
+"""Formats, found by module name: `kg/export/formats/NAME.py` holds a `FORMAT`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, BinaryIO
+
+from kg.errors import SettingsError
+from kg.export import formats as package
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kg.export.content import Content
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many rows were written, and how many the format has no form for."""
+
+    written: int
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format.
+
+    Attributes:
+        doc: in a line.
+        takes: the attribute of Content that it needs: rows, ends, place or vectors.
+        suffixes: of its files.
+        write: into one stream for each of `parts`.
+        parts: endings of its files where it has several.
+        text: may go to a terminal or be gzipped.
+    """
+
+    doc: str
+    takes: str
+    suffixes: tuple[str, ...]
+    write: Callable[[Content, Sequence[BinaryIO]], Tally]
+    parts: tuple[str, ...] = ("",)
+    text: bool = True
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """Every format by name."""
+    names = sorted(module.name for module in iter_modules(package.__path__))
+    return {name: import_module(f"{package.__name__}.{name}").FORMAT for name in names}
+
+
+def format_for(file: str, said: str | None = None) -> tuple[str, Format]:
+    """The format that was named, or the one that the file's ending means; .gz does not matter.
+
+    Raises:
+        SettingsError: neither says one.
+    """
+    known = formats()
+    bare = file.removesuffix(".gz")
+    fitting = [name for name, one in known.items() if bare.endswith(one.suffixes)]
+    name = said or next(iter(fitting), None)
+    if name not in known:
+        told = f"no format is called {said!r}" if said else f"{file} does not say its format"
+        raise SettingsError(told, f"say --format: {', '.join(known)}")
+    return name, known[name]
