@@ -6,6 +6,7 @@ The format is told from the content. What is wrong with one matrix costs that ma
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -89,6 +90,9 @@ class _Section(NamedTuple):
 def read_motifs(file: InputFile, notes: Counter[str]) -> list[Motif]:
     """Every motif of a file, in its order.
 
+    Four rows without letters are those of A, C, G and T, unless another matrix of the file has more than four: then
+    each row is a position.
+
     Raises:
         InputError: not a file of motifs, or not of DNA.
     """
@@ -102,7 +106,8 @@ def read_motifs(file: InputFile, notes: Counter[str]) -> list[Motif]:
         _check_alphabet(file.name, lines)
         return [_motif(section, _meme) for section in _sections(lines, "MOTIF")]
     if lines and not lines[0][1].startswith(">") and _numbers(lines[0]):
-        lines = [(lines[0][0], f">{file.stem}"), *lines]  # a bare matrix is called as its file
+        title = Path(file.name.removesuffix(".gz")).stem  # a bare matrix is called as its file
+        lines = [(lines[0][0], f">{title}"), *lines]
     if not lines or not lines[0][1].startswith(">"):
         raise InputError(
             f"{file.name}: not a file of motifs",

@@ -59,8 +59,8 @@ def background(gc: float) -> NDArray[np.float64]:
 def profile(matrix: NDArray[np.float64], p_value: float, gc: float, pseudocount: float) -> Profile:
     """Make a motif ready to scan with.
 
-    A hit scores at least the lowest score whose p-value is at most `p_value`: a score exactly at the threshold is
-    a hit, and several scores of one value are all in or all out.
+    A hit scores at least the lowest possible score whose p-value is at most `p_value`: a score exactly at the
+    threshold is a hit, and sites of equal score are all in or all out.
 
     Args:
         matrix: (positions, ACGT) counts, or probabilities, which are taken for ASSUMED_SITES sites.
@@ -78,7 +78,7 @@ def profile(matrix: NDArray[np.float64], p_value: float, gc: float, pseudocount:
 
 
 def _tail(scores: NDArray[np.int64], p_value: float, odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P(score >= highest - d) for d = 0, 1, ... as long as it is at most `p_value`.
+    """P(score >= highest - d) for d = 0, 1, ... up to the last possible score where it is at most `p_value`.
 
     The distribution of what a random site loses against the highest score, one position after the other. Losses
     only grow, so that cutting it off at some loss leaves everything below exact.
@@ -95,5 +95,6 @@ def _tail(scores: NDArray[np.int64], p_value: float, odds: NDArray[np.float64]) 
                     chance[loss:] += odd * before[: size - loss]
         tail = np.cumsum(chance)
         if tail[-1] > p_value or size > lost.max(axis=1).sum():
-            return tail[: np.searchsorted(tail, p_value, side="right")]
+            possible = np.flatnonzero(chance[: np.searchsorted(tail, p_value, side="right")])
+            return tail[: possible[-1] + 1 if len(possible) else 0]
         size *= 2
