@@ -3,15 +3,20 @@
 Formats, told from the header; a variant is chr1_1000_A_G (1-based), its ALT allele is the effect allele:
 
 - eQTL Catalogue nominal: molecular_trait_id, variant, pvalue, beta, se (and gene_id, rsid); kept to --max-p.
+
 - SuSiE credible sets: molecular_trait_id or phenotype_id, variant, pip (and beta, se, pvalue); kept from --min-pip.
+
 - SuSiE log Bayes factors: molecular_trait_id, region, variant, lbf_variable1 ...: each effect's factors become
-  probabilities by a softmax over the variants of the region (SuSiE's flat prior), PIP = 1 - prod(1 - alpha) over the
-  effects that are not all 0; kept from --min-pip. All variants of a region must be in the load.
+probabilities by a softmax over the variants of the region (SuSiE's flat prior), PIP = 1 - prod(1 - alpha) over the
+effects that are not all 0; kept from --min-pip. All variants of a region must be in the load.
+
 - lead pairs: molecular_trait_id and variant, perhaps a p-value (permuted files); the score is 1, a lead variant.
+
 - colocalisations with a GWAS: gwas_id (the trait), qtl_subset, variant, molecular_trait_id, PP.H4.abf; kept from
-  --min-pp-h4. qtl_subset study.context_method gives the study and the biosample (context).
+--min-pp-h4. qtl_subset study.context_method gives the study and the biosample (context).
+
 - GTEx significant pairs: variant_id chr1_1000_A_G_b38, gene_id with version, pval_nominal, slope, slope_se; those up
-  to pval_nominal_threshold, which is GTEx's own per gene, are kept, and --max-p counts where there is no such column.
+to pval_nominal_threshold, which is GTEx's own per gene, are kept, and --max-p counts where there is no such column.
 
 Defaults are the usual ones: p 1e-5, near the per-gene thresholds that a 5 % FDR comes to; PIP 0.1; PP.H4 0.8. What is
 below, is in no peak, or whose gene is not in the graph counts as filtered; so do symbolic alleles (<CN0>), whose
@@ -36,7 +41,7 @@ from kg.errors import AssemblyMismatch, InputError
 from kg.schema import BIOSAMPLE, EQTL, GENE, IN_PEAK, PEAK, VARIANT, RowType
 from loaders.checks import ABSENT, parse_integers, parse_numbers, place
 from loaders.files import InputFile
-from loaders.finemapping import factor_columns, set_pip
+from loaders.finemapping import PREFIX, factor_columns, set_pip
 from loaders.joins import biosamples, intervals_in, keep_best, leave_out, peaks_under, set_genes
 from loaders.registry import Given, loader
 from loaders.rows import Reason, Rows, read_delimited
@@ -55,6 +60,11 @@ NUMBERS = {"pvalue": (0, 1), "beta": (-np.inf, np.inf), "se": (0, np.inf), "pip"
 SCORED = {"coloc": "pp_h4", "credible": "pip", "nominal": "pvalue"}
 SCORE_KINDS = {"coloc": "pp_h4", "credible": "pip", "nominal": "minus_log10_p", "lead": "lead"}
 SMALLEST_P = 1e-300
+USED = {
+    *NUMBERS,
+    *("molecular_trait_id", "gene_id", "variant", "chromosome", "position", "rsid", "region"),
+    *("gwas_id", "qtl_subset", "pval_nominal_threshold", "p_beta", "p_perm"),
+}
 _VARIANT = (
     r"^(?P<chrom>[^_:\s]+)[_:](?P<pos>\d{1,15})[_:](?P<ref>[ACGTN]+)[_:](?P<alt>[ACGTN]+|<[^>\s]+>|\*)"
     r"(?:_b(?P<build>37|38))?$"
@@ -110,6 +120,7 @@ def _table(file: InputFile, given: Given) -> Rows:
             f"{file.name}: no table of eQTLs: its columns are {', '.join(map(str, rows.frame.columns[:12]))}",
             "the help of regkg load eqtl lists the headers that are read",
         )
+    rows.frame = rows.frame[[name for name in rows.frame if name in USED or str(name).startswith(PREFIX)]]
     rows.set(gene=_gene(rows))
     if "rsid" not in rows.frame:
         rows.set(rsid="")
@@ -134,11 +145,8 @@ def _set_score(rows: Rows, max_p: float, least: Mapping[str, float]) -> None:
     """Keep rows to their threshold, and set score and measurements, missing where the file has none."""
     kind = _kind(rows)
     column = SCORED.get(kind)
-    for name, (low, high) in NUMBERS.items():
-        if name in rows.frame:
-            parse_numbers(rows, name, low=low, high=high, needed=name == column)
-        else:
-            rows.set(**{name: np.nan})
+    if column:
+        _parse(rows, column, needed=True)
     if kind == "nominal":
         own = "pval_nominal_threshold" in rows.frame
         parse_numbers(rows, *["pval_nominal_threshold"] * own)
@@ -150,7 +158,18 @@ def _set_score(rows: Rows, max_p: float, least: Mapping[str, float]) -> None:
         rows.set(score=rows[column])
     else:
         rows.set(score=1.0)
+    for name in NUMBERS:
+        if name != column:
+            _parse(rows, name, needed=False)
     rows.set(kind=kind, score_kind=SCORE_KINDS[kind], p_value=rows["pvalue"])
+
+
+def _parse(rows: Rows, name: str, *, needed: bool) -> None:
+    if name in rows.frame:
+        low, high = NUMBERS[name]
+        parse_numbers(rows, name, low=low, high=high, needed=needed)
+    else:
+        rows.set(**{name: np.nan})
 
 
 def _set_variants(rows: Rows, given: Given) -> None:

@@ -13,12 +13,14 @@ from kg.errors import AssemblyMismatch, InputError
 from loaders.assemblies import assembly
 from loaders.lift_rows import read_lift
 from loaders.rows import messages
+from loaders.run import Request, load
 from tests.loaders.real import h1_graph, measured_genes, run_on_h1
 from tests.loaders.world import SAMPLES, bed, content, run_source, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kg.store import Store
     from loaders.reading import Reading
 
 SAMPLE = SAMPLES / "eqtl"
@@ -269,3 +271,16 @@ def test_real_bayes_factors(data: Path, name: str, expected: int) -> None:
     assert [row["pip"] for row in rows] == pytest.approx(
         [by_variant[row["variant"].removeprefix("GRCh38:")] for row in rows], rel=1e-5
     )
+
+
+def test_a_load_writes_variants_with_the_edges_that_rest_on_them(store: Store, tmp_path: Path) -> None:
+    for source, file in (("genes", "genes.gtf"), ("peaks", "peaks.bed")):
+        load(store, tmp_path, Request(source, [SAMPLES / source / file], assembly="hg38"))
+    request = Request("eqtl", [SAMPLE / "nominal.tsv", SAMPLE / "colocs.tsv"], dataset="e", assembly="hg38")
+    assert load(store, tmp_path, request).added == 5 + 5 + 7 + 2
+    assert load(store, tmp_path, request).nothing_to_do
+    (row,) = store.read(
+        "MATCH (v:Variant {id: 'GRCh38:chr1:9501:A:G'})-[:IN_PEAK]->(p:Peak)-[r:EQTL {variant: v.id}]->(g:Gene) "
+        "RETURN p.id AS peak, g.id AS gene, r.beta AS beta, r.pip AS pip"
+    )
+    assert row == {"peak": "GRCh38:chr1:9500-9800", "gene": AAA, "beta": -0.5, "pip": None}
