@@ -43,9 +43,10 @@ def overlapping(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
     r_start, r_end = right.start + r_shift, right.end + r_shift
     i1, j1 = _starts_within(l_start, l_end, r_start)
     j2, i2 = _starts_within(r_start + 1, r_end, l_start)
-    i, j = np.concatenate([i1, i2]), np.concatenate([j1, j2])
-    order = np.lexsort((j, i))
-    return i[order], j[order]
+    # one number a pair sorts several times faster than two columns do
+    width = max(len(right.start), 1)
+    pairs = np.sort(np.concatenate([i1, i2]) * width + np.concatenate([j1, j2]))
+    return pairs // width, pairs % width
 
 
 def within(left: Intervals, right: Intervals, window_bp: int = 0) -> tuple[Ints, Ints]:
