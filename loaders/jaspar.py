@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +43,11 @@ def read_release(
         raise NotFound(f"no release {release!r} of JASPAR is here", f"there are {', '.join(releases())}")
     database = jaspardb(release=release)
     try:
-        found = database.fetch_motifs(collection=collection, tax_group=list(tax_groups) or None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of finding nothing, which is an error here
+            # what is no plain word is in no release, and would end up inside a query
+            plain = all(word.isidentifier() for word in (*tax_groups, collection))
+            found = database.fetch_motifs(collection=collection, tax_group=list(tax_groups) or None) if plain else []
     finally:
         database.conn.close()
     if not found:
@@ -63,7 +68,8 @@ def to_jaspar(motifs: Sequence[Motif]) -> str:
     return "".join(
         f">{one.id}\t{one.name}\n"
         + "".join(
-            f"{base} [ {' '.join(f'{x:.12g}' for x in row)} ]\n" for base, row in zip(BASES, one.matrix.T, strict=True)
+            f"{base} [ {' '.join(repr(float(x)).removesuffix('.0') for x in row)} ]\n"
+            for base, row in zip(BASES, one.matrix.T, strict=True)
         )
         for one in motifs
     )
