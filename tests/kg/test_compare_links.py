@@ -144,18 +144,17 @@ def expected(world: Compared, gene: str, release: int, runs: list[str]) -> list[
         near = world.published.near[min(release, 2)].get((peak, gene))
         tested = [r["significant"] for r in pair["PERTURBS"]]
         said = {name: supports(pair[name], BY[name], f"{name.lower()}:a") for name in BY}
-        made.append(
-            LinkCompared(
-                peak,
-                *(at[c] for c in ("chrom", "start", "end")),
-                near[0] if near else None,
-                *(best.get(c) for c in ("score", "q_value", "sign", "called", "run")),
-                said["EXTERNAL_LINK"],
-                said["CONTACTS"],
-                said["EQTL"],
-                any(tested) if tested else None,
-            )
-        )
+        row: Row = {
+            "peak": peak,
+            **{c: at[c] for c in ("chrom", "start", "end")},
+            "distance_bp": near[0] if near else None,
+            **{c: best.get(c) for c in ("score", "q_value", "sign", "called", "run")},
+            "external": said["EXTERNAL_LINK"],
+            "contacts": said["CONTACTS"],
+            "eqtl": said["EQTL"],
+            "perturbed": any(tested) if tested else None,
+        }
+        made.append(LinkCompared(**row))
     return sorted(made, key=lambda link: (link.score is None, -(link.score or 0), link.peak))
 
 
