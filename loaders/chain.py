@@ -126,6 +126,9 @@ def read_chains(file: InputFile, notes: Counter[str]) -> Chains:
     to = _walk(about["to_start"].to_numpy(), chain, first, size + to_gap)
     _check_ends(file, about, start[last] + size[last], to[last] + size[last])
     _check_sizes(file, about)
+    hollow = np.flatnonzero((size[first] == 0) | (size[last] == 0))
+    if len(hollow):
+        _refuse(file, int(about.index[hollow[0]]), "the chain begins or ends without an aligned base")
     filled = size > 0  # some programs write an empty block between two gaps
     return Chains(
         **{name: about[name].to_numpy() for name in ("chrom", "size", "start", "end", "to_chrom", "to_size")},

@@ -27,7 +27,16 @@ class Intervals(NamedTuple):
 
 
 def overlapping(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
-    """Rows (i, j) of all pairs that share a base, ordered by i, then j.
+    """Rows (i, j) of all pairs that share a base, ordered by i, then j; see `meeting`."""
+    i, j = meeting(left, right)
+    # one number a pair sorts several times faster than two columns do
+    width = max(len(right.start), 1)
+    pairs = np.sort(i * width + j)
+    return pairs // width, pairs % width
+
+
+def meeting(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
+    """Rows (i, j) of all pairs that share a base, in no order.
 
     Two intervals share a base if one starts inside the other. So each pair is found once, either by right
     starts in [left.start, left.end) or by left starts in (right.start, right.end): range queries over
@@ -43,10 +52,7 @@ def overlapping(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
     r_start, r_end = right.start + r_shift, right.end + r_shift
     i1, j1 = _starts_within(l_start, l_end, r_start)
     j2, i2 = _starts_within(r_start + 1, r_end, l_start)
-    # one number a pair sorts several times faster than two columns do
-    width = max(len(right.start), 1)
-    pairs = np.sort(np.concatenate([i1, i2]) * width + np.concatenate([j1, j2]))
-    return pairs // width, pairs % width
+    return np.concatenate([i1, i2]), np.concatenate([j1, j2])
 
 
 def within(left: Intervals, right: Intervals, window_bp: int = 0) -> tuple[Ints, Ints]:

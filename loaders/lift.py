@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loaders.intervals import Intervals, overlapping
+from loaders.intervals import Intervals, meeting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,12 +151,15 @@ def resize(at: Intervals, width_bp: int, size: Ints) -> Intervals:
 
 def _aligned(chains: Chains, intervals: Intervals) -> tuple[Ints, Ints, Ints, Ints, Ints]:
     """All pairs of interval and chain with an aligned base: both, where it lies there, and aligned bases."""
-    row, chain = overlapping(intervals, Intervals(chains.chrom, chains.start, chains.end))
+    row, chain = meeting(intervals, Intervals(chains.chrom, chains.start, chains.end))
     start = np.maximum(intervals.start[row], chains.start[chain])
+    first = _first_block(chains, chain, start)
+    met = chains.block_start[first] < intervals.end[row]
+    row, chain, start, first = row[met], chain[met], start[met], first[met]
     end = np.minimum(intervals.end[row], chains.end[chain])
-    first, last = _first_block(chains, chain, start), _first_block(chains, chain, end, by_start=True) - 1
-    met = first <= last
-    row, chain, start, end, first, last = (x[met] for x in (row, chain, start, end, first, last))
+    last = first.copy()
+    further = end > chains.block_end[first]
+    last[further] = _first_block(chains, chain[further], end[further], by_start=True) - 1
     before = np.maximum(start - chains.block_start[first], 0)  # bases of the first block ahead of the interval
     after = np.maximum(chains.block_end[last] - end, 0)
     length = chains.block_end - chains.block_start

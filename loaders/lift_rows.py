@@ -24,12 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from loaders.assemblies import Assembly
     from loaders.rows import Rows
-
-    Texts = NDArray[np.object_]
 
 MIN_MATCH = 0.95
 
@@ -98,22 +94,15 @@ def lift_rows(rows: Rows, by: Lift, points: Sequence[str] = ()) -> None:
     """
     came = Intervals(rows["chrom"].to_numpy(dtype=object), rows["start"].to_numpy(), rows["end"].to_numpy())
     found = lift(by.chains, came, MIN_MATCH)
-    text = rows["chrom"] + ":" + rows["start"].astype(str) + "-" + rows["end"].astype(str)
-    _warn(rows, by, found, text.to_numpy())
-    original = f"{by.of.name}:" + text
-    if "original" in rows.frame:
-        original = rows["original"] + ";" + original
+    _warn(rows, by, found, came)
     lifted = {name: _points(rows, by, found, name) for name in points}
-    rows.set(
-        chrom=found.at.chrom,
-        start=found.at.start,
-        end=found.at.end,
-        original=original,
-        inverted=found.inverted,
-        **lifted,
-    )
-    rows.filtered += int((~found.good).sum())
-    rows.keep(found.good)
+    rows.set(chrom=found.at.chrom, start=found.at.start, end=found.at.end, inverted=found.inverted, **lifted)
+    good = found.good
+    rows.filtered += int((~good).sum())
+    rows.keep(good)
+    columns = zip(*(column[good].tolist() for column in came), strict=True)
+    original = [f"{by.of.name}:{chrom}:{start}-{end}" for chrom, start, end in columns]
+    rows.set(original=rows["original"] + ";" + original if "original" in rows.frame else original)
 
 
 def _points(rows: Rows, by: Lift, found: Lifted, name: str) -> pd.Series[int]:
@@ -123,12 +112,12 @@ def _points(rows: Rows, by: Lift, found: Lifted, name: str) -> pd.Series[int]:
     return pd.Series(there, rows.frame.index, dtype="Int64").where(there >= 0)
 
 
-def _warn(rows: Rows, by: Lift, found: Lifted, text: Texts) -> None:
+def _warn(rows: Rows, by: Lift, found: Lifted, came: Intervals) -> None:
     for fate in Fate:
         those = np.flatnonzero(found.fate == fate)
         if fate is not Fate.LIFTED and len(those):
-            first = those[0]
+            chrom, start, end = (column[those[0]] for column in came)
             rows.warnings.append(
                 f"{rows.file}: {len(those):,} of {len(rows):,} rows were not lifted from {by.of.name} to {by.to.name}, "
-                f"{fate}: the first is {text[first]}, {found.reason[first]}"
+                f"{fate}: the first is {chrom}:{start}-{end}, {found.reason[those[0]]}"
             )

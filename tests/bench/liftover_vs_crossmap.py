@@ -79,8 +79,9 @@ def kernel(chain: Path, bed: Path, out: Path) -> None:
     )
     start, end = (table.column(name).to_numpy() for name in ("start", "end"))
     found = lift(chains, Intervals(table.column("chrom").to_numpy(), start, end), MIN_MATCH)
-    answer = pa.table([table.column("name"), *map(pa.array, found.at)], ANSWER)
-    write_answer(answer.filter(found.good), out)
+    good = found.good
+    lifted = [pa.array(column[good]) for column in (table.column("name").to_numpy(), *found.at)]
+    write_answer(pa.table(lifted, ANSWER), out)
 
 
 def whole_load(chain: Path, bed: Path, out: Path) -> None:

@@ -88,6 +88,7 @@ def test_names_of_the_assembly(tmp_path: Path) -> None:
         ("48\t6\t3\n", "48\t6\t3\n7\n", ":6 a block alone ends a chain, but more blocks follow"),
         ("10 10 10\n10\n", "", ":8 the chain has no blocks"),
         ("chain 4800 1 1000 + 0 30 X 900 + 5 35", "", ":6 a block alone ends a chain, but more"),
+        ("10 10 10\n10\n", "10 20 20\n0\n", ":8 the chain begins or ends without an aligned base"),
         ("chrY 58368225 +", "chrY 58368225 -", ":2 'chain 4900 chrY 58368225 - 25985403"),
         ("+ 0 30 X", "+ 0 30", ":8 'chain 4800 1 1000 + 0 30 900 + 5 35' is no header of 12 or 13 fields"),
         ("1 1000 +", "1 20 +", ":8 0-30 is no interval of 20 bp"),
