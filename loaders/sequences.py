@@ -69,35 +69,36 @@ def read_cut_outs(file: InputFile, notes: Counter[str], assembly: Assembly, want
     one piece; chromosomes that the assembly does not know, or that nothing is wanted of, are left out.
 
     Raises:
+        InputError: a sequence has no name.
         AssemblyMismatch: a chromosome has not the length that it has in the assembly.
     """
     pieces: list[Record] = []
-    whole: list[pd.DataFrame] = []
+    cut: list[pd.DataFrame] = []
     for record in read_records(file, notes):
+        if not record.name:
+            raise InputError(f"{file.name}:{record.line} the sequence has no name", "names follow >, such as chr1")
         if _POSITION.fullmatch(record.name):
             pieces.append(record)
-        elif record.name:
-            whole.append(_cut(file.name, record, assembly, wanted))
-    rows = Rows(file.name, pd.DataFrame({"name": [one.name for one in pieces]}, [one.line for one in pieces]))
-    position = rows["name"].str.extract(_POSITION).astype({"start": np.int64, "end": np.int64})
-    rows.set(
-        sequence=[one.sequence for one in pieces], chrom=position["chrom"], start=position["start"], end=position["end"]
-    )
-    _check_pieces(rows, assembly)
-    if whole:
-        rows.frame = pd.concat([rows.frame, *whole])
-        rows.read = len(rows.frame)
-    if not rows.read:
-        raise InputError(f"{file.name}: no sequence has a name", "names follow >: chr1, or chr1:1000-1500 for cut-outs")
+        else:
+            cut.append(_cut(file.name, record, assembly, wanted))
+    rows = _pieces(file.name, pieces, assembly)
+    filled = [frame for frame in (rows.frame, *cut) if len(frame)]
+    rows.frame = pd.concat(filled) if filled else rows.frame
+    rows.read += sum(map(len, cut))
     return rows
 
 
-def _check_pieces(rows: Rows, assembly: Assembly) -> None:
+def _pieces(file: str, records: list[Record], assembly: Assembly) -> Rows:
+    lines, names = [one.line for one in records], [one.name for one in records]
+    rows = Rows(file, pd.DataFrame({"name": names}, lines, dtype=object))
+    position = rows["name"].str.extract(_POSITION).astype({"start": np.int64, "end": np.int64})
+    sequence = np.array([one.sequence for one in records], dtype=object)
+    rows.set(chrom=position["chrom"], start=position["start"], end=position["end"], sequence=sequence)
     check_intervals(rows, assembly)
-    length, said = rows["sequence"].str.len(), rows["end"] - rows["start"]
-    rows.set(length=length, said=said)
-    rows.reject(length != said, "sequence", Reason.LENGTH)
+    rows.set(length=rows["sequence"].str.len(), said=rows["end"] - rows["start"])
+    rows.reject(rows["length"] != rows["said"], "sequence", Reason.LENGTH)
     rows.frame = rows.frame[list(COLUMNS)]
+    return rows
 
 
 def _cut(file: str, record: Record, assembly: Assembly, wanted: Intervals) -> pd.DataFrame:
