@@ -46,7 +46,7 @@ def test_the_table_of_animaltfdb(tmp_path: Path) -> None:
 def test_an_ambiguous_symbol_is_rejected_and_a_row_without_a_name_too(tmp_path: Path) -> None:
     rows = [f"ENSG{i:011d}\t{s}\t1\t{i}\t{i + 9}\t1\tx\n" for i, s in ((1, "TWIN"), (2, "TWIN"), (3, "ONE"))]
     graph = graph_of([write(tmp_path / "g.tsv", HEAD + "".join(rows))], [SAMPLES / "peaks" / "peaks.bed"])
-    listed = write(tmp_path / "tfs.tsv", "gene_id\tsymbol\n\tTWIN\n\tONE\nENSG00000000002\tTWIN\n\t\n")
+    listed = write(tmp_path / "tfs.tsv", "gene_id\tsymbol\tdbd\n\tTWIN\t\n\tONE\t\nENSG00000000002\tTWIN\t\n\t\tbHLH\n")
     reading = run_source("tfs", [listed], graph=graph)
     assert set(families(reading)) == {"ENSG00000000003", "ENSG00000000002"}
     assert sorted(messages(reading.rejected)) == [
