@@ -17,6 +17,7 @@ from kg import lease as leases
 from kg.batches import Batch, hash_sum
 from kg.datasets import DatasetVersion, Snapshot, Source, canonical_json, dataset_versions, looked_up_hash
 from kg.errors import Conflict, SchemaError, UnknownDataset
+from kg.nodes import node_ids, read_nodes
 from kg.progress import SILENT, Progress
 from kg.row_writer import RowWriter
 from kg.rows import Changes, Plan, StoredRow, compare
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from kg.store import Row, Store
 
-__all__ = ["Changes", "Draft", "Snapshot", "Source", "draft_number", "open_draft", "read_nodes", "row_pattern"]
+__all__ = ["Changes", "Draft", "Snapshot", "Source", "draft_number", "open_draft", "row_pattern"]
 
 
 class Draft:
@@ -36,6 +37,7 @@ class Draft:
     def __init__(self, store: Store, lease: leases.Lease, number: int) -> None:
         self._store, self._lease, self.number = store, lease, number
         self._nodes: dict[str, pa.Table] = {}
+        self._known: dict[str, pa.Array] = {}
 
     def datasets(self) -> list[DatasetVersion]:
         """Every dataset that the draft has, by id; withdrawn ones included."""
@@ -50,6 +52,14 @@ class Draft:
         if type_.label not in self._nodes:
             self._nodes[type_.label] = read_nodes(self._store, type_, self.number)
         return self._nodes[type_.label]
+
+    def _ids(self, type_: NodeType) -> pa.Array:
+        """Ids of all nodes of a type; their columns are read only for those who look them up."""
+        if type_.label in self._nodes:
+            return self._nodes[type_.label].column("id").combine_chunks()
+        if type_.label not in self._known:
+            self._known[type_.label] = node_ids(self._store, type_, self.number)
+        return self._known[type_.label]
 
     def nothing_to_do(self, source: Source, snapshot: Snapshot) -> bool:
         """The same files were loaded with the same loader and parameters, over the same looked-up nodes."""
@@ -129,14 +139,14 @@ class Draft:
         plans: dict[str, Plan] = {}
         hashes: dict[str, str] = {}
         rows: dict[str, int] = {}
+        digests: dict[str, tuple[list[str], list[str]]] = {}
         for name in names:
             batch = incoming.get(name)
-            ids = batch.row_ids(source.dataset) if batch else []
-            row_hashes = batch.row_hashes(source.dataset) if batch else []
+            digests[name] = (batch.row_ids(source.dataset), batch.row_hashes(source.dataset)) if batch else ([], [])
             stored = self._stored(row_type(name), source.dataset)
-            plans[name] = compare(stored, ids, row_hashes, draft=self.number, part=part)
-            hashes[name] = f"{hash_sum([*row_hashes, *plans[name].kept]):032x}"
-            rows[name] = len(row_hashes) + len(plans[name].kept)
+            plans[name] = compare(stored, *digests[name], draft=self.number, part=part)
+            hashes[name] = f"{hash_sum([*digests[name][1], *plans[name].kept]):032x}"
+            rows[name] = len(digests[name][1]) + len(plans[name].kept)
         self._check_closing(source.dataset, plans, incoming, replace=replace)
         changes = sum((p.changes for p in plans.values()), Changes())
         if plan:
@@ -152,7 +162,10 @@ class Draft:
         for name in reversed(names):
             self._clear(row_type(name), source, plans[name], progress)
         for name in names:
-            self._write(row_type(name), source, plans[name], incoming.get(name), part, progress)
+            self._open(row_type(name), source, plans[name], part, progress)
+            if name in incoming:
+                writer = RowWriter(self._store, self._lease, row_type(name), source.dataset, self.number, progress)
+                writer.create(incoming[name], *digests[name], plans[name].create, part)
         self._record(source, recorded, since=self.number, state="complete", sha256=[_files(snapshot)])
         return changes
 
@@ -172,6 +185,7 @@ class Draft:
             writer.delete([(row.id, row.since) for row in stored if row.since == self.number])
             writer.set_until([(row.id, row.since) for row in stored if row.until == self.number], OPEN)
         self._nodes.clear()
+        self._known.clear()
 
         def forget(tx: Any) -> None:
             self.check_lease(tx)
@@ -208,7 +222,7 @@ class Draft:
         wrong = []
         for column, label in _rests_on(batch.type):
             ids = batch.table.column(column)
-            missing = ids.filter(pc.invert(pc.is_in(ids, self.nodes(NODE_TYPES[label]).column("id"))))
+            missing = ids.filter(pc.invert(pc.is_in(ids, self._ids(NODE_TYPES[label]))))
             if label in incoming:
                 missing = missing.filter(pc.invert(pc.is_in(missing, incoming[label].table.column("id"))))
             if len(missing):
@@ -272,16 +286,13 @@ class Draft:
         writer.delete(plan.delete)
         writer.set_until(plan.close, self.number)
 
-    def _write(
-        self, type_: RowType, source: Source, plan: Plan, batch: Batch | None, part: str | None, progress: Progress
-    ) -> None:
+    def _open(self, type_: RowType, source: Source, plan: Plan, part: str | None, progress: Progress) -> None:
         writer = RowWriter(self._store, self._lease, type_, source.dataset, self.number, progress)
         writer.set_until(plan.reopen, OPEN)
         writer.set_part([*plan.move, *plan.reopen], part)
-        if batch is not None:
-            writer.create(batch, plan.create, part)
         if isinstance(type_, NodeType):
             self._nodes.pop(type_.label, None)
+            self._known.pop(type_.label, None)
 
     def _record(self, source: Source, recorded: Row, *, since: int, state: str, sha256: list[str]) -> None:
         version = {**recorded, "state": state, "sha256": sha256, "process": leases.this_process()}
@@ -322,23 +333,6 @@ def row_pattern(type_: RowType) -> tuple[str, str]:
     if isinstance(type_, NodeType):
         return f"(r:{type_.record_label})", "row_id"
     return f"(:{type_.start})-[r:{type_.name}]->(:{type_.end})", "edge_id"
-
-
-def read_nodes(store: Store, type_: NodeType, number: int) -> pa.Table:
-    """All nodes of a type at a release or draft: id and declared columns, one row a node, sorted by id.
-
-    Where several datasets assert a node, the one whose id sorts first wins.
-    """
-    columns = [field.name for field in type_.schema][1:]
-    rows = store.stream(
-        f"MATCH (n:{type_.node_label})-[:HAS_RECORD]->(r:{type_.record_label}) WHERE r.since <= $n AND $n < r.until "
-        f"RETURN n.id, {', '.join(f'r.{c}' for c in columns)} ORDER BY n.id, r.dataset",
-        n=number,
-    )
-    unique = list({row[0]: row for row in reversed(list(rows))}.values())[::-1]
-    values: list[Any] = list(zip(*unique, strict=True)) if unique else [[] for _ in type_.schema]
-    arrays = [pa.array(v, field.type) for v, field in zip(values, type_.schema, strict=True)]
-    return pa.table(arrays, schema=type_.schema)
 
 
 def _rests_on(type_: RowType) -> list[tuple[str, str]]:

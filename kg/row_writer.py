@@ -32,14 +32,19 @@ class RowWriter:
         self._constants = {"dataset": dataset, "draft": draft, "open": OPEN}
         self._progress = progress
 
-    def create(self, batch: Batch, positions: Sequence[int], part: str | None) -> None:
-        """Create the rows at these positions of the batch, open from the draft on."""
-        if not positions:
-            return
-        chosen = type(batch)(batch.type, batch.table.take(positions).combine_chunks())
-        identity = [chosen.row_ids(self._dataset), chosen.row_hashes(self._dataset)]
-        columns = [*identity, *(c.to_pylist() for c in chosen.table.columns)]
-        rows = [list(row) for row in zip(*columns, strict=True)]
+    def create(
+        self, batch: Batch, ids: Sequence[str], hashes: Sequence[str], positions: Sequence[int], part: str | None
+    ) -> None:
+        """Create the rows at these positions of the batch, open from the draft on.
+
+        Args:
+            batch: rows with their `ids` and `hashes`, all of them.
+            positions: of those that are created.
+            part: that they belong to.
+        """
+        chosen = batch.table.take(positions) if positions else batch.type.schema.empty_table()
+        identity = [[ids[at] for at in positions], [hashes[at] for at in positions]]
+        rows = list(zip(*identity, *(c.to_pylist() for c in chosen.columns), strict=True))
         self._each(_create(self._type), rows, f"writing {self._type.name}", part=part)
 
     def delete(self, keys: Sequence[Key]) -> None:

@@ -13,8 +13,8 @@
     files = ["peakmatrix.txt.gz"]
     options = { min_score = 5.0 }
 
-Paths are relative to the manifest; $NAME in them is a variable of the environment. Keys are those of
-`regkg load SOURCE`; `options` holds the source's own.
+Paths are relative to the manifest; $NAME in them is a variable of the environment, and the last part of a file may be
+a pattern (*.narrowPeak.gz). Keys are those of `regkg load SOURCE`; `options` holds the source's own.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _request(path: Path, number: int, shared: Mapping[str, Any], entry: Mapping[
         raise SettingsError(f"{path}: {where} has no source", 'for example: source = "genes"')
     loader = find(entry["source"])
     stated = {key: value for key, value in shared.items() if key in _taken(loader)} | dict(entry)
-    files = tuple(_path(path, name) for name in stated.pop("files", ()))
+    files = tuple(file for name in stated.pop("files", ()) for file in _files(path, name))
     options = {key: _value(path, loader, key, value) for key, value in stated.pop("options", {}).items()}
     paths = {key: _path(path, stated[key]) for key in _PATHS & stated.keys()}
     default = f"{loader.name}:{_stem(files[0])}" if files else loader.name
@@ -162,6 +162,17 @@ def _value(path: Path, loader: Loader, key: str, value: Any) -> Any:
     """Options that are paths are relative to the manifest, like all paths in it."""
     types = {option.name: (option.type, *get_args(option.type)) for option in loader.options}
     return _path(path, value) if Path in types.get(key, ()) else value
+
+
+def _files(manifest: Path, name: str) -> list[Path]:
+    """The file of that name, or all that a pattern such as chip/*.narrowPeak.gz fits, sorted."""
+    path = _path(manifest, name)
+    if not set("*?[") & set(path.name):
+        return [path]
+    found = sorted(path.parent.glob(path.name))
+    if not found:
+        raise MissingInput(f"{manifest}: no file fits {path}", "check the pattern")
+    return found
 
 
 def _path(manifest: Path, name: str) -> Path:

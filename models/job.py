@@ -15,9 +15,9 @@ import torch
 from kg import predictions, runs
 from kg.batches import EdgeBatch
 from kg.cells import cells as registered_cells
-from kg.draft import read_nodes
 from kg.errors import RegkgError, TrainingError
 from kg.guidance import GuidanceGraph, read_guidance
+from kg.nodes import read_nodes
 from kg.predictions import Predictions
 from kg.progress import SILENT, Progress
 from kg.releases import served

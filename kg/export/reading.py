@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kg.draft import read_nodes
 from kg.export.content import Content, Frame, described, links, peaks_of, places_of, together
 from kg.guidance import read_guidance
+from kg.nodes import read_nodes
 from kg.questions.plan import run_plan
 from kg.questions.scope import one_run, scope_of
 from kg.schema import EDGE_TYPES, NODE_TYPES, PEAK, Kind

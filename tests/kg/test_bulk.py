@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kg.bulk import build
-from kg.draft import Draft, Snapshot, open_draft, read_nodes
+from kg.draft import Draft, Snapshot, open_draft
 from kg.errors import Conflict, SchemaError, WriteConflict
+from kg.nodes import read_nodes
 from kg.releases import publish, verify
 from kg.schema import GENE, TF
 from kg.server import EXCHANGING, Server

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kg import lease
-from kg.draft import open_draft, read_nodes
+from kg.draft import open_draft
 from kg.errors import (
     Conflict,
     DatasetStale,
@@ -19,6 +19,7 @@ from kg.errors import (
     UnknownRelease,
 )
 from kg.guidance import power_decay, read_guidance
+from kg.nodes import read_nodes
 from kg.releases import discard, publish, releases, served, verify
 from kg.row_writer import RowWriter
 from kg.rows import Changes

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kg.batches import Batch, EdgeBatch, NodeBatch
-from kg.draft import Snapshot, Source, open_draft, read_nodes
+from kg.draft import Snapshot, Source, open_draft
 from kg.errors import Conflict, SchemaError
+from kg.nodes import read_nodes
 from kg.releases import discard, publish, verify
 from kg.rows import Changes
 from kg.schema import BINDS, IN_PEAK, PEAK, TF, VARIANT

@@ -76,6 +76,15 @@ def test_paths_may_name_the_environment(tmp_path: Path, monkeypatch: pytest.Monk
     assert [str(f) for f in read_manifest(file)[0].files] == ["/data/a.bed", "/home/me/b.bed", f"{tmp_path}/c.bed"]
 
 
+def test_a_pattern_stands_for_its_files(tmp_path: Path) -> None:
+    for name in ("b.bed", "a.bed", "c.txt"):
+        write(tmp_path / name, "chr1\t1\t2\n")
+    file = manifest(tmp_path, '[[load]]\nsource = "peaks"\ndataset = "all"\nfiles = ["[ab].bed"]\n')
+    assert [f.name for f in read_manifest(file)[0].files] == ["a.bed", "b.bed"]
+    with pytest.raises(MissingInput, match=r"no file fits .*\*\.narrowPeak"):
+        read_manifest(manifest(tmp_path, '[[load]]\nsource = "peaks"\nfiles = ["*.narrowPeak"]\n'))
+
+
 def test_a_manifest_is_loaded_once(environment: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(manifest(tmp_path))
     planned = run(capsys, "--manifest", file, "--plan")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from kg.draft import read_nodes
 from kg.errors import AssemblyMismatch, Conflict, InputError, MissingInput, SettingsError, TooManyRejected
+from kg.nodes import read_nodes
 from kg.schema import GENE, NEAR, PEAK
 from loaders import registry
 from loaders.run import LoadReport, Request, load, prepare
