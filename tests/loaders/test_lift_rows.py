@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,6 +16,8 @@ from loaders import registry
 from loaders.assemblies import assembly
 from loaders.chain import read_chains
 from loaders.files import check_file
+from loaders.intervals import Intervals
+from loaders.lift import lift
 from loaders.lift_rows import read_lift
 from loaders.run import Request, load, prepare
 from tests.loaders.world import SAMPLES, bed, run_source, samples, write
@@ -184,8 +187,8 @@ def test_genes_are_not_lifted(tmp_path: Path) -> None:
         prepare(asked)
 
 
-def one_by_one(path: Path) -> Callable[[str, int, int], tuple[str, int, int] | None]:
-    """liftOver at 95 % as a loop over the lines of a chain file and over the blocks under one interval."""
+def one_by_one(path: Path, share: float) -> Callable[[str, int, int], tuple[str, int, int] | None]:
+    """liftOver as a loop over the lines of a chain file and over the blocks under one interval."""
     held: dict[str, list[tuple[int, int, int, str, int, str, int]]] = {}
     with gzip.open(path, "rt") as lines:
         for number, line in enumerate(lines):
@@ -211,7 +214,7 @@ def one_by_one(path: Path) -> Callable[[str, int, int], tuple[str, int, int] | N
             if first < last:
                 at = (to_name, first, last) if strand == "+" else (to_name, to_size - last, to_size - first)
                 by_chain.setdefault(of, []).append(at)
-        enough = [p for p in by_chain.values() if sum(b - a for _, a, b in p) >= 0.95 * (end - start)]
+        enough = [p for p in by_chain.values() if sum(b - a for _, a, b in p) >= share * (end - start)]
         return (
             (enough[0][0][0], min(a for _, a, _ in enough[0]), max(b for *_, b in enough[0]))
             if len(enough) == 1
@@ -233,7 +236,22 @@ def test_real_peaks_of_hg19(data: Path) -> None:
         0,
     )
     assert [w.partition(":")[2].split()[0] for w in reading.warnings] == ["6", "7"]  # deleted, split
-    lifted = one_by_one(path)
+    lifted = one_by_one(path, 0.95)
     table = reading.batches[0].table.to_pylist()
     came = [(row["original"].split(":")[1], *map(int, row["original"].split(":")[2].split("-"))) for row in table]
     assert [(row["chrom"], row["start"], row["end"]) for row in table] == [lifted(*at) for at in came]
+
+
+def test_windows_of_a_human_chromosome_on_the_mouse(data: Path) -> None:
+    """A real alignment of two species: short blocks, gaps on both sides, one chain of the other strand."""
+    path = data / "chains" / "hg19.mm9.rBest.chr16.chain.gz"
+    rng = np.random.default_rng(0)
+    start = rng.integers(46_600_000, 90_200_000, 20_000)
+    end = start + rng.integers(100, 1001, len(start))
+    found = lift(read_chains(check_file(path), Counter()), Intervals(np.full(len(start), "chr16"), start, end), 0.5)
+    lifted = one_by_one(path, 0.5)
+    expected = [lifted("chr16", a, b) for a, b in zip(start.tolist(), end.tolist(), strict=True)]
+    columns = zip(found.good, *found.at, strict=True)
+    assert [(str(c), int(a), int(b)) if good else None for good, c, a, b in columns] == expected
+    assert Counter(map(str, found.fate)) == {"lifted": 8235, "deleted": 11_765}
+    assert int(found.inverted.sum()) == 848
