@@ -40,7 +40,8 @@ def scored_pairs(store: Store, run_id: str, against: str, release: int, biosampl
     """The pairs that a run scored, positive where an edge of a type joins them at a release.
 
     For truth (PERTURBS) the universe is what was tested: pairs without a row are left out, and positive are those
-    that the experiment called. For evidence every scored pair counts, and those without a row are negative.
+    that the experiment called. For evidence it is the pairs of genes that have a row at all (baits of a capture, genes
+    with an eQTL): of the others, and of chromosomes that a file leaves out, nothing is known.
 
     Args:
         store: the graph.
@@ -65,6 +66,8 @@ def scored_pairs(store: Store, run_id: str, against: str, release: int, biosampl
     if pairs.empty or rows.empty:
         what = f"no {against} row" if rows.empty else f"no pair of {run_id}"
         raise NotFound(f"release {release} holds {what} to compare", "regkg datasets; regkg runs show RUN")
+    if type_.kind is not Kind.TRUTH:
+        pairs = pairs[pairs["gene"].isin(rows["gene"])]
     joined = pairs.merge(rows, how="inner" if type_.kind is Kind.TRUTH else "left", on=PAIR)
     joined["positive"] = joined["positive"].fillna(value=False).astype(bool)
     return Scored(joined, against, against in (found.edge_types or (NEAR.name,)))

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 def contacts() -> EdgeBatch:
     same = {"score_kind": "chicago", "bait": "chr1:0-9", "bait_to_bait": False}
-    ends = {"start_id": [toy.peak_id(2000)] * 2, "end_id": ["G2", "G2"], "score": [7.0, 9.0]}
-    return EdgeBatch.build(CONTACTS, **ends, biosample=["a", "b"], other_end="chr1:1-9", **same)
+    starts = [toy.peak_id(2000), toy.peak_id(2000), toy.peak_id(5000)]
+    ends = {"start_id": starts, "end_id": ["G2", "G2", "G1"], "score": [7.0, 9.0, 6.0]}
+    return EdgeBatch.build(CONTACTS, **ends, biosample=["a", "b", "b"], other_end="chr1:1-9", **same)
 
 
 def perturbed() -> EdgeBatch:
@@ -45,7 +46,7 @@ def run(store: Store, tmp_path: Path) -> str:
     return run_id
 
 
-def test_every_scored_pair_counts_against_evidence(store: Store, run: str) -> None:
+def test_scored_pairs_of_genes_with_evidence_count_against_it(store: Store, run: str) -> None:
     found = scored_pairs(store, run, "CONTACTS", 1)
     rows = {(r["peak"], r["gene"]): r for r in found.pairs.to_dict("records")}
     assert {pair: row["positive"] for pair, row in rows.items()} == {
@@ -55,7 +56,8 @@ def test_every_scored_pair_counts_against_evidence(store: Store, run: str) -> No
     assert rows[toy.peak_id(0), "G1"]["distance_bp"] == 0
     assert rows[toy.peak_id(2000), "G2"]["distance_bp"] == 1000
     assert not found.guided
-    assert not scored_pairs(store, run, "CONTACTS", 1, ["a"]).pairs.empty
+    of_a = scored_pairs(store, run, "CONTACTS", 1, ["a"]).pairs
+    assert of_a["gene"].tolist() == ["G2"], "nothing is known of the contacts of G1 in a"
     with pytest.raises(NotFound, match="no CONTACTS row"):
         scored_pairs(store, run, "CONTACTS", 1, ["elsewhere"])
 
@@ -79,7 +81,7 @@ def test_what_cannot_be_compared_is_refused(store: Store, run: str) -> None:
 def test_contacts_may_guide_and_truth_may_not(store: Store, run: str) -> None:
     del run
     graph = read_guidance(store, 1, ["NEAR", "CONTACTS", "EQTL"])
-    assert sorted(graph.weight.tolist()) == [1.0, 1.0], "the contact of the near pair is one edge with it"
+    assert sorted(graph.weight.tolist()) == [1.0, 1.0, 1.0], "the contact of the near pair is one edge with it"
     with pytest.raises(Conflict, match="PERTURBS must not guide a model"):
         read_guidance(store, 1, ["NEAR", "PERTURBS"])
     with pytest.raises(Conflict, match="BINDS has no weight as guidance"):
