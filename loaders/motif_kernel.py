@@ -35,6 +35,61 @@ class Index(NamedTuple):
     before: NDArray[np.uint16]
 
 
+class Plan(NamedTuple):
+    """How one strand of a motif is looked up; see `_plan_words`.
+
+    Attributes:
+        quads: (2 * words, 256) int32, score of each four-letter word; rows of the motif that are not there score 0.
+        words: (words,) first row of each word, counted from that of the first; the first two are in the index.
+        first: row of the motif where the first word begins.
+        width, threshold: of the motif.
+    """
+
+    quads: NDArray[np.int32]
+    words: NDArray[np.int64]
+    first: int
+    width: int
+    threshold: int
+
+
+def _plan_words(scores: Any, threshold: Any) -> Any:
+    """Take for first word the eight rows that a random site is least likely to pass, judged by mean and variance.
+
+    The second one stands right behind or before it, whichever tells more.
+    """
+    width = len(scores)
+    spread, variance, highest = np.zeros(width), np.zeros(width), 0
+    for row in range(width):
+        spread[row] = scores[row].max() - scores[row].mean()
+        variance[row] = scores[row].var()
+        highest += scores[row].max()
+    first, best = 0, -np.inf
+    for at in range(max(width - LETTERS, 0) + 1):
+        over = threshold - highest + spread[at : at + LETTERS].sum()
+        over /= np.sqrt(max(variance[at : at + LETTERS].sum(), 1.0))
+        if over > best:
+            first, best = at, over
+    behind, before = np.arange(LETTERS, width - first, LETTERS), np.arange(-LETTERS, -first - LETTERS, -LETTERS)
+    words = np.concatenate((np.zeros(1, np.int64), behind, before, np.full(1, LETTERS)))
+    words = words[: max(len(words) - 1, 2)]
+    tells_more = spread[max(first - LETTERS, 0) : first].sum() > spread[first + LETTERS : first + 2 * LETTERS].sum()
+    if tells_more and behind.size and before.size:
+        words[1], words[1 + len(behind)] = before[0], behind[0]
+    return Plan(_quads_of(scores, first + words), words, first, width, threshold)
+
+
+def _score_quads(scores: Any, rows: Any) -> Any:
+    """Of every four-letter word, at both halves of the words that begin at these rows."""
+    quads = np.zeros((2 * len(rows), 256), np.int32)
+    for half in range(len(quads)):
+        for letter in range(LETTERS // 2):
+            row = rows[half // 2] + half % 2 * (LETTERS // 2) + letter
+            if 0 <= row < len(scores):
+                for word in range(256):
+                    quads[half, word] += scores[row, (word >> (6 - 2 * letter)) & 3]
+    return quads
+
+
 def _index_words(codes: Any) -> Any:
     """Sort positions by the word that begins there (counting sort), and keep the words next to it."""
     n = len(codes)
@@ -65,7 +120,7 @@ def _read_word(word: Any, at: Any) -> Any:
 
 
 def _score_rest(word: Any, at: Any, plan: Any) -> Any:
-    """Of all words but the first two."""
+    """The score of all words but the first two."""
     score = 0
     for j in range(2, len(plan.words)):
         found = _word_at(word, at + plan.words[j])
@@ -76,10 +131,9 @@ def _score_rest(word: Any, at: Any, plan: Any) -> Any:
 def _search_words(index: Any, plan: Any) -> Any:
     """Positions and scores of the hits of one strand in one block, in no order."""
     quads, second = plan.quads, index.behind if plan.words[1] > 0 else index.before
-    low = plan.threshold
+    low, most_second = plan.threshold, quads[2].max() + quads[3].max()
     for j in range(4, len(quads)):
         low -= quads[j].max()
-    most_second = quads[2].max() + quads[3].max()
     positions, scores, found = np.empty(64, np.int64), np.empty(64, np.int64), 0
     for half in np.flatnonzero(quads[0] + quads[1].max() + most_second >= low):
         for other in range(256):
@@ -102,6 +156,8 @@ def _search_words(index: Any, plan: Any) -> Any:
 
 
 _word_at = numba.njit(cache=True)(_read_word)
+_quads_of = numba.njit(cache=True)(_score_quads)
 _rest = numba.njit(cache=True)(_score_rest)
+plan = numba.njit(cache=True)(_plan_words)
 index = numba.njit(cache=True)(_index_words)
 search = numba.njit(cache=True)(_search_words)

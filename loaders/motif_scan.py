@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kg.progress import SILENT, Progress
-from loaders.motif_words import LETTERS, OTHER
+from loaders.motif_words import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 BLOCK_BP = 1 << 20  # positions that are indexed together; small enough for a processor's cache
 _CODES = bytes("ACGT".find(chr(byte).upper()) % (OTHER + 1) for byte in range(256))  # -1, not there, becomes OTHER
-_QUADS = np.array(np.unravel_index(np.arange(256), (4, 4, 4, 4)))  # letters of each four-letter word
 
 
 @dataclass(frozen=True)
@@ -84,23 +83,6 @@ class Found(NamedTuple):
         return cls(empty, empty.astype(bool), empty)
 
 
-class _Plan(NamedTuple):
-    """How one strand of a motif is looked up.
-
-    Attributes:
-        quads: (2 * words, 256) int32, score of each four-letter word; rows of the motif that are not there score 0.
-        words: (words,) first row of each word, counted from that of the first; the first two are in the index.
-        first: row of the motif where the first word begins.
-        width, threshold: of the motif.
-    """
-
-    quads: NDArray[np.int32]
-    words: Ints
-    first: int
-    width: int
-    threshold: int
-
-
 def find(text: Text, profiles: Sequence[Profile], progress: Progress = SILENT) -> list[Found]:
     """Every place on either strand where a motif scores at least its threshold, motif by motif.
 
@@ -109,17 +91,17 @@ def find(text: Text, profiles: Sequence[Profile], progress: Progress = SILENT) -
         profiles: the motifs.
         progress: told of letters scanned.
     """
-    from loaders.motif_kernel import index, search  # noqa: PLC0415 - numba is an extra, and slow to import
+    from loaders.motif_kernel import index, plan, search  # noqa: PLC0415 - numba is an extra, and slow to import
 
-    plans = [(_plan(p), _plan(p.reversed)) for p in profiles]
+    plans = [[plan(one.scores, one.threshold) for one in (forward, forward.reversed)] for forward in profiles]
     hits: list[list[tuple[Ints, Ints, Ints]]] = [[] for _ in profiles]
     for start, codes in text.blocks():
         words = index(codes)
         for found, strands in zip(hits, plans, strict=True):
-            for minus, plan in enumerate(strands):
-                position, score = search(words, plan)
+            for minus, strand in enumerate(strands):
+                position, score = search(words, strand)
                 if len(position):
-                    found.append((position + start, np.full(len(position), minus), score.astype(np.int64)))
+                    found.append((position + start, np.full(len(position), minus), score))
         progress.advance(len(codes))
     return [_in_order(found) for found in hits]
 
@@ -130,31 +112,3 @@ def _in_order(found: list[tuple[Ints, Ints, Ints]]) -> Found:
     position, minus, score = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((minus, position))
     return Found(position[order], minus[order].astype(bool), score[order])
-
-
-def _plan(profile: Profile) -> _Plan:
-    """Take for first word the eight rows that a random site is least likely to pass, judged by mean and variance."""
-    scores = profile.scores
-    width, best = len(scores), scores.max(axis=1)
-    mean = scores.mean(axis=1)
-    variance = scores.var(axis=1)
-    over = [
-        (profile.threshold - profile.highest + (best - mean)[at : at + LETTERS].sum())
-        / np.sqrt(max(variance[at : at + LETTERS].sum(), 1))
-        for at in range(max(width - LETTERS, 0) + 1)
-    ]
-    first = int(np.argmax(over))
-    others = [*range(LETTERS, width - first, LETTERS), *range(-LETTERS, -first - LETTERS, -LETTERS)]
-    # the second word stands right behind or before the first; the better one prunes more
-    others.sort(key=lambda word: (abs(word), -(best - mean)[max(first + word, 0) : first + word + LETTERS].sum()))
-    words = np.array([0, *(others or [LETTERS])], dtype=np.int64)
-    return _Plan(_quads(scores, first + words), words, first, width, profile.threshold)
-
-
-def _quads(scores: Ints, rows: Ints) -> NDArray[np.int32]:
-    quads = np.zeros((2 * len(rows), 256), dtype=np.int32)
-    for at, row in enumerate(int(row) + half for row in rows for half in (0, LETTERS // 2)):
-        for letter in range(LETTERS // 2):
-            if 0 <= row + letter < len(scores):
-                quads[at] += np.take(scores[row + letter], _QUADS[letter]).astype(np.int32)
-    return quads
