@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,8 +14,6 @@ from loaders.manifest import prepare_all, read_manifest
 from tests.loaders.world import SAMPLES, write
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kg.server import Endpoint
     from kg.store import Store
 
@@ -83,6 +82,13 @@ def test_a_pattern_stands_for_its_files(tmp_path: Path) -> None:
     assert [f.name for f in read_manifest(file)[0].files] == ["a.bed", "b.bed"]
     with pytest.raises(MissingInput, match=r"no file fits .*\*\.narrowPeak"):
         read_manifest(manifest(tmp_path, '[[load]]\nsource = "peaks"\nfiles = ["*.narrowPeak"]\n'))
+
+
+def test_the_example_of_the_docs_fits_the_real_files(data: Path) -> None:
+    requests = read_manifest(Path(__file__).parents[2] / "docs" / "examples" / "human.toml")
+    assert data.is_dir()
+    assert len(prepare_all(requests)) == len(requests) == 16
+    assert [r.source for r in requests].index("genes") < [r.source for r in requests].index("tfs")
 
 
 def test_a_manifest_is_loaded_once(environment: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
