@@ -45,7 +45,9 @@ OTHER_CASE = "symbol in other case"
 def read(
     given: Given,
     *,
-    factors: Annotated[Path | None, "table (TSV) of motif and factor; default: factors are told from the motifs' names"] = None,
+    factors: Annotated[
+        Path | None, "table (TSV) of motif and factor; default: factors are told from the motifs' names"
+    ] = None,
     collection: Annotated[str, "name of the collection, such as JASPAR2024; default: told from the ids"] = "",
     species: Annotated[str, "look for factors only among genes of this species, such as NCBITaxon:9606"] = "",
 ) -> Iterator[tuple[RowType, Rows]]:
