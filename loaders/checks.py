@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from kg.errors import AssemblyMismatch, InputError
 from loaders.assemblies import assemblies
@@ -32,8 +34,10 @@ FEWEST_ROWS = 10  # below that a pattern means nothing
 def parse_integers(rows: Rows, *columns: str) -> None:
     """Text to int64, rejecting what is not a whole number."""
     for column in columns:
-        rows.reject(~rows[column].str.fullmatch(r"[+-]?[0-9]{1,15}").astype(bool), column, Reason.NOT_INTEGER)
-        rows.set(**{column: rows[column].astype(np.int64)})
+        text = pa.array(rows[column], pa.string())
+        whole = pc.fill_null(pc.match_substring_regex(text, r"^[+-]?[0-9]{1,15}$"), fill_value=False)
+        rows.reject(~whole.to_numpy(zero_copy_only=False), column, Reason.NOT_INTEGER)
+        rows.set(**{column: pc.utf8_ltrim(text.filter(whole), "+").cast(pa.int64()).to_numpy()})
 
 
 def parse_numbers(rows: Rows, *columns: str, low: float = -np.inf, high: float = np.inf, needed: bool = True) -> None:

@@ -123,25 +123,33 @@ def check_file(path: Path) -> InputFile:
 
 
 def blocks(file: InputFile, notes: Counter[str]) -> Iterator[tuple[int, list[bytes]]]:
-    """Runs of lines with the physical number of the first (from 1); line ends and byte order mark are taken off.
+    """Runs of lines with the physical number of the first; see `texts`."""
+    for number, text in texts(file, notes):
+        yield number, text.split(b"\n")
+
+
+def texts(file: InputFile, notes: Counter[str]) -> Iterator[tuple[int, bytes]]:
+    """Runs of whole lines, and the physical number of the first (from 1); the last of a run has no line end.
+
+    Line ends are a newline, and the byte order mark is taken off.
 
     Args:
-        file: text, gzipped or not.
+        file: text, packed or not.
         notes: `crlf` counts such lines, `bom` counts files.
 
     Raises:
-        InputError: gzip cut off or damaged, or not UTF-8 text.
+        InputError: packed text that is cut off or damaged, or not UTF-8 text.
         ChecksumMismatch: the bytes are no longer those that were hashed.
     """
     number, rest = 1, b""
     for chunk in _chunks(file):
-        lines = (rest + chunk).split(b"\n")
-        rest = lines.pop()
-        if lines:
-            yield number, _clean(file, number, lines, notes)
-            number += len(lines)
+        whole, newline, rest = (rest + chunk).rpartition(b"\n")
+        if newline:
+            text = _clean(file, number, whole, notes)
+            yield number, text
+            number += text.count(b"\n") + 1
     if rest:
-        yield number, _clean(file, number, [rest], notes)
+        yield number, _clean(file, number, rest, notes)
 
 
 def _kept_input() -> Path:
@@ -210,15 +218,14 @@ def _translated(name: str, kind: str) -> Iterator[None]:
         raise InputError(f"{name}: the {kind} file is damaged: {error}", hint) from error
 
 
-def _clean(file: InputFile, number: int, lines: list[bytes], notes: Counter[str]) -> list[bytes]:
-    if number == 1 and lines[0].startswith(BOM):
+def _clean(file: InputFile, number: int, text: bytes, notes: Counter[str]) -> bytes:
+    if number == 1 and text.startswith(BOM):
         notes["bom"] += 1
-        lines[0] = lines[0].removeprefix(BOM)
-    ended = sum(line.endswith(b"\r") for line in lines)
+        text = text.removeprefix(BOM)
+    ended = text.count(b"\r\n") + text.endswith(b"\r")
     if ended:
         notes["crlf"] += ended
-        lines = [line.removesuffix(b"\r") for line in lines]
-    text = b"\n".join(lines)
+        text = text.removesuffix(b"\r").replace(b"\r\n", b"\n")
     try:
         text.decode()
     except UnicodeDecodeError as error:
@@ -230,4 +237,4 @@ def _clean(file: InputFile, number: int, lines: list[bytes], notes: Counter[str]
             f"{file.name}:{at} holds the control character {strange[0]!r}",
             "was the file damaged, or written with the line ends of an old Macintosh?",
         )
-    return lines
+    return text

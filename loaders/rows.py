@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from loaders.files import blocks
+from loaders.files import texts
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from loaders.files import InputFile
 
 Line = tuple[int, bytes]
+# What no plain row of tabs has: comments, blank lines, display lines, blanks at line ends.
+_ODD = (b"\n#", b"\n\n", b"\n\t", b"\n ", b" \n", b"\ntrack", b"\nbrowser")
 REJECTED = ["file", "line", "column", "reason", "rule", "text"]
 """Columns of a table of rejected rows; `text` is the row as it stood in the file."""
 
@@ -135,28 +138,71 @@ def read_delimited(
     """
     frames: list[pd.DataFrame] = []
     rejected: list[pd.DataFrame] = []
-    found = list(names or ())
-    tabs, commas, width = True, False, 0
-    for first, lines in blocks(file, notes):
-        numbered = [(n, line) for n, line in enumerate(lines, first) if _is_data(line, containing)]
-        if not numbered:
+    shape: _Shape | None = None
+    for first, text in texts(file, notes):
+        number, rest = _without_preamble(first, text, containing)
+        if not rest:
             continue
-        if not width:
-            tabs = b"\t" in numbered[0][1]
-            commas = not names and not tabs and b"," in numbered[0][1]
-            tabs = tabs or commas
-        numbered = _from_commas(numbered) if commas else numbered
-        if not width:
-            width = len(_fields(numbered[0][1], tabs=tabs))
-            found = found or [f.decode() for f in _fields(numbered.pop(0)[1], tabs=tabs)]
-            found = (found + [f"column{i + 1}" for i in range(len(found), width)])[:width]
-        good, wrong = _by_width(numbered, width, tabs=tabs)
+        if shape is None:
+            shape, number, rest = _shape_of(number, rest, names)
+        regular = None if containing else _regular(number, rest, shape)
+        if regular is not None:
+            frames.append(regular)
+            continue
+        good, wrong = _by_width(_data_lines(number, rest, containing, shape), shape)
         if wrong:
-            rejected.append(_ragged(file.name, wrong, width))
+            rejected.append(_ragged(file.name, wrong, len(shape.names)))
         if good:
-            frames.append(_parsed(good, found))
+            frames.append(_parsed(b"\n".join(line for _, line in good), shape.names, pd.Index([n for n, _ in good])))
+    found = shape.names if shape else list(names or ())
     frame = pd.concat(frames) if frames else pd.DataFrame({n: [] for n in found}, dtype=object)
     return Rows(file.name, frame, rejected)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How the rows of a file are written: column names, and what is between fields (tabs, commas, or blanks)."""
+
+    names: list[str]
+    between: str
+
+
+def _without_preamble(number: int, text: bytes, containing: Sequence[bytes]) -> tuple[int, bytes]:
+    """The text from its first row on, and the number of that line."""
+    while text:
+        line, _, rest = text.partition(b"\n")
+        if _is_data(line, containing):
+            break
+        number, text = number + 1, rest
+    return number, text
+
+
+def _shape_of(number: int, text: bytes, names: Sequence[str] | None) -> tuple[_Shape, int, bytes]:
+    """From the first row, which is taken off where it is the header."""
+    line, _, rest = text.partition(b"\n")
+    commas = names is None and b"\t" not in line and b"," in line
+    between = "tabs" if b"\t" in line else "commas" if commas else "blanks"
+    fields = [f.decode() for f in _fields(_row(line, between))]
+    found = list(fields if names is None else names)
+    shape = _Shape((found + [f"column{i + 1}" for i in range(len(found), len(fields))])[: len(fields)], between)
+    return (shape, number + 1, rest) if names is None else (shape, number, text)
+
+
+def _regular(number: int, text: bytes, shape: _Shape) -> pd.DataFrame | None:
+    """All rows at once where nothing but rows of tabs and of the right width is there; None where something else is."""
+    text_with_ends = b"\n" + text + b"\n"
+    if shape.between != "tabs" or any(odd in text_with_ends for odd in _ODD):
+        return None
+    try:
+        return _parsed(text, shape.names, pd.RangeIndex(number, number + text.count(b"\n") + 1))
+    except (pa.ArrowInvalid, ValueError):  # a row of another width
+        return None
+
+
+def _data_lines(number: int, text: bytes, containing: Sequence[bytes], shape: _Shape) -> list[Line]:
+    """Rows with tabs between their fields."""
+    lines = ((n, line) for n, line in enumerate(text.split(b"\n"), number) if _is_data(line, containing))
+    return [(n, _row(line, shape.between)) for n, line in lines]
 
 
 def _is_data(line: bytes, containing: Sequence[bytes]) -> bool:
@@ -167,37 +213,40 @@ def _is_data(line: bytes, containing: Sequence[bytes]) -> bool:
     return not containing or any(part in line for part in containing)
 
 
-def _from_commas(numbered: list[Line]) -> list[Line]:
-    """Lines of CSV with tabs between the fields; a tab inside a field becomes a blank."""
-    parsed = ((n, next(csv.reader([line.replace(b"\t", b" ").decode()]))) for n, line in numbered)
-    return [(n, "\t".join(fields).encode()) for n, fields in parsed]
+def _row(line: bytes, between: str) -> bytes:
+    """The line with tabs between its fields; a tab inside a field of CSV becomes a blank."""
+    if between == "commas":
+        return "\t".join(next(csv.reader([line.replace(b"\t", b" ").decode()]))).encode()
+    return line.rstrip(b" ") if between == "tabs" else b"\t".join(line.split())
 
 
-def _fields(line: bytes, *, tabs: bool) -> list[bytes]:
-    return line.split(b"\t") if tabs else line.split()
+def _fields(row: bytes) -> list[bytes]:
+    return row.split(b"\t")
 
 
-def _by_width(numbered: list[Line], width: int, *, tabs: bool) -> tuple[list[Line], list[Line]]:
-    if not tabs:
-        numbered = [(n, b"\t".join(line.split())) for n, line in numbered]
-    elif any(line.endswith(b" ") for _, line in numbered):
-        numbered = [(n, line.rstrip(b" ")) for n, line in numbered]
+def _by_width(rows: list[Line], shape: _Shape) -> tuple[list[Line], list[Line]]:
     good: list[Line] = []
     wrong: list[Line] = []
-    for row in numbered:
-        (good if row[1].count(b"\t") == width - 1 else wrong).append(row)
+    tabs = len(shape.names) - 1
+    for row in rows:
+        (good if row[1].count(b"\t") == tabs else wrong).append(row)
     return good, wrong
 
 
-def _parsed(numbered: list[Line], names: list[str]) -> pd.DataFrame:
+def _parsed(text: bytes, names: list[str], index: pd.Index[Any]) -> pd.DataFrame:
+    """A column of text for each field.
+
+    Raises:
+        ArrowInvalid, ValueError: a row has another number of fields.
+    """
     table = pa.csv.read_csv(
-        io.BytesIO(b"\n".join(line for _, line in numbered)),
+        io.BytesIO(text),
         read_options=pa.csv.ReadOptions(column_names=names, use_threads=False),
         parse_options=pa.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
         convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
     )
     frame: pd.DataFrame = table.to_pandas()
-    frame.index = pd.Index([n for n, _ in numbered])
+    frame.index = index
     return frame
 
 
