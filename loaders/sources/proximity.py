@@ -3,6 +3,10 @@
 The region of a gene is its body and the promoter before it (the default), the promoter alone, or the
 transcription start site with --rule window. A promoter is the start site and --promoter-bp bases upstream of it,
 by strand. A peak at most --window-bp away from the region is near; 0 means that they overlap.
+
+Genes and peaks of two assemblies are told by this: open chromatin is densest at start sites. Where there are not even
+twice as many peaks there as beside them, the load is refused, unless --accept-misfit says that the peaks are such
+(enhancers only, say).
 """
 
 from collections.abc import Iterator
@@ -13,9 +17,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kg.errors import InputError, MissingInput, SettingsError
+from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
 from kg.schema import GENE, NEAR, PEAK, EdgeType
+from loaders.enrichment import LEAST, tss_enrichment
 from loaders.intervals import Intervals, distance, signed_distance, within
+from loaders.joins import intervals_of, on, texts
 from loaders.registry import Given, loader
 from loaders.rows import Rows
 
@@ -30,6 +36,7 @@ def read(
     rule: Annotated[Rule, "the region of a gene"] = "gene_body+promoter",
     promoter_bp: Annotated[int, "bases upstream of the start site"] = 2000,
     window_bp: Annotated[int, "how far a peak may be from the region"] = 0,
+    accept_misfit: Annotated[bool, "load although peaks are no denser at start sites than beside them"] = False,
 ) -> Iterator[tuple[EdgeType, Rows]]:
     """Every pair of peak and gene within the rule."""
     if promoter_bp < 0 or window_bp < 0:
@@ -40,13 +47,32 @@ def read(
     for table, label in ((genes, "genes"), (peaks, "peaks")):
         if not table.num_rows:
             raise MissingInput(f"the draft holds no {label}", f"regkg load {label} FILE --assembly NAME")
-    yield NEAR, _near(genes, peaks, rule, promoter_bp, window_bp)
+    misfit = _misfit(genes, peaks)
+    if misfit and not accept_misfit:
+        raise AssemblyMismatch(
+            misfit,
+            "are genes and peaks of one assembly, whatever their files are named? lift one of them, or say "
+            "--accept-misfit if such peaks are meant",
+        )
+    rows = _near(genes, peaks, rule, promoter_bp, window_bp)
+    rows.warnings += [misfit] if misfit else []
+    yield NEAR, rows
+
+
+def _misfit(genes: pa.Table, peaks: pa.Table) -> str:
+    """What is wrong with genes and peaks of an assembly; empty when nothing is."""
+    for assembly in sorted(set(texts(peaks, "assembly"))):
+        of_genes, of_peaks = on(genes, assembly), on(peaks, assembly)
+        ratio = tss_enrichment(texts(of_genes, "chrom"), of_genes.column("tss").to_numpy(), intervals_of(of_peaks))
+        if ratio is not None and ratio < LEAST:
+            return f"{assembly}: only {ratio:.1f} times as many peaks lie at transcription start sites as beside them"
+    return ""
 
 
 def gene_regions(genes: pa.Table, rule: Rule, promoter_bp: int) -> Intervals:
     """The region of each gene, in the order of the table; starts are clipped at 0."""
     start, end, tss = (genes.column(c).to_numpy() for c in ("start", "end", "tss"))
-    plus = _text(genes, "strand") != "-"
+    plus = texts(genes, "strand") != "-"
     if rule != "gene_body+promoter":
         start, end = tss, tss + 1
     upstream = 0 if rule == "window" else promoter_bp
@@ -70,22 +96,18 @@ def _near(genes: pa.Table, peaks: pa.Table, rule: Rule, promoter_bp: int, window
         )
     frame = pd.DataFrame(
         {
-            "start_id": _text(peaks, "id")[p],
-            "end_id": _text(genes, "id")[g],
+            "start_id": texts(peaks, "id")[p],
+            "end_id": texts(genes, "id")[g],
             "distance_bp": distance(region.start[g], region.end[g], peak.start[p], peak.end[p]),
             "tss_distance_bp": signed_distance(
-                genes.column("tss").to_numpy()[g], _text(genes, "strand")[g], peak.start[p], peak.end[p]
+                genes.column("tss").to_numpy()[g], texts(genes, "strand")[g], peak.start[p], peak.end[p]
             ),
         }
     )
     return Rows("", frame)
 
 
-def _text(table: pa.Table, column: str) -> Texts:
-    return np.array(table.column(column).to_pylist(), dtype=object)
-
-
 def _place(table: pa.Table) -> Texts:
     """Assembly and chromosome in one: intervals of two assemblies never meet."""
-    places: Texts = _text(table, "assembly") + ":" + _text(table, "chrom")
+    places: Texts = texts(table, "assembly") + ":" + texts(table, "chrom")
     return places

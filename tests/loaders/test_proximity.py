@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kg.errors import InputError, MissingInput, SettingsError
+from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
 from kg.schema import GENE, PEAK
+from loaders.enrichment import tss_enrichment
+from loaders.intervals import Intervals
 from loaders.reading import read_source
 from loaders.registry import Given, find
 from tests.loaders.world import run_source
@@ -182,6 +184,39 @@ def test_a_draft_without_genes_or_peaks_is_refused(missing: str) -> None:
     assert f"regkg load {missing}" in caught.value.hint
 
 
+@pytest.mark.parametrize(("moved", "refused"), [(0, False), (30_000, True)])
+def test_genes_of_another_assembly_are_told_by_where_peaks_are_dense(moved: int, *, refused: bool) -> None:
+    rng = np.random.default_rng(0)
+    tss = np.sort(rng.choice(100_000_000, 2000, replace=False))
+    genes = gene_table([("chr1", int(t) + moved, int(t) + moved + 5000, "+") for t in tss])
+    at = np.concatenate([rng.choice(tss, 600), rng.integers(0, 100_000_000, 3000)])
+    peaks = peak_table([("chr1", int(p), int(p) + 300) for p in np.unique(at)])
+    if refused:
+        with pytest.raises(AssemblyMismatch, match=r"only [01]\.\d times"):
+            near(genes, peaks)
+        assert len(near(genes, peaks, accept_misfit=True)) > 0
+    else:
+        assert len(near(genes, peaks)) > 0
+
+
+def test_the_ratio_is_that_of_a_slow_loop() -> None:
+    rng = np.random.default_rng(1)
+    tss, start = rng.integers(300_000, 3_000_000, 200), rng.integers(0, 3_300_000, 900)
+    chrom, of_peaks = rng.choice(["chr1", "chr2"], 200).astype(object), rng.choice(["chr1", "chr2"], 900).astype(object)
+
+    def near_by(shift: int) -> int:
+        return sum(
+            any(c == d and abs(s + 50 - (t + shift)) <= 1000 for d, t in zip(chrom, tss, strict=True))
+            for c, s in zip(of_peaks, start, strict=True)
+        )
+
+    expected = np.mean([near_by(shift) for shift in (-200_000, -50_000, 50_000, 200_000)])
+    found = tss_enrichment(chrom, tss, Intervals(of_peaks, start, start + 100))
+    assert expected >= 50
+    assert found == pytest.approx(near_by(0) / expected)
+    assert tss_enrichment(chrom[:5], tss[:5], Intervals(of_peaks, start, start + 100)) is None, "too few to tell"
+
+
 def test_mouse_cortex_has_the_pairs_of_a_slow_loop(data: Path) -> None:
     """The 1,677 genes of the panel, by symbol: 13,141 pairs with body and 2 kb promoter."""
     cells = data / "cells" / "mouse_cortex_snare"
@@ -189,7 +224,9 @@ def test_mouse_cortex_has_the_pairs_of_a_slow_loop(data: Path) -> None:
         panel = set(rna["var"][rna["var"].attrs["_index"]].asstr()[:])
     genes = run_source("genes", [data / "genes" / "grcm38.tsv.gz"], "GRCm38").batches[0].table
     peaks = run_source("peaks", [cells / "atac.h5ad"], "GRCm38").batches[0].table
-    frame = near(genes, peaks)
+    with pytest.raises(AssemblyMismatch, match=r"GRCm38: only 1\.\d times as many peaks lie at"):
+        near(genes, peaks)  # the table holds GRCm39 coordinates
+    frame = near(genes, peaks, accept_misfit=True)
     symbols = genes.to_pandas().set_index("id")
     frame = frame.assign(symbol=frame["end_id"].map(symbols["symbol"]))
     pairs = set(frame[frame["symbol"].isin(panel)][["symbol", "start_id"]].itertuples(index=False, name=None))
@@ -217,7 +254,7 @@ def test_signed_distances_average_out_over_random_strands() -> None:
     plus: list[GeneRow] = [("chr1", int(s), int(s) + 1, "+") for s in starts]
     minus: list[GeneRow] = [("chr1", s, e, "-") for _, s, e, _ in plus]
     peaks = peak_table([("chr1", int(s), int(s) + 300) for s in rng.integers(0, 1_000_000, 300)])
-    forward = near(gene_table(plus), peaks, rule="window", window_bp=50_000)
-    back = near(gene_table(minus), peaks, rule="window", window_bp=50_000)
+    anywhere: dict[str, Any] = {"rule": "window", "window_bp": 50_000, "accept_misfit": True}
+    forward, back = near(gene_table(plus), peaks, **anywhere), near(gene_table(minus), peaks, **anywhere)
     assert (forward["tss_distance_bp"] == -back["tss_distance_bp"]).all()
     assert (forward["distance_bp"] == forward["tss_distance_bp"].abs()).all()
