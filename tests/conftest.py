@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from kg.errors import RegkgError
 from kg.server import Endpoint, Server
@@ -21,6 +22,11 @@ def skip_unless_required(what: str, reason: str) -> None:
     if what in os.environ.get("REGKG_REQUIRE", "").split(","):
         pytest.fail(f"REGKG_REQUIRE names {what}, but {reason}")
     pytest.skip(reason)
+
+
+# No example is timed, since machines are shared, and every run tries the same ones.
+hypothesis_settings.register_profile("regkg", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("regkg")
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ def test_it_is_openapi_3_1_and_says_the_coordinate_system() -> None:
 
 def test_operation_ids_are_stable() -> None:
     assert {o["operationId"] for o in OPERATIONS.values()} == {
+        "ask_compare_links",
         "ask_gene_regulators",
         "ask_peak_targets",
         "ask_region_edges",

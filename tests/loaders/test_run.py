@@ -10,7 +10,7 @@ import pytest
 
 from kg.errors import AssemblyMismatch, Conflict, InputError, MissingInput, SettingsError, TooManyRejected
 from kg.nodes import read_nodes
-from kg.schema import GENE, NEAR, PEAK
+from kg.schema import GENE, MOTIF, NEAR, PEAK
 from loaders import registry
 from loaders.run import LoadReport, Request, load, prepare
 from tests.loaders.world import MOUSE, NEEDED_BIOSAMPLE, SAMPLES, bed, samples, write
@@ -82,6 +82,8 @@ def test_twice_is_no_change(store: Store, tmp_path: Path, source: str) -> None:
         loaded(store, tmp_path, "genes", GTF)
         loaded(store, tmp_path, "genes", MOUSE, dataset="mouse", assembly="mm10")
         loaded(store, tmp_path, "peaks", BED)
+    if MOTIF in registry.find(source).lookup:
+        loaded(store, tmp_path, "motifs", SAMPLES / "motifs" / "made.jaspar")
     biosample = NEEDED_BIOSAMPLE.get(source)
     for sample in samples(source):
         first = loaded(store, tmp_path, source, sample, dataset=sample.name, biosample=biosample)

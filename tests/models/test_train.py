@@ -99,11 +99,16 @@ def test_stopping_counts_from_the_first_drop_and_restores_the_latest_of_the_best
 
 
 def test_an_annealed_plan_runs_its_course() -> None:
-    plan = Plan(max_epochs=8, lr=0.4, lr_patience=0, patience=0, annealed=0.5)
+    plan = Plan(max_epochs=8, lr=0.4, annealed=0.5)
     rates = [row["lr"] for row in run(Scripted([1.0] * 8), plan)]
     expected = [0.4] * 4 + [0.4 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
     assert rates == pytest.approx(expected)
     assert rates[-1] > 0
+
+
+def test_a_plan_that_follows_no_loss_keeps_its_rate_whatever_happens() -> None:
+    rows = run(Scripted([5.0, 6, 7, 8, 9]), Plan(max_epochs=5, lr=0.1))
+    assert [row["lr"] for row in rows] == [0.1] * 5
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 7, 8])
