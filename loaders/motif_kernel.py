@@ -21,18 +21,16 @@ class Index(NamedTuple):
     """The words of a block; see `_index_words`.
 
     Attributes:
-        word: (N + 2 * LETTERS,) uint16, the word that begins at each position.
+        word: (N + 3 * LETTERS,) uint16, the word that begins at each position, from LETTERS before the first.
         room: (N,) int32, letters from each position on until one that is no base.
-        starts: (65537,) int32, first entry of each word in `order`; order: (N,) int32, positions sorted by word.
-        behind, before: (N,) uint16, the words next to that of `order`.
+        starts: (65537,) int32, first entry of each word; entries: (N,) int64, in the order of the words: position << 32
+            | the word behind << 16 | the word before, together so that they are fetched at once.
     """
 
     word: NDArray[np.uint16]
     room: NDArray[np.int32]
     starts: NDArray[np.int32]
-    order: NDArray[np.int32]
-    behind: NDArray[np.uint16]
-    before: NDArray[np.uint16]
+    entries: NDArray[np.int64]
 
 
 class Plan(NamedTuple):
@@ -40,7 +38,7 @@ class Plan(NamedTuple):
 
     Attributes:
         quads: (2 * words, 256) int32, score of each four-letter word; rows of the motif that are not there score 0.
-        words: (words,) first row of each word, counted from that of the first; the first two are in the index.
+        words: (words,) first row of each word, counted from that of the first; the first three are in the index.
         first: row of the motif where the first word begins.
         width, threshold: of the motif.
     """
@@ -53,10 +51,7 @@ class Plan(NamedTuple):
 
 
 def _plan_words(scores: Any, threshold: Any) -> Any:
-    """Take for first word the eight rows that a random site is least likely to pass, judged by mean and variance.
-
-    The second one stands right behind or before it, whichever tells more.
-    """
+    """Take for first word the eight rows that a random site is least likely to pass, judged by mean and variance."""
     width = len(scores)
     spread, variance, highest = np.zeros(width), np.zeros(width), 0
     for row in range(width):
@@ -69,12 +64,12 @@ def _plan_words(scores: Any, threshold: Any) -> Any:
         over /= np.sqrt(max(variance[at : at + LETTERS].sum(), 1.0))
         if over > best:
             first, best = at, over
-    behind, before = np.arange(LETTERS, width - first, LETTERS), np.arange(-LETTERS, -first - LETTERS, -LETTERS)
-    words = np.concatenate((np.zeros(1, np.int64), behind, before, np.full(1, LETTERS)))
-    words = words[: max(len(words) - 1, 2)]
-    tells_more = spread[max(first - LETTERS, 0) : first].sum() > spread[first + LETTERS : first + 2 * LETTERS].sum()
-    if tells_more and behind.size and before.size:
-        words[1], words[1 + len(behind)] = before[0], behind[0]
+    # its neighbours, the one that tells more before the other, then what is left of the motif
+    near = np.array([0, LETTERS, -LETTERS])
+    if spread[max(first - LETTERS, 0) : first].sum() > spread[first + LETTERS : first + 2 * LETTERS].sum():
+        near = near[np.array([0, 2, 1])]
+    far = (np.arange(2 * LETTERS, width - first, LETTERS), np.arange(-2 * LETTERS, -first - LETTERS, -LETTERS))
+    words = np.concatenate((near, far[0], far[1]))
     return Plan(_quads_of(scores, first + words), words, first, width, threshold)
 
 
@@ -93,60 +88,62 @@ def _score_quads(scores: Any, rows: Any) -> Any:
 def _index_words(codes: Any) -> Any:
     """Sort positions by the word that begins there (counting sort), and keep the words next to it."""
     n = len(codes)
-    word = np.zeros(n + 2 * LETTERS, np.uint16)
-    room = np.empty(n, np.int32)
-    clean = 0
-    for i in range(n - 1, -1, -1):
-        is_base = codes[i] < OTHER
-        clean = clean + 1 if is_base else 0
-        word[i], room[i] = (word[i + 1] >> 2) | ((codes[i] if is_base else 0) << 14), clean
+    word = np.zeros(n + 3 * LETTERS, np.uint16)
+    room = np.zeros(n + LETTERS, np.int32)
     starts = np.zeros(65537, np.int32)
+    for i in range(n + LETTERS - 1, -1, -1):
+        is_base = i >= LETTERS and codes[i - LETTERS] < OTHER
+        word[i] = (word[i + 1] >> 2) | ((codes[i - LETTERS] if is_base else 0) << 14)
+        if is_base:
+            room[i] = 1 + (room[i + 1] if i + 1 < len(room) else 0)
     for i in range(n):
-        starts[np.int64(word[i]) + 1] += 1
-    for k in range(65536):
-        starts[k + 1] += starts[k]
+        starts[np.int64(word[i + LETTERS]) + 1] += 1
+    starts = np.cumsum(starts).astype(np.int32)
     free = starts[:-1].copy()
-    order, behind, before = np.empty(n, np.int32), np.empty(n, np.uint16), np.empty(n, np.uint16)
+    entries = np.empty(n, np.int64)
     for i in range(n):
-        at = free[word[i]]
-        free[word[i]] += 1
-        order[at], behind[at], before[at] = i, word[i + LETTERS], _word_at(word, i - LETTERS)
-    return Index(word, room, starts, order, behind, before)
-
-
-def _read_word(word: Any, at: Any) -> Any:
-    """The word at a position; before the first one, letters that are not there are as good as any."""
-    return word[at] if at >= 0 else word[0] >> min(-2 * at, 15)
+        here = word[i + LETTERS]
+        entries[free[here]] = (i << 32) | (np.int64(word[i + 2 * LETTERS]) << 16) | np.int64(word[i])
+        free[here] += 1
+    return Index(word, room[LETTERS:], starts, entries)
 
 
 def _score_rest(word: Any, at: Any, plan: Any) -> Any:
-    """The score of all words but the first two."""
+    """The score of all words but those that the index holds."""
     score = 0
-    for j in range(2, len(plan.words)):
-        found = _word_at(word, at + plan.words[j])
+    for j in range(3, len(plan.words)):
+        found = word[LETTERS + at + plan.words[j]]
         score += plan.quads[2 * j, found >> 8] + plan.quads[2 * j + 1, found & 255]
     return score
 
 
 def _search_words(index: Any, plan: Any) -> Any:
     """Positions and scores of the hits of one strand in one block, in no order."""
-    quads, second = plan.quads, index.behind if plan.words[1] > 0 else index.before
-    low, most_second = plan.threshold, quads[2].max() + quads[3].max()
-    for j in range(4, len(quads)):
-        low -= quads[j].max()
+    starts, entries, quads = index.starts, index.entries, plan.quads
+    q1, q2, q3, q4, q5 = quads[1].copy(), quads[2].copy(), quads[3].copy(), quads[4].copy(), quads[5].copy()
+    shift = 16 if plan.words[1] > 0 else 0
+    third_low = plan.threshold
+    for j in range(6, len(quads)):
+        third_low -= quads[j].max()
+    second_low = third_low - q4.max() - q5.max()
+    first_low = second_low - q2.max() - q3.max()
     positions, scores, found = np.empty(64, np.int64), np.empty(64, np.int64), 0
-    for half in np.flatnonzero(quads[0] + quads[1].max() + most_second >= low):
+    for half in np.flatnonzero(quads[0] + q1.max() >= first_low):
         for other in range(256):
-            so_far = quads[0, half] + quads[1, other]
-            if so_far + most_second < low:
+            so_far = np.int64(quads[0, half] + q1[other])
+            if so_far < first_low:
                 continue
-            word = half * 256 + other
-            for i in range(index.starts[word], index.starts[word + 1]):
-                score = so_far + quads[2, second[i] >> 8] + quads[3, second[i] & 255]
-                at = index.order[i] - plan.first
-                if score < low or at < 0 or index.room[at] < plan.width:
+            for i in range(starts[half * 256 + other], starts[half * 256 + other + 1]):
+                second, third = entries[i] >> shift, entries[i] >> (16 - shift)
+                score = so_far + q2[(second >> 8) & 255] + q3[second & 255]
+                if score < second_low:
                     continue
-                score += _rest(index.word, index.order[i], plan)
+                score += q4[(third >> 8) & 255] + q5[third & 255]
+                start = entries[i] >> 32
+                at = start - plan.first
+                if score < third_low or at < 0 or index.room[at] < plan.width:
+                    continue
+                score += _rest(index.word, start, plan)
                 if score >= plan.threshold:
                     if found == len(positions):
                         positions, scores = np.append(positions, positions), np.append(scores, scores)
@@ -155,7 +152,6 @@ def _search_words(index: Any, plan: Any) -> Any:
     return positions[:found], scores[:found]
 
 
-_word_at = numba.njit(cache=True)(_read_word)
 _quads_of = numba.njit(cache=True)(_score_quads)
 _rest = numba.njit(cache=True)(_score_rest)
 plan = numba.njit(cache=True)(_plan_words)
