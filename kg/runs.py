@@ -30,6 +30,9 @@ class Run:
         datasets: dataset id -> hash of the rows it used.
         interrupted: it says running or writing, but its process is gone.
         edge_types: of its guidance graph.
+        parent: the run whose weights it started from or that it is to replace; None for a first one.
+        experiment: why it is never published, such as the datasets it leaves out; None for a run that may be.
+        pinned: `prune` keeps it.
     """
 
     id: str
@@ -50,6 +53,9 @@ class Run:
     note: str = ""
     interrupted: bool = False
     edge_types: tuple[str, ...] = ()
+    parent: str | None = None
+    experiment: str | None = None
+    pinned: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class Registration:
     datasets: Mapping[str, str]
     environment: Mapping[str, Any] = field(default_factory=dict)
     edge_types: tuple[str, ...] = ()
+    parent: str | None = None
+    experiment: str | None = None
 
 
 def register(store: Store, about: Registration) -> str:
@@ -156,12 +164,14 @@ def publish_run(store: Store, run_id: str, note: str = "") -> Served:
     """Serve a complete run for its slot; the release served stays the same.
 
     Raises:
-        Conflict: it is not complete.
+        Conflict: it is not complete, or an experiment.
         UnknownRun, UnknownRelease: there is no such run, or nothing is published.
     """
     found = run(store, run_id)
     if found.outcome != "complete":
         raise Conflict(f"run {run_id} is {found.outcome}, only a complete run can be published", "regkg runs list")
+    if found.experiment:
+        raise Conflict(f"run {run_id} is an experiment: {found.experiment}", "compare it: regkg runs diff")
 
     def work(tx: Any) -> None:
         now = tx.run(
@@ -210,6 +220,8 @@ def _properties(about: Registration, run_id: str) -> Row:
         "datasets": json.dumps(dict(about.datasets), sort_keys=True),
         "environment": json.dumps(dict(about.environment), sort_keys=True),
         "edge_types": list(about.edge_types),
+        "parent": about.parent,
+        "experiment": about.experiment,
         "metrics": "{}",
         "outcome": "running",
         "process": this_process(),
@@ -228,5 +240,8 @@ def _run(row: Row) -> Run:
         metrics=json.loads(row["metrics"]),
         note=row.get("note") or "",
         edge_types=tuple(row.get("edge_types") or ()),
+        parent=row.get("parent"),
+        experiment=row.get("experiment"),
+        pinned=bool(row.get("pinned")),
         interrupted=row["outcome"] in {"running", "writing"} and process_is_gone(row["process"]),
     )
