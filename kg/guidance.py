@@ -105,10 +105,22 @@ POLICY: dict[str, Callable[[pa.Table], tuple[NDArray[np.float32], NDArray[np.int
 }
 
 
-def read_guidance(store: Store, release: int, edge_types: Sequence[str]) -> GuidanceGraph:
+HELD_OUT = (CONTACTS.name, EQTL.name)  # what models are tested against; NEAR is there for every pair
+
+
+def read_guidance(
+    store: Store, release: int, edge_types: Sequence[str], *, held_out: Sequence[str] = (), without: Sequence[str] = ()
+) -> GuidanceGraph:
     """The guidance graph of a release: all nodes that the edge types join, and their edges weighed by policy.
 
     Parallel edges (several datasets or rows) become one per (source, target, sign), of the largest weight.
+
+    Args:
+        store: the graph.
+        release: its number.
+        edge_types: names of those that guide.
+        held_out: chromosomes of peaks whose CONTACTS and EQTL rows are left out, so that they can test the model.
+        without: datasets whose rows are left out, records of nodes too.
 
     Raises:
         Conflict: an edge type is truth or a prediction, which a guidance graph must never hold.
@@ -119,38 +131,60 @@ def read_guidance(store: Store, release: int, edge_types: Sequence[str]) -> Guid
         raise Conflict(
             f"{', '.join(barred)} must not guide a model", "truth is kept for testing, predictions are results"
         )
-    without = sorted(set(edge_types) - set(POLICY))
-    if without:
-        raise Conflict(f"{', '.join(without)} has no weight as guidance", f"these have: {', '.join(POLICY)}")
+    unweighed = sorted(set(edge_types) - set(POLICY))
+    if unweighed:
+        raise Conflict(f"{', '.join(unweighed)} has no weight as guidance", f"these have: {', '.join(POLICY)}")
     labels = sorted({label for t in types for label in (t.start, t.end)})
     ids: dict[str, str] = {}
     for label in labels:
         node = NODE_TYPES[label]
         query = f"MATCH (n:{node.node_label}) WHERE EXISTS {{ (n)-[:HAS_RECORD]->(r:{node.record_label}) "
-        rows = store.stream(query + "WHERE r.since <= $n AND $n < r.until } RETURN n.id", n=release)
+        rows = store.stream(query + f"WHERE {_OPEN} }} RETURN n.id", n=release, without=list(without))
         ids |= dict.fromkeys((row[0] for row in rows), label)
     vertices = np.array(sorted(ids), dtype=np.str_)
-    edges = [_read_edges(store, type_, release, vertices) for type_ in types]
+    edges = [_read_edges(store, type_, release, vertices, held_out, without) for type_ in types]
     source, target, weight, sign = (np.concatenate(column) for column in zip(*edges, strict=True))
     best = _strongest(source, target, weight, sign)
-    hashes = {v.dataset: v.hash for v in dataset_versions(store, release) if {*labels, *edge_types} & set(v.hashes)}
+    read = [v for v in dataset_versions(store, release) if {*labels, *edge_types} & set(v.hashes)]
+    hashes = {v.dataset: v.hash for v in read if v.dataset not in without}
     kinds = np.array([ids[v] for v in vertices.tolist()], dtype=np.str_)
     return GuidanceGraph(vertices, kinds, source[best], target[best], weight[best], sign[best], release, hashes)
 
 
+_OPEN = "r.since <= $n AND $n < r.until AND NOT r.dataset IN $without"
+
+
 def _read_edges(
-    store: Store, type_: EdgeType, release: int, vertices: NDArray[np.str_]
+    store: Store,
+    type_: EdgeType,
+    release: int,
+    vertices: NDArray[np.str_],
+    held_out: Sequence[str],
+    without: Sequence[str],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int8]]:
     columns = type_.schema.names[2:]
     rows = store.stream(
-        f"MATCH (a:{type_.start})-[r:{type_.name}]->(b:{type_.end}) WHERE r.since <= $n AND $n < r.until "
+        f"MATCH (a:{type_.start})-[r:{type_.name}]->(b:{type_.end}) WHERE {_OPEN} "
         f"RETURN a.id, b.id, {', '.join(f'r.{c}' for c in columns)}",
         n=release,
+        without=list(without),
     )
     values: list[Any] = list(zip(*rows, strict=True)) or [[] for _ in type_.schema]
     table = pa.table([pa.array(v, f.type) for v, f in zip(values, type_.schema, strict=True)], schema=type_.schema)
-    ends = [np.searchsorted(vertices, np.array(table[c].to_pylist(), np.str_)) for c in ("start_id", "end_id")]
-    return ends[0], ends[1], *POLICY[type_.name](table)
+    names = [np.array(table[c].to_pylist(), np.str_) for c in ("start_id", "end_id")]
+    ends = [np.searchsorted(vertices, name) for name in names]
+    kept = np.ones(table.num_rows, bool)
+    if without:  # an end that only a dataset left out knows is no vertex
+        kept &= np.all([np.isin(name, vertices) for name in names], axis=0)
+    if held_out and type_.name in HELD_OUT:
+        kept &= ~np.isin([chrom_of(peak) for peak in names[0].tolist()], list(held_out))
+    weight, sign = POLICY[type_.name](table)
+    return ends[0][kept], ends[1][kept], weight[kept], sign[kept]
+
+
+def chrom_of(peak: str) -> str:
+    """The chromosome in a peak's id, assembly:chrom:start-end."""
+    return peak.partition(":")[2].rpartition(":")[0]
 
 
 def _strongest(

@@ -112,6 +112,12 @@ def run(store: Store, run_id: str) -> Run:
     return _run(rows[0]["r"])
 
 
+def environment(store: Store, run_id: str) -> dict[str, Any]:
+    """What a run was registered with besides its configuration: how it was asked for, cells, versions."""
+    found = store.read("MATCH (r:ModelRun {id: $id}) RETURN r.environment AS environment", id=run_id)
+    return dict(json.loads(found[0]["environment"] or "{}")) if found else {}
+
+
 def interrupted(store: Store) -> list[Run]:
     """Runs whose process died while training or writing."""
     return [r for r in runs(store) if r.interrupted]
