@@ -177,7 +177,8 @@ def _closed(type_: RowType) -> str:
     return (
         f"MATCH {pattern} WHERE {_IS_CLOSED} OPTIONAL {_partner(type_, '$newer')} "
         # a row that went and came back as it was does not differ
-        f"WITH * WHERE o IS NULL OR o.row_hash <> r.row_hash RETURN r.{key}, {ends}, {_columns(type_, 'r')} AS before, {_columns(type_, 'o')} AS after"
+        "WITH * WHERE o IS NULL OR o.row_hash <> r.row_hash "
+        f"RETURN r.{key}, {ends}, {_columns(type_, 'r')} AS before, {_columns(type_, 'o')} AS after"
     )
 
 
@@ -193,7 +194,7 @@ def _counts(type_: RowType) -> str:
     pattern, _, _ = _pattern(type_, "r")
     return (
         f"CALL () {{ MATCH {pattern} WHERE {_IS_OPENED} RETURN count(*) AS opened }} "
-        f"CALL () {{ MATCH {pattern} WHERE {_IS_CLOSED} OPTIONAL {_partner(type_, '$newer')} RETURN count(*) AS closed, "
-        "count(o) AS paired, count(CASE WHEN o.row_hash = r.row_hash THEN 1 END) AS same } "
+        f"CALL () {{ MATCH {pattern} WHERE {_IS_CLOSED} OPTIONAL {_partner(type_, '$newer')} "
+        "RETURN count(*) AS closed, count(o) AS paired, count(CASE WHEN o.row_hash = r.row_hash THEN 1 END) AS same } "
         "RETURN opened, closed, paired, same"
     )
