@@ -9,7 +9,7 @@ Cao & Gao 2022, Nature Biotechnology, doi 10.1038/s41587-022-01284-4.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,10 +35,12 @@ if TYPE_CHECKING:
     from kg.guidance import GuidanceGraph
     from models.cells import Cells
     from models.minibatch import EdgeBatch, Minibatch
+    from models.warm import Start
 
 ANCHOR = "rna"
 BURNIN = 1 / 3  # of the second stage, in the quick schedule
 ANNEALED = 1 / 4  # likewise
+WARM = 1 / 3  # of the second stage's steps, where a run starts from another's weights; it has no first stage
 NOISE = 1.5  # standard deviations of burn-in noise on what the discriminator sees
 HELD_OUT = 0.1
 EVAL_ROWS = 4096
@@ -102,6 +104,15 @@ def quick_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, floa
     longest = max(round((config.first_steps if first else config.second_steps) / per_epoch), 1)
     plan = Plan(longest, config.lr, annealed=0.0 if first else ANNEALED)
     return plan, math.inf if first else longest * BURNIN
+
+
+def warm_plan(n_cells: int, config: Config) -> tuple[Plan, float]:
+    """Of a run that starts from another's weights: the second stage alone, shorter, without burn-in noise."""
+    if config.schedule == "published":
+        plan, _ = published_plan(n_cells, config, first=False)
+        return replace(plan, burnin=0), 0.0
+    plan, _ = quick_plan(n_cells, replace(config, second_steps=round(WARM * config.second_steps)), first=False)
+    return replace(plan, annealed=1.0), 0.0
 
 
 class Glue(nn.Module):
@@ -261,7 +272,7 @@ def embed_features(module: Glue) -> NDArray[np.float32]:
     writes=["PREDICTED_LINK", "HAS_EMBEDDING"],
     cites="doi:10.1038/s41587-022-01284-4",
 )
-def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer) -> Fit:
+def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, start: Start | None = None) -> Fit:
     """Train `config.members` models in two stages each and keep their embeddings.
 
     Args:
@@ -269,6 +280,7 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer) ->
         cells: raw counts; `paired` and labels are read by metrics only.
         config: options.
         trainer: device, threads, checkpoints, progress.
+        start: weights to go on from.
 
     Raises:
         InputError: a modality has no feature in the graph.
@@ -277,9 +289,11 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer) ->
     """
     data = TrainingData(graph, cells.linked(graph, ANCHOR), trainer.device)
     identity = {"model": "glue", "graph": graph.hash, "cells": data.cells.hash, "config": asdict(config)}
+    if start is not None:
+        identity["start"] = start.run
     features, history, first_cells = [], [], None
     for member in range(config.members):
-        module, rows = train_member(data, config, trainer, member, identity)
+        module, rows = train_member(data, config, trainer, member, identity, start)
         features.append(embed_features(module))
         history += [{"member": member, **row} for row in rows]
         if first_cells is None:
@@ -295,22 +309,32 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer) ->
 
 
 def train_member(
-    data: TrainingData, config: Config, trainer: Trainer, member: int, identity: Mapping[str, Any]
+    data: TrainingData,
+    config: Config,
+    trainer: Trainer,
+    member: int,
+    identity: Mapping[str, Any],
+    start: Start | None = None,
 ) -> tuple[Glue, list[dict[str, Any]]]:
-    """Both stages of one member."""
+    """Both stages of one member, or the second alone where a start leaves the first nothing to do."""
     plan_for = {"quick": quick_plan, "published": published_plan}[config.schedule]
     seed = config.seed + member
-    even = [torch.ones(n, device=data.device) for n in data.sizes]
+    weights = [torch.ones(n, device=data.device) for n in data.sizes]
     history: list[dict[str, Any]] = []
-    module, weights = None, even
-    for stage in ("first", "second"):
+    module, warm = None, False
+    if start is not None:
+        with trainer.seeded(seed):
+            module = Glue(data, config).to(data.device)
+        warm = start.carry(module, data, member)
+    for stage in ("second",) if warm else ("first", "second"):
         with trainer.seeded(seed + (stage == "second")):
             fresh = Glue(data, config).to(data.device)
             if module is not None:
                 fresh.load_state_dict(module.state_dict())
-                weights = balance(module, data, trainer)
+                weights = balance(module, data, trainer) if stage == "second" else weights
             module = fresh
-            plan, burnin = plan_for(sum(data.sizes), config, first=stage == "first")
+            n_cells = sum(data.sizes)
+            plan, burnin = warm_plan(n_cells, config) if warm else plan_for(n_cells, config, first=stage == "first")
             task = GlueTask(data, module, plan, burnin, weights, seed + (stage == "second"))
             rows = trainer.train(task, plan, f"member-{member}-{stage}", seed, identity)
             history += [{"stage": stage, **row} for row in rows]
