@@ -15,7 +15,8 @@ import torch
 from kg import predictions, runs
 from kg.batches import EdgeBatch
 from kg.cells import cells as registered_cells
-from kg.errors import RegkgError, TrainingError
+from kg.datasets import dataset_versions
+from kg.errors import CheckpointRefused, MissingInput, RegkgError, TrainingError, UnknownDataset
 from kg.guidance import GuidanceGraph, read_guidance
 from kg.nodes import read_nodes
 from kg.predictions import Predictions
@@ -26,6 +27,7 @@ from models import registry
 from models.h5ad import Reading, read_cells, write_cells
 from models.preflight import check_room, estimate, silent_cells
 from models.train import Trainer
+from models.warm import read_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from kg.store import Store
     from models.cells import Cells
     from models.fit import Fit
+    from models.warm import Start
 
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "anndata", "scikit-network")
 
@@ -50,6 +53,10 @@ class Request:
         device: "auto", "cpu", or "cuda".
         threads: of torch on the CPU; None leaves it to torch.
         edge_types: of the guidance graph; empty for all that the model reads.
+        held_out: chromosomes whose CONTACTS and EQTL rows do not guide, so that they can test the run.
+        without: datasets that are left out; such a run is an experiment and never published.
+        parent: the run that this one may replace.
+        warm: start from the parent's weights, where they are to be had.
     """
 
     model: str
@@ -59,17 +66,29 @@ class Request:
     device: str = "auto"
     threads: int | None = None
     edge_types: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    parent: str | None = None
+    warm: bool = False
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Request:
+        """The request that a run was registered with, from JSON."""
+        lists = {name: tuple(said.get(name, ())) for name in ("edge_types", "held_out", "without")}
+        return cls(**{**said, "reading": Reading(**said["reading"]), **lists})
 
 
-def train(store: Store, home: Path, request: Request, progress: Progress = SILENT) -> Run:
-    """Train on the served release and write the predictions back as a complete, unpublished run.
+def train(
+    store: Store, home: Path, request: Request, progress: Progress = SILENT, *, release: int | None = None
+) -> Run:
+    """Train on a release (default: the one served) and write the predictions back as a complete, unpublished run.
 
     Raises:
         NotFound: no such model, cells, or nothing is published.
         InputError: the cells are not fit for training; nothing was registered.
         TrainingError: training failed; the run says so and what was published stays.
     """
-    return _train(store, home, request, served(store).release, None, progress)
+    return _train(store, home, request, release or served(store).release, None, progress)
 
 
 def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> Run:
@@ -82,32 +101,31 @@ def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -
     found = runs.run(store, run_id)
     if (predictions.run_folder(home, run_id) / "metrics.json").exists() or found.outcome in {"complete", "discarded"}:
         return runs.write_back(store, home, run_id, progress)
-    asked = json.loads(store.read("MATCH (r:ModelRun {id: $id}) RETURN r.environment AS e", id=run_id)[0]["e"])
+    asked = runs.environment(store, run_id)
     if "request" not in asked:
         raise TrainingError(f"run {run_id} does not say how it was asked for", f"regkg runs discard {run_id}")
-    said = asked["request"]
-    edge_types = tuple(said.get("edge_types", ()))
-    request = Request(**{**said, "reading": Reading(**said["reading"]), "edge_types": edge_types})
-    return _train(store, home, request, found.release, run_id, progress)
+    return _train(store, home, Request.of(asked["request"]), found.release, run_id, progress)
 
 
 def _train(store: Store, home: Path, request: Request, release: int, run_id: str | None, progress: Progress) -> Run:
     model = registry.get(request.model)
     config = model.config(**request.options)
     edge_types = _edge_types(model, request)
-    graph = read_guidance(store, release, edge_types)
+    graph = _guidance(store, request, release, edge_types)
     cells = _read(store, request, release, progress)
+    start = _start(store, home, request, cells, progress, must=run_id is not None)
+    request = replace(request, warm=start is not None)
     device = _device(request.device)
     _announce(cells, config, home, progress)
     if run_id is None:
-        run_id = runs.register(store, _about(request, config, graph, release, edge_types))
+        run_id = runs.register(store, _about(request, config, graph, release, edge_types, _files(store, request)))
     else:
         runs.take_over(store, run_id, "running")
     progress.say(f"run {run_id}: {request.model} on release {release}, {device}")
     folder = predictions.run_folder(home, run_id)
     trainer = Trainer(device, request.threads, folder / "checkpoints", progress)
     try:
-        fit = model.fit(graph, cells, config, trainer)
+        fit = model.fit(graph, cells, config, trainer, **({} if start is None else {"start": start}))
     except KeyboardInterrupt:
         runs.finish(store, run_id, "running", note=f"stopped; `regkg runs resume {run_id}` goes on")
         raise
@@ -145,6 +163,37 @@ def predict(graph: GuidanceGraph, fit: Fit, *, seed: int = 0) -> Predictions:
     return Predictions([batch], nodes, [kind_of[node] for node in nodes], fit.features[0, known])
 
 
+def _guidance(store: Store, request: Request, release: int, edge_types: tuple[str, ...]) -> GuidanceGraph:
+    graph = read_guidance(store, release, edge_types, held_out=request.held_out, without=request.without)
+    unread = set(request.without) - {v.dataset for v in dataset_versions(store, release)}
+    if unread:
+        raise UnknownDataset(f"release {release} has no dataset {', '.join(sorted(unread))}", "regkg datasets")
+    return graph
+
+
+def _start(store: Store, home: Path, request: Request, cells: Cells, progress: Progress, *, must: bool) -> Start | None:
+    """The parent's weights; None for a cold start, said plainly unless it `must` be a warm one."""
+    if not request.warm or request.parent is None:
+        return None
+    if not registry.get(request.model).starts_warm:
+        progress.say(f"warning: a cold start, {request.model} cannot start from the weights of another run")
+        return None
+    parent = runs.run(store, request.parent)
+    same = runs.environment(store, parent.id).get("cells") == _files(store, request)
+    try:
+        return read_start(home, parent.id, parent.members, list(cells.modalities), same_cells=same)
+    except (MissingInput, CheckpointRefused) as error:
+        if must:
+            raise
+        progress.say(f"warning: a cold start, not from the weights of {parent.id}: {error.message}")
+        return None
+
+
+def _files(store: Store, request: Request) -> dict[str, str]:
+    """Modality -> sha256 of its file of cells."""
+    return {file.modality: file.sha256 for file in registered_cells(store, request.cells)}
+
+
 def _read(store: Store, request: Request, release: int, progress: Progress) -> Cells:
     files = registered_cells(store, request.cells)
     for file in files:
@@ -174,7 +223,12 @@ def _edge_types(model: registry.Model, request: Request) -> tuple[str, ...]:
 
 
 def _about(
-    request: Request, config: Any, graph: GuidanceGraph, release: int, edge_types: tuple[str, ...]
+    request: Request,
+    config: Any,
+    graph: GuidanceGraph,
+    release: int,
+    edge_types: tuple[str, ...],
+    files: Mapping[str, str],
 ) -> runs.Registration:
     settings = asdict(config)
     versions = {name: metadata.version(name) for name in PACKAGES}
@@ -189,7 +243,9 @@ def _about(
         code=_code_version(),
         datasets=graph.datasets,
         edge_types=edge_types,
-        environment={"request": asdict(replace(request, options=settings)), "versions": versions},
+        parent=request.parent,
+        experiment=f"trained without {', '.join(request.without)}" if request.without else None,
+        environment={"request": asdict(replace(request, options=settings)), "versions": versions, "cells": files},
     )
 
 

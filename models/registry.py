@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import models.zoo
@@ -22,7 +23,7 @@ class Model:
 
     Attributes:
         name: of its module.
-        fit: (graph, cells, config, trainer) -> Fit.
+        fit: (graph, cells, config, trainer) -> Fit; with `start` as well where it can start from another's weights.
         config: frozen dataclass of its options.
         modalities: that it needs.
         reads: edge types of the guidance graph.
@@ -37,6 +38,11 @@ class Model:
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     cites: str
+
+    @property
+    def starts_warm(self) -> bool:
+        """Whether it can start from another run's weights."""
+        return "start" in signature(self.fit).parameters
 
 
 def model(
