@@ -147,6 +147,11 @@ def finish(
     )
 
 
+def add_note(store: Store, run_id: str, note: str) -> None:
+    """Say something of a run for people, in place of what was said before."""
+    store.write("MATCH (r:ModelRun {id: $id}) SET r.note = $note", id=run_id, note=note)
+
+
 def write_back(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> Run:
     """Write a run's kept predictions into the graph, count them, and only then mark it complete.
 
