@@ -1,18 +1,27 @@
-"""`regkg datasets`: what the graph holds, from whom, and what to cite."""
+"""`regkg datasets`: what the graph holds, from whom, what to cite, and what rests on one of them alone."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import asdict
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.graph import graph
+from cli.main import leaves
 from cli.output import emit, json_option
+from kg import dependence as dependences
 from kg.datasets import dataset_versions
 from kg.draft import draft_number
+from kg.files import replaced
 from kg.releases import served
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kg.datasets import DatasetVersion
 
 RELEASE = click.option("--release", type=click.IntRange(min=1), help="As this release has them; default: the draft.")
@@ -51,6 +60,36 @@ def cite(release: int | None, *, as_json: bool) -> None:
         for v in versions
     ]
     emit(cited, as_json=as_json)
+
+
+@group.command()
+@click.argument("run", required=False)
+@click.option("--dataset", help="List links that rest on this one alone.")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Links listed at most.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="All of these links, one JSON a line.")
+@json_option
+def dependence(run: str | None, *, dataset: str | None, limit: int, out: Path | None, as_json: bool) -> None:
+    """Which called links of RUN (default: of every published run) rest on the evidence of one dataset only."""
+    leaves("nothing was changed" if out is None else f"{out} is whole, or not there")
+    with graph(as_json=as_json) as (store, _, _):
+        runs = [run] if run else sorted(served(store).runs.values())
+        counted = [{"run": r, **asdict(share)} for r in runs for share in dependences.shares(store, r)]
+        alone = ({"run": r, **asdict(link)} for r in runs for link in dependences.single_source(store, r, dataset))
+        listed = _listed(alone, limit, out)
+    if as_json:
+        emit({"datasets": counted, "links": listed}, as_json=True)
+        return
+    emit(counted, as_json=False)
+    emit([{**link, "datasets": link["datasets"][0]} for link in listed], as_json=False)
+
+
+def _listed(links: Iterator[dict[str, Any]], limit: int, out: Path | None) -> list[dict[str, Any]]:
+    """The first links; all of them go through the file, if there is one."""
+    listed = list(islice(links, limit))
+    if out is not None:
+        with replaced(out) as path, path.open("w") as file:
+            file.writelines(f"{json.dumps(link)}\n" for link in chain(listed, links))
+    return listed
 
 
 def _row(version: DatasetVersion) -> dict[str, object]:

@@ -42,6 +42,7 @@ COMMANDS = {
     "motifs": "Write JASPAR to a file; compare two versions of a motif collection.",
     "release": "List, publish and verify releases.",
     "train": "Train a model on the served release and write its predictions back.",
+    "retrain": "Train published runs again where evidence changed, and publish what passes the gate.",
     "runs": "List, evaluate, publish, resume and discard model runs.",
     "ask": "Ask the graph a named question.",
     "export": "Write edges, nodes, the guidance graph, embeddings or answers into files.",

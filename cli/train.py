@@ -54,6 +54,7 @@ def command_for(model: registry.Model) -> click.Command:
         multiple=True,
         help="Evidence that guides the model; may be said several times.  [default: all that it reads]",
     )
+    @click.option("--held-out", multiple=True, help="Chromosome whose contacts and eQTLs test and do not guide.")
     @click.option("--publish", is_flag=True, help="Serve the run when it is complete.")
     @json_option
     def train(*, cells: str, publish: bool, as_json: bool, **said: Any) -> None:
@@ -62,7 +63,7 @@ def command_for(model: registry.Model) -> click.Command:
         from models.job import Request, train  # noqa: PLC0415
 
         reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired")))
-        where = {name: said.pop(name) for name in ("device", "threads", "edge_types")}
+        where = {name: said.pop(name) for name in ("device", "threads", "edge_types", "held_out")}
         request = Request(model.name, cells, said, reading, **where)
         leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
         with graph(as_json=as_json) as (store, settings, report):
