@@ -23,16 +23,27 @@ POWER = 4
 BLOCK = 1024
 
 
-def balancing_weights(embeddings: Sequence[NDArray[np.float32]], *, seed: int = 0) -> list[Float]:
+def balancing_weights(
+    embeddings: Sequence[NDArray[np.float32]], batch: Sequence[NDArray[np.int64]] | None = None, *, seed: int = 0
+) -> list[Float]:
     """Weight of each cell in the discriminator's loss.
 
     Args:
         embeddings: (cells, m) for each modality, in one space.
+        batch: (cells,) code for each modality where batches are shared; each is balanced by itself.
         seed: of the clustering.
 
     Returns:
-        (cells,) for each modality, mean 1; 0 for clusters that match nothing elsewhere.
+        (cells,) for each modality, mean 1 (in each batch); 0 for clusters that match nothing elsewhere.
     """
+    if batch is not None:
+        weights = [np.empty(len(codes)) for codes in batch]
+        for one in np.unique(batch[0]):
+            own = [codes == one for codes in batch]
+            within = balancing_weights([e[o] for e, o in zip(embeddings, own, strict=True)], seed=seed)
+            for weight, o, found in zip(weights, own, within, strict=True):
+                weight[o] = found
+        return weights
     clusters = [leiden(embedding, seed=seed) for embedding in embeddings]
     means, sizes = [], []
     for embedding, cluster in zip(embeddings, clusters, strict=True):

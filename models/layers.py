@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.likelihoods import EPS, SparseCounts, elementwise, sparse_nb_nll
+from models.likelihoods import EPS, elementwise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,28 +118,10 @@ class DataEncoder(nn.Module):
         return self.mean(hidden), self.spread(hidden)
 
 
-class NegativeBinomialDecoder(nn.Module):
-    """Counts from cell and feature embeddings; scale, bias and dispersion of each feature and batch.
-
-    Shapes: u (n, m), v (F, m), counts of n cells of one batch -> () mean negative log-likelihood.
-    """
-
-    def __init__(self, n_features: int, n_batches: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.zeros(n_batches, n_features))
-        self.bias = nn.Parameter(torch.zeros(n_batches, n_features))
-        self.log_theta = nn.Parameter(torch.zeros(n_batches, n_features))
-
-    def forward(self, u: Tensor, v: Tensor, counts: SparseCounts, batch: int) -> Tensor:
-        """Mean negative log-likelihood of the counts."""
-        w = F.softplus(self.scale[batch])[:, None] * v  # (F, m)
-        return sparse_nb_nll(u, w, self.bias[batch], self.log_theta[batch], counts)
-
-
 class Discriminator(nn.Sequential):
-    """Guesses the modality of a cell from the mean of its embedding; no batch norm.
+    """Guesses the modality of a cell from the mean of its embedding, and its batch where batches are shared.
 
-    Shapes: (n, m) -> (n, modalities).
+    No batch norm. Shapes: (n, m + shared batches) -> (n, modalities).
     """
 
     def __init__(self, widths: Sequence[int], n_modalities: int, dropout: float) -> None:

@@ -29,13 +29,14 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class SparseCounts:
-    """Counts of some cells as their nonzeros.
+    """Counts (or other values) of some cells as their nonzeros.
 
     Attributes:
         row, column: (nonzeros,) int64, rows ascending.
-        value: (nonzeros,) float32, positive.
-        library: (cells,) float32 row sums.
+        value: (nonzeros,) float32; NaN is not measured.
+        library: (cells,) float32 row sums of what was measured.
         n_features: columns of the full matrix.
+        missing: whether any cell of the whole matrix has a NaN.
     """
 
     row: Tensor
@@ -43,15 +44,29 @@ class SparseCounts:
     value: Tensor
     library: Tensor
     n_features: int
+    missing: bool = False
+
+    @property
+    def measured(self) -> int:
+        """How many entries are not NaN."""
+        entries = len(self.library) * self.n_features
+        return entries - int(self.value.isnan().sum()) if self.missing else entries
+
+    def dense(self) -> Tensor:
+        """(cells, features), zeros filled in."""
+        full = self.value.new_zeros(len(self.library), self.n_features)
+        full[self.row, self.column] = self.value
+        return full
 
 
 class CountMatrix:
-    """A CSR counts matrix on a device that hands out rows."""
+    """A CSR matrix on a device that hands out rows."""
 
     def __init__(self, indptr: Tensor, indices: Tensor, data: Tensor, n_features: int) -> None:
         self.indptr, self.indices, self.data, self.n_features = indptr, indices, data, n_features
         row = torch.repeat_interleave(torch.arange(len(indptr) - 1, device=data.device), indptr.diff())
-        self.library = torch.zeros(len(indptr) - 1, device=data.device).index_add_(0, row, data)
+        self.missing = bool(data.isnan().any())
+        self.library = torch.zeros(len(indptr) - 1, device=data.device).index_add_(0, row, data.nan_to_num(0.0))
 
     @classmethod
     def of(cls, counts: sp.csr_matrix, device: torch.device) -> CountMatrix:
@@ -66,7 +81,7 @@ class CountMatrix:
         row = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), length)
         first = self.indptr[rows] - (length.cumsum(0) - length)  # of a row in `data`, less its place in the batch
         at = torch.arange(len(row), device=rows.device) + first[row]
-        return SparseCounts(row, self.indices[at], self.data[at], self.library[rows], self.n_features)
+        return SparseCounts(row, self.indices[at], self.data[at], self.library[rows], self.n_features, self.missing)
 
 
 def elementwise(name: str, x: Tensor, out: Tensor) -> Tensor:

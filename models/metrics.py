@@ -75,26 +75,30 @@ def auroc(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
+def joint_clusters(embeddings: Sequence[Float32], n: int, *, seed: int = 0) -> list[NDArray[np.int64]]:
+    """Metacell of each cell of each modality, by k-means over all of them."""
+    cluster = KMeans(n, n_init=1, random_state=seed).fit_predict(np.concatenate(embeddings))
+    return np.split(cluster, np.cumsum([len(embedding) for embedding in embeddings])[:-1])
+
+
 def consistency(
     modalities: Sequence[Modality], embeddings: Sequence[Float32], graph: GuidanceGraph, *, seed: int = 0
 ) -> dict[int, float]:
     """Integration consistency: do linked features vary together over metacells of the joint space?
 
-    Joint k-means makes n metacells; counts are summed, normalised to their median total and logged; the score is
-    sum(sign * weight * Spearman) / sum(weight) over edges whose ends both vary (Cao & Gao 2022). Above 0.05 is
-    trusted.
+    Joint k-means makes n metacells; counts are summed, normalised to their median total and logged, other values
+    averaged; the score is sum(sign * weight * Spearman) / sum(weight) over edges whose ends both vary (Cao & Gao
+    2022). Above 0.05 is trusted.
 
     Returns:
         n -> score, for each n in `N_METACELLS` that is not above the smallest modality.
     """
-    joint = np.concatenate(embeddings)
     smallest = min(len(embedding) for embedding in embeddings)
-    scores = {}
-    for n in (n for n in N_METACELLS if n <= smallest):
-        cluster = KMeans(n, n_init=1, random_state=seed).fit_predict(joint)
-        parts = np.split(cluster, np.cumsum([len(embedding) for embedding in embeddings])[:-1])
-        scores[n] = _edge_score(modalities, parts, n, graph)
-    return scores
+    return {
+        n: _edge_score(modalities, joint_clusters(embeddings, n, seed=seed), n, graph)
+        for n in N_METACELLS
+        if n <= smallest
+    }
 
 
 def _edge_score(
@@ -103,7 +107,7 @@ def _edge_score(
     common = np.all([np.bincount(cluster, minlength=n) > 0 for cluster in clusters], axis=0)
     if common.sum() < 3:
         return float("nan")
-    ranks = [_metacell_ranks(m, cluster, n)[common] for m, cluster in zip(modalities, clusters, strict=True)]
+    ranks = [metacell_values(m, cluster, n)[common] for m, cluster in zip(modalities, clusters, strict=True)]
     rank = np.concatenate([rankdata(part, axis=0) for part in ranks], axis=1)
     names = np.concatenate([modality.features for modality in modalities])
     order = np.argsort(names)
@@ -120,10 +124,27 @@ def _edge_score(
     return float((graph.sign[kept] * weight * correlation).sum() / weight.sum())
 
 
-def _metacell_ranks(modality: Modality, cluster: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    """(n, features) log-normalised sums."""
+def metacell_values(modality: Modality, cluster: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """(n, features) of metacells: log-normalised sums of counts, means of other values.
+
+    A feature that no cell of a metacell was measured for has the mean of its metacells there, which says nothing.
+    """
     member = sp.csr_matrix((np.ones(len(cluster)), (cluster, np.arange(len(cluster)))), shape=(n, len(cluster)))
+    if not modality.is_counted:
+        return _metacell_means(modality.counts, member)
     total = (member @ modality.counts).toarray()
     size = total.sum(1, keepdims=True)
     logged: NDArray[np.float64] = np.log1p(total / np.maximum(size, 1.0) * np.median(size[size > 0]))
     return logged
+
+
+def _metacell_means(values: sp.csr_matrix, member: sp.csr_matrix) -> NDArray[np.float64]:
+    missing = values.copy()
+    missing.data = np.isnan(values.data).astype(np.float64)
+    known = values.copy()
+    known.data = np.nan_to_num(values.data, nan=0.0).astype(np.float64)
+    measured = np.asarray(member.sum(axis=1)) - (member @ missing).toarray()
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[np.float64] = (member @ known).toarray() / measured
+    usual = np.nansum(mean, 0) / np.maximum(np.isfinite(mean).sum(0), 1)
+    return np.where(np.isnan(mean), usual, mean)

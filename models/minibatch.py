@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import torch
 
 from models.likelihoods import CountMatrix, SparseCounts
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from kg.guidance import GuidanceGraph
     from models.cells import Cells
+    from models.sampling import Draw
 
     EdgeBatch = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -30,7 +33,7 @@ class Part:
     Attributes:
         batch: its code.
         at: rows of the minibatch; None for all of them.
-        counts: of these cells.
+        counts: of these cells, or their other values.
     """
 
     batch: int
@@ -39,20 +42,54 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Cross:
+    """Cells of a minibatch whose values in one modality are explained from elsewhere.
+
+    Attributes:
+        source: the modality whose u explains them; None for the mean over the modalities that have the cell.
+        target: the modality whose values are explained.
+        parts: those values by batch.
+    """
+
+    source: int | None
+    target: int
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which rows of a minibatch are one cell.
+
+    Attributes:
+        own: (modalities, n) bool; row i of two modalities is one cell where both are true.
+        crosses: what that cell explains.
+    """
+
+    own: Tensor
+    crosses: Sequence[Cross]
+
+
+@dataclass(frozen=True)
 class Minibatch:
     """What one step sees.
 
     Attributes:
         rep: for each modality, (n, dims) encoder inputs.
-        parts: for each modality, the counts by batch.
+        parts: for each modality, the values by batch.
         weight: (modalities * n,) of each cell in the discriminator's loss.
+        batch: (modalities * n,) code of the batch of each cell; read where batches are shared.
+        label: (modalities * n,) code of the label of each cell, -1 for none; read where labels supervise.
         edges: source, target, sign, present, each (e,).
+        pairing: None where cells are taken as unpaired.
     """
 
     rep: Sequence[Tensor]
     parts: Sequence[Sequence[Part]]
     weight: Tensor
+    batch: Tensor
+    label: Tensor
     edges: EdgeBatch
+    pairing: Pairing | None = None
 
 
 class TrainingData:
@@ -62,6 +99,7 @@ class TrainingData:
         vertices: (V,) feature ids; those of a modality follow each other, so that slices, not gathers, tell them apart.
         n_features: for each modality, in that order.
         batches: for each modality, names of its batches.
+        labels: names of the labels of all modalities.
     """
 
     def __init__(self, graph: GuidanceGraph, cells: Cells, device: str) -> None:
@@ -74,40 +112,70 @@ class TrainingData:
         self.propagation = Propagation(self.edges, self.device)
         self.rep = [torch.as_tensor(np.ascontiguousarray(m.rep), device=self.device) for m in modalities]
         self.counts = [CountMatrix.of(m.counts, self.device) for m in modalities]
-        coded = [np.unique(_batch_names(m.batch, len(m.rep)), return_inverse=True) for m in modalities]
-        self.batches = [names.tolist() for names, _ in coded]
-        self._batch = [torch.as_tensor(code, device=self.device) for _, code in coded]
+        batch = [_names(m.batch, len(m.rep)) for m in modalities]
+        self.batches = [np.unique(names).tolist() for names in batch]
+        self.batch = [self._codes(names, own) for names, own in zip(batch, self.batches, strict=True)]
+        label = [_names(m.labels, len(m.rep)) for m in modalities]
+        self.labels = np.setdiff1d(np.concatenate(label), [""]).tolist()
+        self.label = [self._codes(names, self.labels) for names in label]
+
+    def _codes(self, names: NDArray[np.str_], known: Sequence[str]) -> Tensor:
+        """Place of each name among the known ones, -1 for none."""
+        return torch.as_tensor(pd.Index(known).get_indexer(pd.Index(names)), device=self.device)
 
     @property
     def sizes(self) -> list[int]:
         """Cells of each modality."""
         return [len(rep) for rep in self.rep]
 
-    def minibatch(self, rows: Sequence[NDArray[np.int64]], weights: Sequence[Tensor], edges: EdgeBatch) -> Minibatch:
-        """Gather the given rows of each modality."""
-        at = [torch.from_numpy(r).to(self.device) for r in rows]
+    def minibatch(self, draw: Draw, weights: Sequence[Tensor], edges: EdgeBatch, *, paired: bool = False) -> Minibatch:
+        """Gather the drawn cells of each modality."""
+        at = [torch.from_numpy(rows).to(self.device) for rows in draw.rows]
+
+        def gather(of: Sequence[Tensor]) -> Tensor:
+            return torch.cat([values[rows] for values, rows in zip(of, at, strict=True)])
+
         return Minibatch(
-            [rep[r] for rep, r in zip(self.rep, at, strict=True)],
-            [self._parts(k, r) for k, r in enumerate(at)],
-            torch.cat([weight[r] for weight, r in zip(weights, at, strict=True)]),
+            [rep[rows] for rep, rows in zip(self.rep, at, strict=True)],
+            [self._parts(k, rows) for k, rows in enumerate(at)],
+            gather(weights),
+            gather(self.batch),
+            gather(self.label),
             edges,
+            self._pairing(at, torch.from_numpy(draw.own).to(self.device)) if paired else None,
         )
 
-    def _parts(self, k: int, rows: Tensor) -> list[Part]:
+    def _parts(self, k: int, rows: Tensor, among: Tensor | None = None) -> list[Part]:
+        """Values of modality k by batch; of the given places of the minibatch, or of all."""
         if len(self.batches[k]) == 1:
-            return [Part(0, None, self.counts[k].take(rows))]
-        batch = self._batch[k][rows]
-        places = [(int(b), torch.nonzero(batch == b).squeeze(1)) for b in torch.unique(batch)]
-        return [Part(b, at, self.counts[k].take(rows[at])) for b, at in places]
+            return [Part(0, among, self.counts[k].take(rows if among is None else rows[among]))]
+        places = torch.arange(len(rows), device=self.device) if among is None else among
+        batch = self.batch[k][rows[places]]
+        found = [(int(b), places[batch == b]) for b in torch.unique(batch)]
+        return [Part(b, at, self.counts[k].take(rows[at])) for b, at in found]
+
+    def _pairing(self, at: Sequence[Tensor], own: Tensor) -> Pairing:
+        """Each modality from the mean u of its cells, and from the u of each other modality that has them."""
+        whole = [(None, target, own[target]) for target in range(len(own))]
+        across = [(source, target, own[source] & own[target]) for source, target in permutations(range(len(own)), 2)]
+        found = [
+            Cross(source, target, self._parts(target, at[target], torch.nonzero(has).squeeze(1)))
+            for source, target, has in [*whole, *across]
+            if has.any()
+        ]
+        return Pairing(own, found)
 
     def not_finite(self, rows: Sequence[NDArray[np.int64]]) -> list[str]:
-        """Names of those of the given cells whose encoder input or counts are not finite."""
+        """Names of those of the given cells whose encoder input is not finite, or whose values are infinite."""
         found = []
         for modality, r in zip(self.cells.modalities.values(), rows, strict=True):
-            row_sum = np.asarray(modality.counts[r].sum(axis=1)).ravel()
+            values = modality.counts[r]
+            if not modality.is_counted:
+                values.data = np.nan_to_num(values.data, posinf=np.inf, neginf=-np.inf)
+            row_sum = np.asarray(values.sum(axis=1)).ravel()
             found += modality.obs_names[r[~np.isfinite(modality.rep[r].sum(1) + row_sum)]].tolist()
         return list(dict.fromkeys(found))
 
 
-def _batch_names(batch: NDArray[np.str_] | None, n_cells: int) -> NDArray[np.str_]:
-    return np.zeros(n_cells, dtype=np.str_) if batch is None else batch
+def _names(names: NDArray[np.str_] | None, n_cells: int) -> NDArray[np.str_]:
+    return np.zeros(n_cells, dtype=np.str_) if names is None else names

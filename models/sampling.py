@@ -2,62 +2,92 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from models.pyg import Edges
 
-    Rows = NDArray[np.int64]
-
+Rows = NDArray[np.int64]
 
 HASHED = (1 << 22) - 3  # prime; a table of 4 MB holds a million edges at a quarter full
 REDRAWS = 50
 
 
-class CellSampler:
-    """Minibatches with the same number of cells of every modality, as if no cell were paired.
+class Draw(NamedTuple):
+    """Cells of one step.
 
-    One epoch goes once through the pooled cells of all modalities; where a place belongs to a cell of
-    another modality, a random cell stands in.
+    Attributes:
+        rows: of each modality, (n,).
+        own: (modalities, n) whether the cell is the one whose turn it is, and no random one in its place.
     """
 
-    def __init__(self, sizes: Sequence[int], batch_size: int, held_out: float, rng: np.random.Generator) -> None:
-        pooled = rng.permutation(sum(sizes))
-        n_held = round(held_out * len(pooled))
-        bounds = np.cumsum([0, *sizes])
-        self.batch_size = batch_size
-        self.train, self.held = (self._split(part, bounds) for part in (pooled[n_held:], pooled[:n_held]))
+    rows: list[Rows]
+    own: NDArray[np.bool_]
 
-    @staticmethod
-    def _split(pooled: Rows, bounds: Rows) -> list[Rows]:
-        """Rows of each modality, in order of the modalities."""
-        return [pooled[(pooled >= a) & (pooled < b)] - a for a, b in pairwise(bounds.tolist())]
+
+def unpaired(sizes: Sequence[int]) -> Rows:
+    """Table of cells as if none were paired: (cells of all modalities, modalities), -1 where it has no row."""
+    table = np.full((sum(sizes), len(sizes)), -1)
+    ends = np.cumsum(sizes)
+    for k, (size, end) in enumerate(zip(sizes, ends, strict=True)):
+        table[end - size : end, k] = np.arange(size)
+    return table
+
+
+def paired(names: Sequence[NDArray[np.str_]]) -> Rows:
+    """Table of cells that are one when their names are equal: (different names, modalities), -1 where it has no row."""
+    every, place = np.unique(np.concatenate(names), return_inverse=True)
+    table = np.full((len(every), len(names)), -1)
+    for k, at in enumerate(np.split(place, np.cumsum([len(n) for n in names])[:-1])):
+        table[at, k] = np.arange(len(at))
+    return table
+
+
+class CellSampler:
+    """Minibatches with the same number of cells of every modality.
+
+    One epoch goes once through the cells of all modalities, a paired cell once; where a modality lacks the cell
+    whose turn it is, a random one stands in.
+    """
+
+    def __init__(self, table: Rows, batch_size: int, held_out: float, rng: np.random.Generator) -> None:
+        pooled = rng.permutation(len(table))
+        n_held = round(held_out * len(pooled))
+        self.batch_size = batch_size
+        self.train, self.held = table[pooled[n_held:]], table[pooled[:n_held]]
+        self.every = [column[column >= 0] for column in table.T]
 
     @property
     def n_batches(self) -> int:
         """Steps of an epoch."""
-        return max(1, round(sum(map(len, self.train)) / self.batch_size))
+        return max(1, round(len(self.train) / self.batch_size))
 
-    def epoch(self, rng: np.random.Generator, *, held: bool = False) -> Iterator[list[Rows]]:
+    def epoch(self, rng: np.random.Generator, *, held: bool = False) -> Iterator[Draw]:
         """Yields, for each step, the rows of each modality."""
-        own = self.held if held else self.train
-        total = sum(map(len, own))
-        place = np.repeat(np.arange(len(own)), [len(rows) for rows in own])
+        rows, own = self._order(self.held if held else self.train, rng)
+        for part in np.array_split(np.arange(len(rows)), max(1, round(len(rows) / self.batch_size))):
+            yield Draw([rows[part, k] for k in range(rows.shape[1])], own[part].T)
+
+    def _order(self, table: Rows, rng: np.random.Generator) -> tuple[Rows, NDArray[np.bool_]]:
+        """The cells of the table in a random order, random ones in the gaps; and where there is none in a gap."""
+        has = table >= 0
+        kinds, kind = np.unique(has[:, ::-1], axis=0, return_inverse=True)  # by the last modality that has them
+        place = np.sort(kind)
         rng.shuffle(place)
-        columns = []
-        for k, rows in enumerate(own):
-            column = rng.choice(rows, total)
-            column[place == k] = rng.permutation(rows)
-            columns.append(column)
-        for part in np.array_split(np.arange(total), max(1, round(total / self.batch_size))):
-            yield [column[part] for column in columns]
+        rows = np.empty_like(table)
+        for k in range(table.shape[1]):
+            # of a modality with a handful of cells none may be held out
+            rows[:, k] = rng.choice(table[has[:, k], k] if has[:, k].any() else self.every[k], len(table))
+            for j in np.flatnonzero((table.shape[1] - 1 - kinds.argmax(1)) == k):
+                cells = table[kind == j]
+                cells = cells[rng.permutation(len(cells))]
+                rows[place == j] = np.where(cells >= 0, cells, rows[place == j])
+        return rows, kinds[place][:, ::-1]
 
 
 class EdgeSampler:

@@ -8,8 +8,7 @@ Cao & Gao 2022, Nature Biotechnology, doi 10.1038/s41587-022-01284-4.
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,14 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import metrics
+from kg.errors import InputError
 from models.balance import balancing_weights
+from models.decoders import DECODERS
+from models.diagnostics import measure
 from models.fit import Fit
-from models.layers import DataEncoder, Discriminator, GraphEncoder, NegativeBinomialDecoder, edge_nll, posterior
+from models.glue_config import HELD_OUT, Config, published_plan, quick_plan, warm_plan
+from models.layers import DataEncoder, Discriminator, GraphEncoder, edge_nll, posterior
 from models.minibatch import TrainingData
 from models.registry import model
-from models.sampling import CellSampler, EdgeSampler
-from models.train import Plan, Row, Trainer
+from models.sampling import CellSampler, EdgeSampler, paired, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,85 +35,15 @@ if TYPE_CHECKING:
 
     from kg.guidance import GuidanceGraph
     from models.cells import Cells
-    from models.minibatch import EdgeBatch, Minibatch
+    from models.minibatch import EdgeBatch, Minibatch, Pairing, Part
+    from models.sampling import Draw
+    from models.train import Plan, Row, Trainer
     from models.warm import Start
 
-ANCHOR = "rna"
-BURNIN = 1 / 3  # of the second stage, in the quick schedule
-ANNEALED = 1 / 4  # likewise
-WARM = 1 / 3  # of the second stage's steps, where a run starts from another's weights; it has no first stage
+__all__ = ["Config", "Glue", "GlueTask", "embed_cells", "embed_features", "fit", "train_member"]
+
 NOISE = 1.5  # standard deviations of burn-in noise on what the discriminator sees
-HELD_OUT = 0.1
 EVAL_ROWS = 4096
-
-
-@dataclass(frozen=True)
-class Config:
-    """Options of a GLUE run; defaults are those of the paper, but for the schedule.
-
-    Attributes:
-        schedule: "quick", a fixed number of steps; or "published", the paper's number of epochs and its patience.
-        first_steps, second_steps: of each stage in the quick schedule, rounded to epochs; the other ignores them.
-        members: models with seeds seed, seed + 1, ...; links average over them.
-        seed: of the first member.
-        latent_dim, hidden_dim, hidden_layers, dropout: of the networks.
-        kl_weight, graph_weight, align_weight: of the parts of the loss; the data term has weight 1.
-        lr: learning rate of RMSprop.
-        batch_size: cells of each modality in a step.
-        negatives: absent edges drawn for each real one.
-        graph_batches: parts of a graph epoch.
-    """
-
-    schedule: str = "quick"
-    first_steps: int = 3000
-    second_steps: int = 6000
-    members: int = 1
-    seed: int = 0
-    latent_dim: int = 50
-    hidden_dim: int = 256
-    hidden_layers: int = 2
-    dropout: float = 0.2
-    kl_weight: float = 1.0
-    graph_weight: float = 0.02
-    align_weight: float = 0.05
-    lr: float = 2e-3
-    batch_size: int = 128
-    negatives: int = 10
-    graph_batches: int = 32
-
-
-def published_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, float]:
-    """The paper's plan and its burn-in, from the number of cells of all modalities.
-
-    4,000 burn-in, 24,000 maximal, 2,000 patience and 1,000 learning-rate patience iterations at a learning rate
-    of 0.002, in epochs and at least 8, 48, 4 and 2 of them.
-    """
-    per_epoch = n_cells * (1 - HELD_OUT) / config.batch_size
-    burnin, longest, patience, lr_patience = (
-        max(math.ceil(p / config.lr / per_epoch), p) for p in (8, 48, 4, 2)
-    )  # fmt: skip
-    plan = Plan(longest, config.lr, lr_patience, patience, 0 if first else burnin)
-    return plan, math.inf if first else float(burnin)
-
-
-def quick_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, float]:
-    """Ours: a fixed number of steps a stage under an annealed learning rate, known before it starts.
-
-    The first stage only has to give clusters for the balancing weights; the second does the rest.
-    """
-    per_epoch = n_cells * (1 - HELD_OUT) / config.batch_size
-    longest = max(round((config.first_steps if first else config.second_steps) / per_epoch), 1)
-    plan = Plan(longest, config.lr, annealed=0.0 if first else ANNEALED)
-    return plan, math.inf if first else longest * BURNIN
-
-
-def warm_plan(n_cells: int, config: Config) -> tuple[Plan, float]:
-    """Of a run that starts from another's weights: the second stage alone, shorter, without burn-in noise."""
-    if config.schedule == "published":
-        plan, _ = published_plan(n_cells, config, first=False)
-        return replace(plan, burnin=0), 0.0
-    plan, _ = quick_plan(n_cells, replace(config, second_steps=round(WARM * config.second_steps)), first=False)
-    return replace(plan, annealed=1.0), 0.0
 
 
 class Glue(nn.Module):
@@ -120,10 +51,12 @@ class Glue(nn.Module):
 
     L = sum_k [nll(x_k | u, v) + KL(q(u_k))] + lambda_G K [nll(edges | v) + KL(q(v))] - lambda_A L_D
 
-    Shapes: for each modality k, rep (n, dims_k), counts (n, F_k); u (n, m); v (V, m).
+    and, where they are asked for, terms of labels and of pairs.
+
+    Shapes: for each modality k, rep (n, dims_k), values (n, F_k); u (n, m); v (V, m).
     """
 
-    def __init__(self, data: TrainingData, config: Config) -> None:
+    def __init__(self, data: TrainingData, config: Config, *, shared_batches: bool = False) -> None:
         super().__init__()
         self.config = config
         hidden = [config.hidden_dim] * config.hidden_layers
@@ -131,22 +64,34 @@ class Glue(nn.Module):
         self.graph = GraphEncoder(data.propagation, m)
         self.encoders = nn.ModuleList(DataEncoder([rep.shape[1], *hidden], m, config.dropout) for rep in data.rep)
         self.decoders = nn.ModuleList(
-            NegativeBinomialDecoder(n, len(names)) for n, names in zip(data.n_features, data.batches, strict=True)
+            DECODERS[modality.likelihood](n, len(names))
+            for modality, n, names in zip(data.cells.modalities.values(), data.n_features, data.batches, strict=True)
         )
-        self.discriminator = Discriminator([m, *hidden], len(data.rep), config.dropout)
+        self.n_batches = len(data.batches[0]) if shared_batches else 0
+        self.discriminator = Discriminator([m + self.n_batches, *hidden], len(data.rep), config.dropout)
+        self.classifier = nn.Linear(m, len(data.labels)) if config.use_labels else None
         self.sizes = data.n_features  # of each modality, whose features follow each other among the vertices
+
+    def adopt(self, other: Glue) -> None:
+        """Take over the weights of the same shape: all but the first of a discriminator that sees batches only now."""
+        own = self.state_dict()
+        self.load_state_dict(
+            {name: value if value.shape == own[name].shape else own[name] for name, value in other.state_dict().items()}
+        )
 
     def encode(self, step: Minibatch) -> list[tuple[Tensor, Tensor]]:
         """Mean and raw spread of u, for each modality."""
         return [encoder(rep) for encoder, rep in zip(self.encoders, step.rep, strict=True)]
 
-    def adversary_loss(self, means: Tensor, weight: Tensor, noise: float) -> Tensor:
+    def adversary_loss(self, means: Tensor, step: Minibatch, noise: float) -> Tensor:
         """Weighted cross-entropy of the guessed modality; `noise` in standard deviations of `means`."""
         if noise:
             means = means + noise * means.detach().std(0) * torch.randn_like(means)
+        if self.n_batches:
+            means = torch.cat([means, F.one_hot(step.batch, self.n_batches)], 1)
         each = len(means) // len(self.sizes)
         truth = torch.arange(len(self.sizes), device=means.device).repeat_interleave(each)
-        return (F.cross_entropy(self.discriminator(means), truth, reduction="none") * weight).mean()
+        return (F.cross_entropy(self.discriminator(means), truth, reduction="none") * step.weight).mean()
 
     def vae_loss(self, step: Minibatch, encoded: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """Parts of the loss without the adversary; "total" is their weighted sum."""
@@ -155,18 +100,52 @@ class Glue(nn.Module):
         parts = {"graph_nll": edge_nll(v, *step.edges), "graph_kl": v_kl / len(v) ** 2}
         total = config.graph_weight * len(self.sizes) * (parts["graph_nll"] + config.kl_weight * parts["graph_kl"])
         by_modality = torch.split(v, self.sizes)
-        for k, ((mean, raw), decoder, features) in enumerate(zip(encoded, self.decoders, by_modality, strict=True)):
+        cells = []
+        for k, ((mean, raw), features) in enumerate(zip(encoded, by_modality, strict=True)):
             u, kl = posterior(mean, raw)
-            nll = torch.stack(
-                [
-                    decoder(u if part.at is None else u[part.at], features, part.counts, part.batch)
-                    * (len(part.counts.library) / len(u))
-                    for part in step.parts[k]
-                ]
-            ).sum()
-            parts |= {f"nll_{k}": nll, f"kl_{k}": kl / len(u) / len(features)}
-            total = total + nll + config.kl_weight * parts[f"kl_{k}"]
+            parts |= {f"nll_{k}": self.nll(k, u, features, step.parts[k]), f"kl_{k}": kl / len(u) / len(features)}
+            total = total + parts[f"nll_{k}"] + config.kl_weight * parts[f"kl_{k}"]
+            cells.append(u)
+        if self.classifier is not None:
+            parts["labels"] = self.label_loss([mean for mean, _ in encoded], step)
+            total = total + config.label_weight * parts["labels"]
+        if step.pairing is not None:
+            pairs = self.pair_losses(torch.stack(cells), by_modality, step.pairing)
+            total = total + sum(getattr(config, f"{name}_weight") * loss for name, loss in pairs.items())
+            parts |= pairs
         return {**parts, "total": total}
+
+    def nll(self, k: int, u: Tensor, features: Tensor, parts: Sequence[Part]) -> Tensor:
+        """Mean over all measured values of modality k, whose batches have decoders of their own."""
+        measured = max(sum(part.counts.measured for part in parts), 1)
+        each = [
+            self.decoders[k](u if part.at is None else u[part.at], features, part.counts, part.batch)
+            * (part.counts.measured / measured)
+            for part in parts
+        ]
+        return torch.stack(each).sum()
+
+    def label_loss(self, means: Sequence[Tensor], step: Minibatch) -> Tensor:
+        """Cross-entropy of the labels of those cells that have one."""
+        assert self.classifier is not None  # noqa: S101 - asked for only where there is one
+        labelled = step.label >= 0
+        guess = self.classifier(torch.cat(list(means))[labelled])
+        return F.cross_entropy(guess, step.label[labelled], reduction="sum") / labelled.sum().clamp_min(1)
+
+    def pair_losses(self, u: Tensor, features: Sequence[Tensor], pairing: Pairing) -> dict[str, Tensor]:
+        """What is asked of paired cells. Shapes: u (modalities, n, m), features (F_k, m) of each."""
+        own = pairing.own[..., None]
+        mean = (u * own).sum(0) / own.sum(0)
+        losses = {"joint_cross": u.new_zeros(()), "real_cross": u.new_zeros(())}
+        for cross in pairing.crosses:
+            name, source = ("joint_cross", mean) if cross.source is None else ("real_cross", u[cross.source])
+            losses[name] = losses[name] + self.nll(cross.target, source, features[cross.target], cross.parts)
+        apart = [
+            1 - F.cosine_similarity(of[has], mean[has]).mean()
+            for of, has in zip(u, pairing.own, strict=True)
+            if has.any()
+        ]
+        return {**losses, "cosine": torch.stack(apart).sum()}
 
 
 class GlueTask:
@@ -179,7 +158,7 @@ class GlueTask:
         config = module.config
         self.config = config
         rng = np.random.default_rng([seed, 0])
-        self.cells = CellSampler(data.sizes, config.batch_size, HELD_OUT, rng)
+        self.cells = CellSampler(cell_table(data.cells, config), config.batch_size, HELD_OUT, rng)
         self.edges = EdgeSampler(data.edges, config.negatives, config.graph_batches)
         self.n_steps = self.cells.n_batches
         self.generator = [p for name, p in module.named_parameters() if not name.startswith("discriminator")]
@@ -195,18 +174,22 @@ class GlueTask:
         """One epoch of alternating steps: the discriminator, then everything else against it."""
         noise = NOISE * max(1 - (epoch - 1) / self.burnin, 0) if self.burnin else 0.0
         edges = self._edge_batches(rng)
-        for rows in self.cells.epoch(rng):
-            self.latest = rows
-            yield self.step(self.data.minibatch(rows, self.weights, next(edges)), noise)
+        for draw in self.cells.epoch(rng):
+            self.latest = draw.rows
+            yield self.step(self.minibatch(draw, next(edges)), noise)
+
+    def minibatch(self, draw: Draw, edges: EdgeBatch) -> Minibatch:
+        """What a step sees of these cells."""
+        return self.data.minibatch(draw, self.weights, edges, paired=self.config.use_pairs)
 
     def step(self, batch: Minibatch, noise: float) -> dict[str, Tensor]:
         """Update the discriminator, then encoders, decoders and graph."""
         module, weight = self.module, self.config.align_weight
         encoded = module.encode(batch)
         means = torch.cat([mean for mean, _ in encoded])
-        loss = weight * module.adversary_loss(means.detach(), batch.weight, noise)
+        loss = weight * module.adversary_loss(means.detach(), batch, noise)
         self._update("adversary", self.adversary, loss)
-        adversary = module.adversary_loss(means, batch.weight, noise)
+        adversary = module.adversary_loss(means, batch, noise)
         parts = module.vae_loss(batch, encoded)
         self._update("generator", self.generator, parts["total"] - weight * adversary)
         return {name: value.detach() for name, value in parts.items()} | {"adversary": adversary.detach()}
@@ -225,9 +208,7 @@ class GlueTask:
             edges = self._edge_batches(rng)
             rows = [
                 self.module.vae_loss(batch, self.module.encode(batch))
-                for batch in (
-                    self.data.minibatch(cells, self.weights, next(edges)) for cells in self.cells.epoch(rng, held=True)
-                )
+                for batch in (self.minibatch(draw, next(edges)) for draw in self.cells.epoch(rng, held=True))
             ]
         return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
 
@@ -267,7 +248,7 @@ def embed_features(module: Glue) -> NDArray[np.float32]:
 
 @model(
     config=Config,
-    modalities=["rna", "atac"],
+    modalities=["rna"],
     reads=["NEAR", "CONTACTS", "EQTL"],
     writes=["PREDICTED_LINK", "HAS_EMBEDDING"],
     cites="doi:10.1038/s41587-022-01284-4",
@@ -277,18 +258,24 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, st
 
     Args:
         graph: evidence; reversed copies and loops are added here.
-        cells: raw counts; `paired` and labels are read by metrics only.
+        cells: raw counts or other values; pairs and labels are read by metrics, by training only with `use_pairs`
+            and `use_labels`. Layers of genes among them join the graph here.
         config: options.
         trainer: device, threads, checkpoints, progress.
         start: weights to go on from.
 
     Raises:
-        InputError: a modality has no feature in the graph.
+        InputError: a modality has no feature in the graph, or an option asks for what the cells have not.
         Diverged: a loss is not finite.
         CheckpointRefused: the trainer's directory holds another run.
     """
-    data = TrainingData(graph, cells.linked(graph, ANCHOR), trainer.device)
-    identity = {"model": "glue", "graph": graph.hash, "cells": data.cells.hash, "config": asdict(config)}
+    graph = cells.guide(graph)
+    data = TrainingData(graph, cells.linked(graph), trainer.device)
+    check_options(data, config)
+    identity: dict[str, Any] = {"model": "glue", "graph": graph.hash, "cells": data.cells.hash}
+    identity["config"] = asdict(config)
+    identity |= {"labels": data.cells.labels_hash} if config.use_labels else {}
+    identity |= {"paired": cells.paired} if config.use_pairs else {}
     if start is not None:
         identity["start"] = start.run
     features, history, first_cells = [], [], None
@@ -304,7 +291,7 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, st
         np.stack(features)[:, order],
         dict(zip(data.names, first_cells or [], strict=True)),
         pd.DataFrame(history),
-        measure(graph, data.cells, first_cells or [], history),
+        measure(graph, data.cells, first_cells or [], history, saw_labels=config.use_labels),
     )
 
 
@@ -324,16 +311,16 @@ def train_member(
     module, warm = None, False
     if start is not None:
         with trainer.seeded(seed):
-            module = Glue(data, config).to(data.device)
+            module = Glue(data, config, shared_batches=config.shared_batches).to(data.device)
         warm = start.carry(module, data, member)
     for stage in ("second",) if warm else ("first", "second"):
         with trainer.seeded(seed + (stage == "second")):
-            fresh = Glue(data, config).to(data.device)
+            fresh = Glue(data, config, shared_batches=config.shared_batches and stage == "second").to(data.device)
             if module is not None:
-                fresh.load_state_dict(module.state_dict())
+                fresh.adopt(module)
                 weights = balance(module, data, trainer) if stage == "second" else weights
             module = fresh
-            n_cells = sum(data.sizes)
+            n_cells = len(cell_table(data.cells, config))
             plan, burnin = warm_plan(n_cells, config) if warm else plan_for(n_cells, config, first=stage == "first")
             task = GlueTask(data, module, plan, burnin, weights, seed + (stage == "second"))
             rows = trainer.train(task, plan, f"member-{member}-{stage}", seed, identity)
@@ -342,25 +329,37 @@ def train_member(
     return module.eval(), history
 
 
+def cell_table(cells: Cells, config: Config) -> NDArray[np.int64]:
+    """Which rows of the modalities are one cell, as the sampler reads it."""
+    modalities = list(cells.modalities.values())
+    if not config.use_pairs:
+        return unpaired([len(m.obs_names) for m in modalities])
+    if cells.paired:
+        return np.repeat(np.arange(len(modalities[0].obs_names))[:, None], len(modalities), 1)
+    return paired([m.obs_names for m in modalities])
+
+
+def check_options(data: TrainingData, config: Config) -> None:
+    """Refuse what the cells cannot give.
+
+    Raises:
+        InputError: labels, pairs or shared batches are asked for and not there.
+    """
+    if config.use_labels and len(data.labels) < 2:
+        raise InputError(f"labels are to supervise, but the cells have {len(data.labels)}", "name their column of obs")
+    if config.use_pairs and (cell_table(data.cells, config) >= 0).sum(1).max() < 2:
+        raise InputError("pairs are to be used, but no cell is in two modalities", "give paired cells the same name")
+    if config.shared_batches and any(names != data.batches[0] for names in data.batches):
+        each = "; ".join(f"{n}: {', '.join(b)}" for n, b in zip(data.names, data.batches, strict=True))
+        raise InputError(
+            f"batches are said to be shared, but differ: {each}", "name the same batches in every modality"
+        )
+
+
 def balance(module: Glue, data: TrainingData, trainer: Trainer) -> list[Tensor]:
-    """Discriminator weights from clusters of the first stage's embeddings."""
+    """Discriminator weights from clusters of the first stage's embeddings, within each batch where they are shared."""
     trainer.progress.begin("balancing weights")
-    weights = balancing_weights(embed_cells(module, data))
+    batch = [code.cpu().numpy() for code in data.batch] if module.config.shared_batches else None
+    weights = balancing_weights(embed_cells(module, data), batch)
     trainer.progress.end()
     return [torch.as_tensor(w, dtype=torch.float32, device=data.device) for w in weights]
-
-
-def measure(
-    graph: GuidanceGraph, cells: Cells, embeddings: Sequence[NDArray[np.float32]], history: Sequence[Mapping[str, Any]]
-) -> dict[str, float]:
-    """Metrics of a run: last losses, consistency, and FOSCTTM and label transfer where they can be had."""
-    found = {name: float(value) for name, value in history[-1].items() if name.startswith(("train_", "val_"))}
-    modalities = list(cells.modalities.values())
-    found |= {f"consistency_{n}": s for n, s in metrics.consistency(modalities, embeddings, graph).items()}
-    if len(modalities) == 2:
-        one, other = modalities
-        if cells.paired:
-            found["foscttm"] = metrics.foscttm(*embeddings)
-        if one.labels is not None and other.labels is not None:
-            found["label_transfer"] = metrics.label_transfer(embeddings[0], one.labels, embeddings[1], other.labels)
-    return found

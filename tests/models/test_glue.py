@@ -12,14 +12,18 @@ import torch
 from torch.distributions import Bernoulli, NegativeBinomial, Normal, kl_divergence
 from torch.nn import functional
 
-from models.layers import NegativeBinomialDecoder
+from models.decoders import NegativeBinomialDecoder
+from models.glue_config import published_plan, quick_plan
 from models.minibatch import TrainingData
+from models.sampling import Draw
 from models.train import Plan, Trainer
 from models.zoo import glue
 from tests.models.toy import Toy, toy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from models.minibatch import EdgeBatch
 
 SMALL = glue.Config(latent_dim=4, hidden_dim=8, batch_size=32, dropout=0.0)
 
@@ -37,18 +41,22 @@ def batched(world: Toy) -> Toy:
 
 
 def task_of(world: Toy, config: glue.Config = SMALL, burnin: float = 0.0) -> glue.GlueTask:
-    data = TrainingData(world.graph, world.cells.linked(world.graph, "rna"), "cpu")
+    data = TrainingData(world.graph, world.cells.linked(world.graph), "cpu")
     with Trainer().seeded(0):
         module = glue.Glue(data, config)
     return glue.GlueTask(data, module, Plan(1, config.lr, 1, 1), burnin, [torch.ones(n) for n in data.sizes], 0)
 
 
+def next_edges(task: glue.GlueTask) -> EdgeBatch:
+    return next(task._edge_batches(np.random.default_rng(0)))
+
+
 def test_published_schedule_of_the_paired_cortex() -> None:
-    plan, burnin = glue.published_plan(18_380, glue.Config(), first=False)
+    plan, burnin = published_plan(18_380, glue.Config(), first=False)
     assert (plan.max_epochs, plan.patience, plan.lr_patience, plan.burnin, burnin) == (186, 16, 8, 31, 31)
-    first, endless = glue.published_plan(18_380, glue.Config(), first=True)
+    first, endless = published_plan(18_380, glue.Config(), first=True)
     assert (first.burnin, endless) == (0, math.inf)
-    small, _ = glue.published_plan(10**7, glue.Config(), first=False)
+    small, _ = published_plan(10**7, glue.Config(), first=False)
     assert (small.max_epochs, small.patience, small.lr_patience, small.burnin) == (48, 4, 2, 8)
 
 
@@ -56,7 +64,7 @@ def test_quick_schedule_is_a_number_of_steps() -> None:
     config = glue.Config(first_steps=1000, second_steps=3000)
     for n_cells in (500, 20_000):
         steps = [
-            glue.quick_plan(n_cells, config, first=first)[0].max_epochs * n_cells * 0.9 / 128 for first in (True, False)
+            quick_plan(n_cells, config, first=first)[0].max_epochs * n_cells * 0.9 / 128 for first in (True, False)
         ]
         assert steps == pytest.approx([1000, 3000], rel=0.1)
 
@@ -82,9 +90,9 @@ def test_the_loss_is_the_sum_of_its_parts_as_written(world: Toy, with_batches: b
     with torch.no_grad():
         for parameter in module.parameters():  # leave the symmetric start
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(parameter))))
-    rows = next(task.cells.epoch(np.random.default_rng(0)))
-    edges = next(task._edge_batches(np.random.default_rng(0)))
-    batch = data.minibatch(rows, task.weights, edges)
+    draw = next(task.cells.epoch(np.random.default_rng(0)))
+    rows, edges = draw.rows, next(task._edge_batches(np.random.default_rng(0)))
+    batch = task.minibatch(draw, edges)
     module.eval()
     with Trainer().seeded(3):
         parts = module.vae_loss(batch, module.encode(batch))
@@ -121,19 +129,20 @@ def test_the_loss_is_the_sum_of_its_parts_as_written(world: Toy, with_batches: b
 
 
 def test_adversary_loss_weighs_cells(world: Toy) -> None:
-    module = task_of(world).module
+    task = task_of(world)
+    module = task.module
     means, weight = torch.randn(10, 4), torch.rand(10)
+    batch = replace(task.minibatch(Draw([np.arange(5)] * 2, np.ones((2, 5), bool)), next_edges(task)), weight=weight)
     truth = torch.tensor([0] * 5 + [1] * 5)
     expected = (functional.cross_entropy(module.discriminator(means), truth, reduction="none") * weight).sum() / 10
-    torch.testing.assert_close(module.adversary_loss(means, weight, 0.0), expected)
+    torch.testing.assert_close(module.adversary_loss(means, batch, 0.0), expected)
 
 
 def test_each_half_of_a_step_moves_its_own_half_and_lowers_its_loss(world: Toy) -> None:
     config = replace(SMALL, lr=1e-3)
     task = task_of(world, config)
     rng = np.random.default_rng(0)
-    rows, edges = next(task.cells.epoch(rng)), next(task._edge_batches(rng))
-    batch = task.data.minibatch(rows, task.weights, edges)
+    batch = task.minibatch(next(task.cells.epoch(rng)), next(task._edge_batches(rng)))
     module = task.module
     module.encoders.eval()
 
@@ -141,7 +150,7 @@ def test_each_half_of_a_step_moves_its_own_half_and_lowers_its_loss(world: Toy) 
         with torch.no_grad(), Trainer().seeded(1):
             encoded = module.encode(batch)
             means = torch.cat([mean for mean, _ in encoded])
-            adversary = module.adversary_loss(means, batch.weight, 0.0)
+            adversary = module.adversary_loss(means, batch, 0.0)
             return float(adversary), float(module.vae_loss(batch, encoded)["total"] - config.align_weight * adversary)
 
     before = losses()
@@ -181,7 +190,7 @@ def test_features_that_no_edge_joins_to_a_gene_are_left_out(world: Toy) -> None:
     genes = rna.features.copy()
     genes[-1] = "unmapped:rna:x"  # a gene the graph does not know still trains; its peaks have no gene then
     modalities = {"rna": replace(rna, features=genes), "atac": replace(atac, features=features)}
-    linked = replace(world.cells, modalities=modalities).linked(world.graph, "rna")
+    linked = replace(world.cells, modalities=modalities).linked(world.graph)
     assert linked["rna"].features.tolist() == genes.tolist()
     assert linked["atac"].features.tolist() == features[6:-6].tolist()
     assert linked["atac"].counts.shape == (80, 60)

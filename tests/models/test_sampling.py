@@ -5,26 +5,53 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.sampling import CellSampler, EdgeSampler
+from models.sampling import CellSampler, EdgeSampler, paired, unpaired
 from tests.models.toy import edges_of, random_edges
 
 
 def test_an_epoch_shows_every_training_cell_and_no_held_out_one() -> None:
-    sampler = CellSampler([50, 70], 16, 0.1, np.random.default_rng(0))
-    held, train = [set(h.tolist()) for h in sampler.held], [set(t.tolist()) for t in sampler.train]
+    sampler = CellSampler(unpaired([50, 70]), 16, 0.1, np.random.default_rng(0))
+    held, train = ([set(c[c >= 0].tolist()) for c in t.T] for t in (sampler.held, sampler.train))
     assert sum(map(len, held)) == 12
     assert [h | t for h, t in zip(held, train, strict=True)] == [set(range(50)), set(range(70))]
-    batches = list(sampler.epoch(np.random.default_rng(1)))
-    assert len(batches) == sampler.n_batches == round(108 / 16)
-    assert all(len(one) == len(other) and abs(len(one) - 16) <= 1 for one, other in batches)
+    draws = list(sampler.epoch(np.random.default_rng(1)))
+    assert len(draws) == sampler.n_batches == round(108 / 16)
+    assert all(len(one) == len(other) and abs(len(one) - 16) <= 1 for (one, other), _ in draws)
     for k in range(2):
-        seen = np.concatenate([batch[k] for batch in batches])
+        seen = np.concatenate([draw.rows[k] for draw in draws])
+        own = np.concatenate([draw.own[k] for draw in draws])
         assert set(seen.tolist()) == train[k]
         assert len(seen) == 108  # own cells once, random ones in place of the other modality's
+        assert sorted(seen[own].tolist()) == sorted(train[k])
+    assert all((draw.own.sum(0) == 1).all() for draw in draws)
     of_held = [
-        np.concatenate([batch[k] for batch in sampler.epoch(np.random.default_rng(2), held=True)]) for k in range(2)
+        np.concatenate([draw.rows[k] for draw in sampler.epoch(np.random.default_rng(2), held=True)]) for k in range(2)
     ]
     assert [set(rows.tolist()) for rows in of_held] == held
+
+
+def test_a_paired_cell_comes_once_an_epoch_in_all_its_modalities() -> None:
+    names = [np.array(n) for n in (["a", "b", "c", "d"], ["d", "x", "a"], ["a", "y"])]
+    table = paired(names)
+    cells = {tuple(row) for row in table.tolist()}
+    assert cells == {(0, 2, 0), (1, -1, -1), (2, -1, -1), (3, 0, -1), (-1, 1, -1), (-1, -1, 1)}
+    sampler = CellSampler(table, 3, 0.0, np.random.default_rng(0))
+    seen = []
+    for rows, own in sampler.epoch(np.random.default_rng(1)):
+        seen += [
+            tuple(int(r) if o else -1 for r, o in zip(*at, strict=True))
+            for at in zip(np.stack(rows).T, own.T, strict=True)
+        ]
+        assert all((r >= 0).all() and (r < len(n)).all() for r, n in zip(rows, names, strict=True))
+    assert sorted(seen) == sorted(cells)
+
+
+def test_a_modality_without_a_held_out_cell_lends_one() -> None:
+    table = unpaired([40, 1])
+    for seed in range(5):
+        sampler = CellSampler(table, 8, 0.1, np.random.default_rng(seed))
+        for held in (False, True):
+            assert all((draw.rows[1] == 0).all() for draw in sampler.epoch(np.random.default_rng(1), held=held))
 
 
 def test_no_absent_edge_is_a_real_one_and_sources_and_signs_are_kept() -> None:

@@ -7,7 +7,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from models.layers import DataEncoder, GraphEncoder, NegativeBinomialDecoder, softplus
+from models.decoders import NegativeBinomialDecoder
+from models.layers import DataEncoder, GraphEncoder, softplus
 from models.likelihoods import EPS, CountMatrix
 from models.pyg import Edges, Propagation
 
