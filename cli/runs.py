@@ -9,6 +9,7 @@ import click
 from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option, note
+from cli.run_diff import diff, why
 from kg import runs
 from kg.errors import MissingInput, UnknownRelease
 from kg.releases import served
@@ -119,3 +120,7 @@ def discard(run: str, *, as_json: bool) -> None:
     leaves(f"some rows of {run} are gone, and nobody sees the rest: `regkg runs discard {run}` again")
     with graph(as_json=as_json) as (store, _, _):
         emit(runs.discard(store, run), as_json=as_json)
+
+
+group.add_command(diff)
+group.add_command(why)

@@ -1,0 +1,193 @@
+"""Which changed evidence a moved edge answers to: rows at its ends, or rows further away in the guidance graph.
+
+A changed row counts as far as it changes what a model reads: the weight of its pair in the guidance graph. A contact
+whose score changed weighs what it weighed, and a row beside a heavier one of the same pair was never seen.
+
+The rows of one dataset replace a share of a vertex's neighbourhood: their changes of weight over the vertex's weights.
+Its influence on a vertex is that share plus DAMPING times the mean influence on the neighbours (by weight), as
+personalised PageRank spreads from the rows' ends; on an edge, the sum over both ends. Of several datasets the one of
+the greatest influence is named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from scipy.sparse.csgraph import dijkstra
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from kg.guidance import GuidanceGraph
+
+    Floats = NDArray[np.float64]
+    Places = NDArray[np.int64]
+
+DAMPING = 0.5
+REACH = 12  # steps that influence is followed for; DAMPING ** REACH is nothing
+SAME = 1e-6  # weights are float32
+ROWS = ("type", "dataset", "row_id", "change", "start_id", "end_id", "before", "after")
+"""Columns of changed rows; before and after are signed weights by policy, 0 where there is no row."""
+NAMED = ("dataset", "share", "hops", "rows", "type", "row_id", "change", "start_id", "end_id")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a model read before and after, and the rows that differ.
+
+    Attributes:
+        before, after: the guidance graphs of the two runs.
+        rows: columns ROWS.
+    """
+
+    before: GuidanceGraph
+    after: GuidanceGraph
+    rows: pd.DataFrame
+
+
+def trace(evidence: Evidence, peak: Sequence[str], gene: Sequence[str]) -> pd.DataFrame:
+    """The dataset that each edge answers to, and its nearest changed rows.
+
+    Args:
+        evidence: what changed.
+        peak, gene: (edges,) ends.
+
+    Returns:
+        (edges,) rows with the columns NAMED: dataset (missing where no changed row can be reached), share (of its
+        influence in that of all datasets), hops (from the edge's ends to the nearest changed row; 0 at the ends), rows
+        (how many there are), and the strongest of them: its own pair's row before others.
+    """
+    empty = pd.DataFrame({name: [None] * len(peak) for name in NAMED})
+    network = _network(evidence)
+    if network.rows.empty or not len(peak):
+        return empty
+    ends = network.at(peak), network.at(gene)
+    hops = np.minimum(*(network.hops[:, end] for end in ends))  # (datasets, edges)
+    mass = np.where(np.isfinite(hops), network.influence[:, ends[0]] + network.influence[:, ends[1]], 0.0)
+    chosen = _strongest(mass, hops)
+    reached = np.isfinite(hops.min(0))
+    each = np.arange(len(peak))
+    total = mass.sum(0)
+    named = network.nearest(chosen, *ends)
+    named["dataset"] = np.array(network.datasets, dtype=object)[chosen]
+    named["share"] = mass[chosen, each] / np.where(total > 0, total, 1)
+    named["hops"] = np.where(reached, hops[chosen, each], -1).astype(np.int64)
+    return named[list(NAMED)].where(pd.Series(reached), None)
+
+
+def _strongest(mass: Floats, hops: Floats) -> Places:
+    """Of the datasets with rows at the ends, or of all where there is none, the one of the greatest influence."""
+    here = hops == 0
+    allowed = np.where(here.any(0), here, np.isfinite(hops))
+    chosen: Places = np.where(allowed, mass, -1.0).argmax(0)
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Network:
+    """Both guidance graphs as one, with what changed in it.
+
+    Attributes:
+        vertices: (V,) ids, sorted.
+        datasets: names, sorted.
+        rows: those that change a weight, strongest first, with i, j (places of their ends), d (place of their
+            dataset) and strength (by how much).
+        influence: (datasets, V).
+        hops: (datasets, V) to the nearest end of a changed row; infinite where there is none.
+        origin: (datasets, V) that end.
+    """
+
+    vertices: NDArray[np.str_]
+    datasets: list[str]
+    rows: pd.DataFrame
+    influence: Floats
+    hops: Floats
+    origin: Places
+
+    def at(self, ids: Sequence[str]) -> Places:
+        return np.searchsorted(self.vertices, np.asarray(ids, np.str_)).clip(max=len(self.vertices) - 1)
+
+    def nearest(self, d: Places, i: Places, j: Places) -> pd.DataFrame:
+        """For each edge and dataset: the strongest of the nearest rows, and how many there are."""
+        nearer = np.where(self.hops[d, i] <= self.hops[d, j], self.origin[d, i], self.origin[d, j])
+        other = np.where((self.hops[d, i] == 0) & (self.hops[d, j] == 0), j, nearer)
+        rows = self.rows.reset_index(drop=True)
+        touching = pd.concat([rows.assign(v=rows["i"], row=rows.index), rows.assign(v=rows["j"], row=rows.index)])
+        by_vertex = touching.groupby(["d", "v"])["row"].agg(["min", "size"])  # rows are strongest first
+        by_pair = rows.assign(row=rows.index).groupby(["d", "i", "j"])["row"].agg(["min", "size"])
+        one, two = (by_vertex.reindex(pd.MultiIndex.from_arrays([d, v])) for v in (nearer, other))
+        own = by_pair.reindex(pd.MultiIndex.from_arrays([d, i, j]))
+        both = np.fmin(one["min"].to_numpy(), two["min"].to_numpy())
+        best = np.where(own["min"].notna(), own["min"], both)
+        twice = np.where(nearer == other, one["size"], 0) + np.nan_to_num(own["size"].to_numpy())
+        count = np.nan_to_num(one["size"].to_numpy() + two["size"].to_numpy() - np.nan_to_num(twice))
+        found = rows.reindex(np.nan_to_num(best).astype(np.int64)).reset_index(drop=True)
+        return found.assign(rows=count.astype(np.int64))
+
+
+def _network(evidence: Evidence) -> _Network:
+    graphs = (evidence.before, evidence.after)
+    vertices = np.union1d(*(g.vertices for g in graphs))
+    rows = _effective(evidence.rows, graphs, vertices)
+    datasets = sorted(rows["dataset"].unique())
+    rows["d"] = np.searchsorted(np.array(datasets, dtype=object), rows["dataset"]) if len(rows) else []
+    before, after = (positive + negative for positive, negative in (_weights(g, vertices) for g in graphs))
+    either = before.maximum(after)
+    joined = sp.csr_array(either + either.T)
+    weight = np.asarray(joined.sum(1), dtype=float).ravel()
+    spread = sp.csr_array(sp.diags_array(1 / np.where(weight > 0, weight, 1)) @ joined)
+    found = [_spread_of(rows[rows["d"] == d], joined, spread, weight) for d in range(len(datasets))]
+    columns = [np.stack(c) for c in zip(*found, strict=True)] or [np.zeros((0, len(vertices)))] * 3
+    return _Network(vertices, datasets, rows, *columns)
+
+
+def _spread_of(
+    rows: pd.DataFrame, joined: sp.csr_array, spread: sp.csr_array, weight: Floats
+) -> tuple[Floats, Floats, Places]:
+    """Influence of one dataset on each vertex, hops to its nearest row, and where that ends."""
+    ends = np.concatenate([rows["i"], rows["j"]]).astype(np.int64)
+    strength = np.tile(rows["strength"].to_numpy(float), 2)
+    term = np.bincount(ends, strength, len(weight)) / np.where(weight > 0, weight, 1)
+    influence = term.copy()
+    for _ in range(REACH):
+        term = DAMPING * (spread @ term)
+        influence += term
+    hops, _, origin = dijkstra(
+        joined, indices=np.unique(ends), unweighted=True, min_only=True, return_predecessors=True
+    )
+    return influence, hops, origin.astype(np.int64)
+
+
+def _effective(
+    rows: pd.DataFrame, graphs: tuple[GuidanceGraph, GuidanceGraph], vertices: NDArray[np.str_]
+) -> pd.DataFrame:
+    """Rows whose pair weighs something else than before, and by how much: no more than the row itself changed."""
+    i, j = (np.searchsorted(vertices, rows[c].to_numpy(np.str_)).clip(max=len(vertices) - 1) for c in _ENDS)
+    before, after = (_weights(g, vertices) for g in graphs)
+    change = sp.csr_array(abs(after[0] - before[0]) + abs(after[1] - before[1]))
+    of_pair = np.asarray(change[i, j]).ravel() if len(rows) else np.zeros(0)
+    own = rows["after"].to_numpy(float) - rows["before"].to_numpy(float)
+    kept = rows.assign(i=i, j=j, strength=np.minimum(of_pair, np.abs(own)))
+    kept = kept[kept["strength"] > SAME]
+    return kept.sort_values(["strength", "row_id"], ascending=[False, True], ignore_index=True)
+
+
+_ENDS = ("start_id", "end_id")
+
+
+def _weights(graph: GuidanceGraph, vertices: NDArray[np.str_]) -> list[sp.csr_array]:
+    """(V, V) weights from source to target, of positive and of negative edges."""
+    place = np.searchsorted(vertices, graph.vertices)
+    n = len(vertices)
+    return [
+        sp.csr_array(
+            (graph.weight[on].astype(float), (place[graph.source[on]], place[graph.target[on]])), shape=(n, n)
+        )
+        for on in (graph.sign > 0, graph.sign < 0)
+    ]

@@ -1,0 +1,143 @@
+"""What moved between two runs, and why: edges gained, lost, flipped or shifted, each with its cause.
+
+Noise first: what the spread over seeds explains is noise. Beyond it, an edge moved by *prior* where evidence rows at
+its ends changed, was *propagated* to where changed rows lie further away in the guidance graph, came of *code/config*
+where these differ, and stays *unexplained* otherwise. `docs/run-diff.md` says what each means and cannot mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from kg.causes import NAMED, trace
+from kg.shifts import shift_test
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kg.causes import Evidence
+    from kg.shifts import Noise
+
+BEYOND = 0.05  # a shift is beyond noise when its q is under this
+LINKS = ("edge_id", "peak", "gene", "score", "stability", "q_value", "sign", "called")
+CHANGES = ("gained", "lost", "flipped", "shifted", "entered", "left", "none")
+"""Called now, called no more, of another sign, beyond noise; scored by one run only and called by none; none of it."""
+CAUSES = ("noise", "prior", "propagated", "code/config", "unexplained")
+
+
+@dataclass(frozen=True)
+class RunDiff:
+    """Every pair that either run scored.
+
+    Attributes:
+        rows: one a pair, the strongest changes first: edge_id, peak, gene, change (of CHANGES), cause (of CAUSES);
+            score, q_value, sign, called with the endings _a and _b; shift (score_b - score_a), spread (standard
+            deviation of a shift by seeds alone), p, q (of the shift; missing where only one run scored the pair);
+            then what `kg.causes.trace` names, its columns under the names `dataset`, `share`, `hops`, `rows` and
+            `row_...`.
+        noise: where the spread comes from.
+        settings: what else differs between the runs, such as "code"; empty when nothing does.
+    """
+
+    rows: pd.DataFrame
+    noise: str
+    settings: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> pd.DataFrame:
+        """Edges by change and cause, in the order of CHANGES; all causes are columns."""
+        table = pd.crosstab(self.rows["change"], self.rows["cause"])
+        return table.reindex(index=list(CHANGES), columns=list(CAUSES), fill_value=0)
+
+    @property
+    def datasets(self) -> pd.DataFrame:
+        """Edges by the dataset that is named and by cause, most first."""
+        named = self.rows[self.rows["dataset"].notna()]
+        table = pd.crosstab(named["dataset"], named["cause"]).reindex(columns=["prior", "propagated"], fill_value=0)
+        return table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+
+
+def joined(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Links of two runs side by side, by edge_id.
+
+    Args:
+        a, b: columns LINKS, a row for each pair.
+    """
+    both = a[list(LINKS)].merge(b[list(LINKS)], how="outer", on=["edge_id", "peak", "gene"], suffixes=("_a", "_b"))
+    for name in ("called_a", "called_b"):
+        both[name] = both[name].fillna(value=False).astype(bool)
+    return both.sort_values("edge_id", ignore_index=True)
+
+
+def compare(both: pd.DataFrame, noise: Noise, evidence: Evidence | None, settings: tuple[str, ...] = ()) -> RunDiff:
+    """Test each shift and name its cause.
+
+    Args:
+        both: of `joined`.
+        noise: of its rows, in order.
+        evidence: what the runs read; None when it is the same.
+        settings: what else differs, such as "config" or "code".
+    """
+    rows = explained(tested(both, noise), evidence, settings)
+    return RunDiff(_in_order(rows), noise.source, settings)
+
+
+def tested(both: pd.DataFrame, noise: Noise) -> pd.DataFrame:
+    """Shifts with their test and the change that they make; the cause is noise, or unexplained as yet."""
+    shift = (both["score_b"] - both["score_a"]).to_numpy(float)
+    found = shift_test(shift, noise)
+    rows = both.assign(shift=shift, spread=found.spread, p=found.p, q=found.q)
+    rows["cause"] = np.where(np.isnan(shift) | (found.q < BEYOND), "unexplained", "noise")
+    return rows.assign(change=_change(rows))
+
+
+def explained(rows: pd.DataFrame, evidence: Evidence | None, settings: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The same rows with causes, and what they are named after."""
+    rows = rows.reset_index(drop=True)
+    moved = np.flatnonzero(rows["cause"] != "noise")
+    named = _named(rows.iloc[moved], evidence).set_axis(moved)
+    at_the_ends, further = (found.fillna(value=False) for found in (named["hops"].eq(0), named["hops"].gt(0)))
+    rest = "code/config" if settings else "unexplained"
+    rows.loc[moved, "cause"] = np.select([at_the_ends, further], ["prior", "propagated"], rest)
+    return rows.join(named)
+
+
+def _change(rows: pd.DataFrame) -> NDArray[np.str_]:
+    in_a, in_b = rows["score_a"].notna(), rows["score_b"].notna()
+    conditions = [
+        rows["called_b"] & ~rows["called_a"],
+        rows["called_a"] & ~rows["called_b"],
+        in_a & in_b & (rows["sign_a"] != rows["sign_b"]),
+        in_a & in_b & (rows["cause"] != "noise"),
+        ~in_a,
+        ~in_b,
+    ]
+    return np.select(conditions, CHANGES[:-1], CHANGES[-1])
+
+
+def _named(moved: pd.DataFrame, evidence: Evidence | None) -> pd.DataFrame:
+    names = {c: c if c in {"dataset", "share", "hops", "rows"} else f"row_{c.removeprefix('row_')}" for c in NAMED}
+    if evidence is None:
+        found = pd.DataFrame({name: [None] * len(moved) for name in NAMED})
+    else:
+        found = trace(evidence, moved["peak"].tolist(), moved["gene"].tolist())
+    types = {"share": "Float64", "hops": "Int64", "rows": "Int64"}
+    return found.astype(types).rename(columns=names)
+
+
+def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Called or lost edges first, those beyond noise before noise, then by how many spreads they moved."""
+    keys = pd.DataFrame(
+        {
+            "change": rows["change"].map({name: i for i, name in enumerate(CHANGES)}),
+            "noise": rows["cause"].eq("noise"),
+            "moved": -(rows["shift"].abs() / rows["spread"]).fillna(np.inf),
+            "edge_id": rows["edge_id"],
+        }
+    )
+    order = keys.sort_values(["noise", "change", "moved", "edge_id"]).index
+    return rows.loc[order].reset_index(drop=True)

@@ -1,0 +1,200 @@
+"""Causes of a run diff against a counterfactual: are edges that moved because of one dataset told so, and no others?
+
+A simulated world, three datasets of which all change between two releases, and one (eqtl) is corrupted: rows of true
+links are taken away and rows of wrong ones put there. Runs of other seeds, with and without the corruption, say which
+edges truly moved because of it: their mean shifts by more than seeds spread. The diff sees none of them.
+
+    python tests/bench/causes.py [--seeds 5] [--world 0] [--out FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from kg.causes import ROWS, Evidence
+from kg.guidance import GuidanceGraph, power_decay
+from kg.run_diff import RunDiff, compare, joined
+from kg.run_diff_inputs import links_of
+from kg.shifts import of_members, of_shifts
+from models.job import predict
+from models.train import Trainer
+from models.zoo import glue
+from tests.models.toy import Toy, toy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CORRUPT = "eqtl:lab"
+CONFIG = glue.Config(first_steps=150, second_steps=300, latent_dim=16, hidden_dim=32)
+Rows = pd.DataFrame  # type, dataset, row_id, start_id, end_id, value (of which the weight is made)
+
+
+@dataclass(frozen=True)
+class World:
+    """Cells, and the evidence of a first release, of a second one, and of the second without the corruption."""
+
+    toy: Toy
+    first: Rows
+    second: Rows
+    healthy: Rows
+
+
+def world(seed: int = 0, n_genes: int = 60, n_cells: int = 300, n_corrupt: int = 40) -> World:
+    """Each peak lies near its gene and the two beside it; half of the peaks of a gene follow it."""
+    made = toy(n_cells, n_genes, seed)
+    rng = np.random.default_rng([seed, 1])
+    genes = np.unique(made.gene)
+    own = np.searchsorted(genes, made.gene)
+    peak = np.tile(made.peak, 3)
+    gene = genes[np.concatenate([own, (own + 1) % n_genes, (own - 1) % n_genes])]
+    distance = np.concatenate([rng.integers(0, 50_000, len(own)), rng.integers(20_000, 150_000, 2 * len(own))])
+    true = np.concatenate([made.planted, np.zeros(2 * len(own), bool)])
+    near = rows("NEAR", "proximity:toy", peak, gene, distance)
+    contacts = picked(rng, "CONTACTS", "pchic:lab", peak, gene, np.where(true, 0.4, 0.08))
+    eqtl = picked(rng, "EQTL", CORRUPT, peak, gene, np.where(true, 0.4, 0.05))
+    moved = near.assign(value=np.where(near["end_id"].isin(rng.choice(genes, n_genes // 8, replace=False)),
+                                       (near["value"] + rng.integers(-20_000, 20_000, len(near))).clip(lower=0),
+                                       near["value"]))  # fmt: skip
+    more = picked(rng, "CONTACTS", "pchic:lab", peak, gene, np.where(true, 0.1, 0.02))
+    later = pd.concat([contacts.drop(contacts.index[rng.random(len(contacts)) < 0.1]), more])
+    later = later.drop_duplicates("row_id", ignore_index=True)
+    healthy = pd.concat([moved, later, eqtl], ignore_index=True)
+    second = pd.concat([moved, later, corrupted(rng, eqtl, peak, gene, true, n_corrupt)], ignore_index=True)
+    return World(made, pd.concat([near, contacts, eqtl], ignore_index=True), second, healthy)
+
+
+def rows(type_: str, dataset: str, peak: Any, gene: Any, value: Any) -> Rows:
+    """Rows of a dataset; `value` is a distance in bp, or 0."""
+    made = pd.DataFrame({"type": type_, "dataset": dataset, "start_id": peak, "end_id": gene, "value": value})
+    return made.assign(row_id=dataset + "|" + made["start_id"] + "|" + made["end_id"])
+
+
+def picked(rng: np.random.Generator, type_: str, dataset: str, peak: Any, gene: Any, chance: Any) -> Rows:
+    """Rows for pairs drawn with these chances."""
+    at = rng.random(len(peak)) < chance
+    return rows(type_, dataset, peak[at], gene[at], 0)
+
+
+def corrupted(rng: np.random.Generator, eqtl: Rows, peak: Any, gene: Any, true: Any, n: int) -> Rows:
+    """As many rows as were taken from true links are given to wrong ones, in a quarter of the genes."""
+    where = set(rng.choice(np.unique(gene), len(np.unique(gene)) // 4, replace=False))
+    there = set(eqtl["row_id"])
+    false = [i for i in np.flatnonzero(~true) if gene[i] in where]
+    wrong = rows("EQTL", CORRUPT, peak[false], gene[false], 0)
+    wrong = wrong[~wrong["row_id"].isin(there)].sample(n, random_state=rng)
+    pairs = set(zip(peak[true], gene[true], strict=True))
+    hit = [(p, g) in pairs and g in where for p, g in zip(eqtl["start_id"], eqtl["end_id"], strict=True)]
+    return pd.concat([eqtl[~np.array(hit)], wrong], ignore_index=True)
+
+
+def weights(evidence: Rows) -> pd.Series[float]:
+    """By the policy of kg.guidance."""
+    near = power_decay(evidence["value"].to_numpy(np.int64))
+    return pd.Series(np.where(evidence["type"] == "NEAR", near, 1.0), evidence.index)
+
+
+def guidance(evidence: Rows) -> GuidanceGraph:
+    """The heaviest row of each pair."""
+    best = evidence.assign(weight=weights(evidence)).groupby(["start_id", "end_id"], as_index=False)["weight"].max()
+    vertices = np.unique(np.concatenate([best["start_id"], best["end_id"]]).astype(str))
+    source, target = (np.searchsorted(vertices, best[c].to_numpy(str)) for c in ("start_id", "end_id"))
+    kinds = np.where(np.isin(vertices, best["end_id"].to_numpy(str)), "Gene", "Peak")
+    weight = best["weight"].to_numpy(np.float32)
+    return GuidanceGraph(vertices, kinds, source, target, weight, np.ones(len(best), np.int8))
+
+
+def changes(before: Rows, after: Rows) -> pd.DataFrame:
+    """Changed rows as a diff of releases gives them, weighed."""
+    keys = ["type", "dataset", "row_id", "start_id", "end_id"]
+    sides = [side.assign(weight=weights(side))[[*keys, "weight"]] for side in (before, after)]
+    both = sides[0].merge(sides[1], how="outer", on=keys, suffixes=("_a", "_b"))
+    a, b = both["weight_a"], both["weight_b"]
+    both["change"] = np.select([a.isna(), b.isna()], ["added", "removed"], "changed")
+    both = both.assign(before=a.fillna(0), after=b.fillna(0))
+    return both.loc[both["before"] != both["after"], list(ROWS)].reset_index(drop=True)
+
+
+def links(made: World, evidence: Rows, seed: int, members: int, config: glue.Config = CONFIG) -> pd.DataFrame:
+    """Links of a run of so many members on this evidence, as the product keeps them."""
+    graph = guidance(evidence)
+    fit = glue.fit(graph, made.toy.cells, replace(config, seed=seed, members=members), Trainer(threads=1))
+    return links_of(predict(graph, fit, seed=seed).links[0])
+
+
+def diff(a: pd.DataFrame, b: pd.DataFrame, members: int, before: Rows, after: Rows) -> RunDiff:
+    """As `regkg runs diff` does it."""
+    both = joined(a, b)
+    changed = changes(before, after)
+    noise = (
+        of_members(both["stability_a"].to_numpy(), members, both["stability_b"].to_numpy(), members)
+        if members > 1
+        else of_shifts((both["score_b"] - both["score_a"]).to_numpy())
+    )
+    evidence = None if changed.empty else Evidence(guidance(before), guidance(after), changed)
+    return compare(both, noise, evidence)
+
+
+def truth(with_it: pd.DataFrame, without: pd.DataFrame, members: int) -> pd.DataFrame:
+    """How far each pair moved because of the corruption, in units of the seeds' spread (pooled standard deviation)."""
+    both = joined(with_it, without)
+    spread = np.sqrt((both["stability_a"] ** 2 + both["stability_b"] ** 2) / 2)
+    moved = (both["score_a"] - both["score_b"]).abs()
+    only_one = both["score_a"].isna() | both["score_b"].isna()
+    return both.assign(by=np.where(only_one, np.inf, moved / spread), shift=moved)[["edge_id", "by", "shift"]]
+
+
+def judged(found: RunDiff, moved: pd.DataFrame, threshold: float, dataset: str = CORRUPT) -> Mapping[str, Any]:
+    """Shares of the edges that moved, and of those that did not, that are put down to the dataset."""
+    rows = found.rows.merge(moved[["edge_id", "by"]], on="edge_id")
+    blamed = rows["cause"].isin(["prior", "propagated"]) & rows["dataset"].eq(dataset)
+    truly = rows["by"] > threshold
+    return {
+        "threshold": threshold,
+        "moved": int(truly.sum()),
+        "moved and blamed": round(float(blamed[truly].mean()), 4),
+        "moved and called noise": round(float((rows["cause"] == "noise")[truly].mean()), 4),
+        "unmoved": int((~truly).sum()),
+        "unmoved and blamed": round(float(blamed[~truly].mean()), 4),
+    }
+
+
+def main() -> None:
+    """Train, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--world", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    said = parser.parse_args()
+    started, k, made = time.monotonic(), said.seeds, world(said.world)
+    a, b, a_again = (links(made, e, seed, k) for e, seed in ((made.first, 0), (made.second, 100), (made.first, 200)))
+    with_it, without = (links(made, e, 300, k) for e in (made.second, made.healthy))
+    found = diff(a, b, k, made.first, made.second)
+    moved = truth(with_it, without, k)
+    same = diff(a, a_again, k, made.first, made.first).rows["cause"].value_counts(normalize=True)
+    told = {
+        "pairs": len(found.rows),
+        "changed rows": changes(made.first, made.second)["dataset"].value_counts().to_dict(),
+        "causes": found.counts.to_dict("index"),
+        "datasets": found.datasets.to_dict("index"),
+        "judged": [judged(found, moved, t) for t in (1, 2, 3)],
+        "seed only": same.round(4).to_dict(),
+        "seconds": round(time.monotonic() - started),
+    }
+    print(json.dumps(told, indent=1))
+    if said.out:
+        said.out.write_text(json.dumps(told, indent=1))
+
+
+if __name__ == "__main__":
+    main()
