@@ -19,7 +19,7 @@ from kg.datasets import DatasetVersion, Snapshot, Source, canonical_json, datase
 from kg.errors import Conflict, SchemaError, UnknownDataset
 from kg.nodes import node_ids, read_nodes
 from kg.progress import SILENT, Progress
-from kg.row_writer import RowWriter
+from kg.row_writer import Rows, RowWriter
 from kg.rows import Changes, Plan, StoredRow, compare
 from kg.schema import NODE_TYPES, OPEN, EdgeType, NodeType, RowType, evidence_types, row_type
 
@@ -37,7 +37,7 @@ class Draft:
     def __init__(self, store: Store, lease: leases.Lease, number: int) -> None:
         self._store, self._lease, self.number = store, lease, number
         self._nodes: dict[str, pa.Table] = {}
-        self._known: dict[str, pa.Array] = {}
+        self._known: dict[str, dict[str, str]] = {}
 
     def datasets(self) -> list[DatasetVersion]:
         """Every dataset that the draft has, by id; withdrawn ones included."""
@@ -53,13 +53,11 @@ class Draft:
             self._nodes[type_.label] = read_nodes(self._store, type_, self.number)
         return self._nodes[type_.label]
 
-    def _ids(self, type_: NodeType) -> pa.Array:
-        """Ids of all nodes of a type; their columns are read only for those who look them up."""
-        if type_.label in self._nodes:
-            return self._nodes[type_.label].column("id").combine_chunks()
-        if type_.label not in self._known:
-            self._known[type_.label] = node_ids(self._store, type_, self.number)
-        return self._known[type_.label]
+    def _ids(self, label: str) -> dict[str, str]:
+        """Ids of all nodes of a type and the server's ids of them; columns are read for those who look them up."""
+        if label not in self._known:
+            self._known[label] = node_ids(self._store, NODE_TYPES[label], self.number)
+        return self._known[label]
 
     def nothing_to_do(self, source: Source, snapshot: Snapshot) -> bool:
         """The same files were loaded with the same loader and parameters, over the same looked-up nodes."""
@@ -165,7 +163,8 @@ class Draft:
             self._open(row_type(name), source, plans[name], part, progress)
             if name in incoming:
                 writer = RowWriter(self._store, self._lease, row_type(name), source.dataset, self.number, progress)
-                writer.create(incoming[name], *digests[name], plans[name].create, part)
+                new = Rows(incoming[name], *digests[name], plans[name].create)
+                writer.create(new, part, [self._ids(label) for _, label in _rests_on(row_type(name))])
         self._record(source, recorded, since=self.number, state="complete", sha256=[_files(snapshot)])
         return changes
 
@@ -222,7 +221,7 @@ class Draft:
         wrong = []
         for column, label in _rests_on(batch.type):
             ids = batch.table.column(column)
-            missing = ids.filter(pc.invert(pc.is_in(ids, self._ids(NODE_TYPES[label]))))
+            missing = ids.filter(pc.invert(pc.is_in(ids, pa.array(self._ids(label), pa.string()))))
             if label in incoming:
                 missing = missing.filter(pc.invert(pc.is_in(missing, incoming[label].table.column("id"))))
             if len(missing):

@@ -28,11 +28,14 @@ def read_nodes(store: Store, type_: NodeType, number: int) -> pa.Table:
     return pa.table(arrays, schema=type_.schema)
 
 
-def node_ids(store: Store, type_: NodeType, number: int) -> pa.Array:
-    """Ids of all nodes of a type at a release or draft, in no order; one that two datasets assert comes twice."""
+def node_ids(store: Store, type_: NodeType, number: int) -> dict[str, str]:
+    """Id of every node of a type at a release or draft -> the server's own id of that node.
+
+    The latter holds while nobody removes the node; finding nodes by it takes half the time of their index.
+    """
     rows = store.stream(
         f"MATCH (n:{type_.node_label})-[:HAS_RECORD]->(r:{type_.record_label}) "
-        "WHERE r.since <= $n AND $n < r.until RETURN n.id",
+        "WHERE r.since <= $n AND $n < r.until RETURN n.id, elementId(n)",
         n=number,
     )
-    return pa.array([row[0] for row in rows], pa.string())
+    return {row[0]: row[1] for row in rows}

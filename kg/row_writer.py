@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ from kg.errors import StoreRefused
 from kg.schema import OPEN, EdgeType, NodeType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kg.batches import Batch
     from kg.lease import Lease
@@ -18,7 +20,18 @@ if TYPE_CHECKING:
     from kg.schema import RowType
     from kg.store import Store
 
-ROWS = 10_000  # per transaction: a kill wastes at most this much
+ROWS = 5_000  # per transaction: a kill wastes at most this much for each writer
+WRITERS = 2  # one transaction is made while the other is committed
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to create: a batch with the ids and hashes of all its rows, and the positions of those to create."""
+
+    batch: Batch
+    ids: Sequence[str]
+    hashes: Sequence[str]
+    positions: Sequence[int]
 
 
 class RowWriter:
@@ -32,20 +45,23 @@ class RowWriter:
         self._constants = {"dataset": dataset, "draft": draft, "open": OPEN}
         self._progress = progress
 
-    def create(
-        self, batch: Batch, ids: Sequence[str], hashes: Sequence[str], positions: Sequence[int], part: str | None
-    ) -> None:
-        """Create the rows at these positions of the batch, open from the draft on.
+    def create(self, rows: Rows, part: str | None, ends: Sequence[Mapping[str, str]] = ()) -> None:
+        """Create rows, open from the draft on.
 
         Args:
-            batch: rows with their `ids` and `hashes`, all of them.
-            positions: of those that are created.
+            rows: those to create.
             part: that they belong to.
+            ends: of an edge type: for start and end, the server's id of every node.
         """
-        chosen = batch.table.take(positions) if positions else batch.type.schema.empty_table()
-        identity = [[ids[at] for at in positions], [hashes[at] for at in positions]]
-        rows = list(zip(*identity, *(c.to_pylist() for c in chosen.columns), strict=True))
-        self._each(_create(self._type), rows, f"writing {self._type.name}", part=part)
+        chosen = rows.batch.table.take(rows.positions) if rows.positions else rows.batch.type.schema.empty_table()
+        identity = [[column[at] for at in rows.positions] for column in (rows.ids, rows.hashes)]
+        columns = [*identity, *(c.to_pylist() for c in chosen.columns)]
+        if isinstance(self._type, EdgeType):
+            columns += [[known[node] for node in chosen.column(i).to_pylist()] for i, known in enumerate(ends)]
+        made = list(zip(*columns, strict=True))
+        if isinstance(self._type, EdgeType):
+            made.sort(key=lambda row: (row[3], row[2]))  # edges of one node lie together in the store
+        self._each(_create(self._type), made, f"writing {self._type.name}", part=part)
 
     def delete(self, keys: Sequence[Key]) -> None:
         """Remove rows of the draft itself; a node that keeps no record goes with its last one."""
@@ -69,24 +85,32 @@ class RowWriter:
         if not rows:
             return
         self._progress.begin(task, len(rows), "rows")
-        for at in range(0, len(rows), ROWS):
+
+        def write(at: int) -> int:
             some = [list(row) for row in rows[at : at + ROWS]]
             self._store.transaction(partial(self._one, query=query, rows=some, parameters=parameters, counted=counted))
-            self._progress.advance(len(some))
+            return len(some)
+
+        # what is not counted looks at its neighbours, which the other writer must not change meanwhile
+        with ThreadPoolExecutor(WRITERS if counted else 1) as pool:
+            try:
+                for count in pool.map(write, range(0, len(rows), ROWS)):
+                    self._progress.advance(count)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         self._progress.end()
 
     def _one(self, tx: Any, query: str, rows: list[Any], parameters: dict[str, Any], *, counted: bool) -> None:
-        self._lease.check(tx)
         result = tx.run(query, rows=rows, **self._constants, **parameters)
-        if counted:
-            done = result.single()["done"]
-            if done != len(rows):  # raised inside the transaction, which therefore rolls back
-                raise StoreRefused(
-                    f"{self._type.name}: {len(rows)} rows were to be written, {done} were",
-                    "the graph changed under the load; run it again",
-                )
-        else:
-            result.consume()
+        done = result.single()["done"] if counted else None
+        result.consume()
+        self._lease.check(tx)  # last, since it locks the lease, and the other writer waits for it
+        if counted and done != len(rows):  # raised inside the transaction, which therefore rolls back
+            raise StoreRefused(
+                f"{self._type.name}: {len(rows)} rows were to be written, {done} were",
+                "the graph changed under the load; run it again",
+            )
 
 
 def _match(type_: RowType) -> str:
@@ -108,9 +132,10 @@ def _create(type_: RowType) -> str:
     common = "row_hash: row[1], dataset: $dataset, part: $part, since: $draft, until: $open"
     if isinstance(type_, EdgeType):
         own = "".join(f", {c}: {at[c]}" for c in names[2:])
+        places = [f"row[{len(names) + 2 + i}]" for i in range(2)]
         return (
-            f"UNWIND $rows AS row MATCH (a:{type_.start} {{id: {at['start_id']}}}) "
-            f"MATCH (b:{type_.end} {{id: {at['end_id']}}}) "
+            f"UNWIND $rows AS row MATCH (a) WHERE elementId(a) = {places[0]} AND a.id = {at['start_id']} "
+            f"MATCH (b) WHERE elementId(b) = {places[1]} AND b.id = {at['end_id']} "
             f"CREATE (a)-[:{type_.name} {{edge_id: row[0], eco: '{type_.eco}', {common}{own}}}]->(b) "
             "RETURN count(*) AS done"
         )
