@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-BLOCK_BP = 1 << 20  # positions that are indexed together; small enough for a processor's cache
+BLOCK_BP = 1 << 22  # positions that are indexed together; small enough for a processor's cache
 _CODES = bytes("ACGT".find(chr(byte).upper()) % (OTHER + 1) for byte in range(256))  # -1, not there, becomes OTHER
 
 
