@@ -1,0 +1,191 @@
+"""Retraining after a 1 % change of the evidence: steps from the parent's weights and from nothing to one loss.
+
+A simulated world whose candidate pairs are the evidence, weighed by distance. The older release lacks half a percent
+of the rows (all rows of some peaks, which are new features later), and has another half percent that the newer one
+lacks. For each seed a parent is trained on the older one; on the newer one a run starts from nothing, another from the
+parent's weights. Both follow the schedules of `models.glue_config`. The loss to reach is that of the held-out cells at
+the end of the cold run; these cells are the same in all runs of a seed, and no second stage has seen them.
+Called edges of warm and cold runs are compared by Jaccard, beside those of cold runs with different seeds.
+
+    python tests/bench/warm_start.py [--seeds 3] [--cells 2000] [--genes 400] [--peaks 3000]
+        [--first-steps 400] [--second-steps 1600] [--threads 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from kg.guidance import GuidanceGraph, power_decay
+from kg.predictions import run_folder
+from loaders.simulate import WorldConfig, simulate
+from models.cells import Cells, Modality
+from models.glue_config import Config
+from models.h5ad import write_cells
+from models.metrics import auroc
+from models.preprocess import atac_lsi, rna_pca
+from models.train import Trainer
+from models.warm import Start, read_start
+from models.zoo import glue
+
+if TYPE_CHECKING:
+    from models.fit import Fit
+
+CHANGED = 0.01  # of all rows
+NEW_PEAKS = 3  # whose rows are all new
+
+
+def read_cells(folder: Path) -> Cells:
+    """The cells of a simulated world, features under their graph ids."""
+    modalities = {}
+    for name, reduce in (("rna", rna_pca), ("atac", atac_lsi)):
+        adata = anndata.read_h5ad(folder / f"{name}.h5ad")
+        peaks = [f"GRCh38:{peak}" for peak in adata.var_names]
+        ids = peaks if name == "atac" else adata.var["gene_id"].tolist()
+        counts, kinds = adata.X.astype(np.float32).tocsr(), adata.obs["cell_type"].to_numpy(dtype=str)
+        rep = reduce(counts.astype(np.float64), 100)
+        obs_names = adata.obs_names.to_numpy(dtype=str)
+        modalities[name] = Modality(name, counts, np.array(ids, dtype=str), rep, obs_names, kinds)
+    return Cells(modalities, paired=True)
+
+
+def guidance(rows: pd.DataFrame) -> GuidanceGraph:
+    """All rows of a release, weighed by distance."""
+    vertices = np.unique(np.concatenate([rows["gene_id"], rows["peak_id"]]).astype(str))
+    peaks, genes = (np.searchsorted(vertices, rows[c].to_numpy(str)) for c in ("peak_id", "gene_id"))
+    kinds = np.where(np.isin(vertices, rows["gene_id"].to_numpy(str)), "Gene", "Peak")
+    weight = power_decay(rows["distance_bp"].to_numpy(np.int64))
+    return GuidanceGraph(vertices, kinds, peaks, genes, weight, np.ones(len(rows), np.int8))
+
+
+def releases(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The older and the newer release, which differ by CHANGED of the rows."""
+    rng = np.random.default_rng([seed, 1])
+    half = round(len(rows) * CHANGED / 2)
+    fresh = np.flatnonzero(rows["peak_id"].isin(rng.choice(rows["peak_id"].unique(), NEW_PEAKS, replace=False)))
+    fresh = fresh[:half]
+    others = rng.permutation(np.setdiff1d(np.arange(len(rows)), fresh))
+    added, removed = np.concatenate([fresh, others[: half - len(fresh)]]), others[half : 2 * half]
+    return rows.drop(rows.index[added]), rows.drop(rows.index[removed])
+
+
+def trained(graph: GuidanceGraph, cells: Cells, config: Config, threads: int, home: Path, start: Start | None) -> Fit:
+    """One run, left under `home` as product runs are."""
+    folder = run_folder(home, "parent")
+    directory = None if start else folder / "checkpoints"
+    fit = glue.fit(graph, cells, config, Trainer(threads=threads, directory=directory), start)
+    if directory:
+        write_cells(folder, cells.linked(graph), fit, "X_glue", {})
+    return fit
+
+
+def steps_to(fit: Fit, loss: float, per_epoch: int) -> int | None:
+    """Steps of all stages until the second one's validation loss is at most `loss`; None when it never is."""
+    history = fit.history.reset_index(drop=True)
+    there = history.index[(history["stage"] == "second") & (history["val_total"] <= loss)]
+    return (int(there[0]) + 1) * per_epoch if len(there) else None
+
+
+def of_seed(seed: int, rows: pd.DataFrame, cells: Cells, said: argparse.Namespace) -> tuple[dict[str, Any], set[int]]:
+    """What one seed says, and the edges that its cold run calls."""
+    config = Config(first_steps=said.first_steps, second_steps=said.second_steps, seed=seed)
+    older, newer = releases(rows, seed)
+    graph = guidance(newer)
+    per_epoch = max(1, round(sum(len(m.obs_names) for m in cells.modalities.values()) * 0.9 / config.batch_size))
+    with tempfile.TemporaryDirectory() as folder:
+        parent = trained(guidance(older), cells, config, said.threads, Path(folder), None)
+        start = read_start(Path(folder), "parent", 1, list(cells.modalities), same_cells=True)
+        begun = time.perf_counter()
+        warm = trained(graph, cells, config, said.threads, Path(folder), start)
+        warm_s = time.perf_counter() - begun
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        cold = trained(graph, cells, config, said.threads, Path(folder), None)
+        cold_s = time.perf_counter() - begun
+    loss = float(cold.history["val_total"].iloc[-1])
+    called = {name: called_of(fit, newer) for name, fit in (("warm", warm), ("cold", cold), ("parent", parent))}
+    cold_steps, warm_steps = steps_to(cold, loss, per_epoch), steps_to(warm, loss, per_epoch)
+    return {
+        "seed": seed,
+        "loss": loss,
+        "warm_loss": float(warm.history["val_total"].iloc[-1]),
+        "cold_steps": cold_steps,
+        "warm_steps": warm_steps,
+        "ratio": None if warm_steps is None or not cold_steps else warm_steps / cold_steps,
+        "planned_cold_steps": len(cold.history) * per_epoch,
+        "planned_warm_steps": len(warm.history) * per_epoch,
+        "cold_s": cold_s,
+        "warm_s": warm_s,
+        "new_features": len(np.setdiff1d(warm.vertices, parent.vertices)),
+        "jaccard_warm_cold": jaccard(called["warm"], called["cold"]),
+        "jaccard_parent_cold": jaccard(called["parent"], called["cold"]),
+        **{f"called_{name}": len(ids) for name, ids in called.items()},
+        **{f"auroc_{name}": ranked(fit, newer) for name, fit in (("warm", warm), ("cold", cold))},
+        **{f"foscttm_{name}": fit.metrics["foscttm"] for name, fit in (("warm", warm), ("cold", cold))},
+    }, called["cold"]
+
+
+def called_of(fit: Fit, rows: pd.DataFrame) -> set[int]:
+    """Called pairs, as rows of the world."""
+    links = fit.links(rows["peak_id"].tolist(), rows["gene_id"].tolist())
+    place = pd.Series(rows.index, pd.MultiIndex.from_frame(rows[["peak_id", "gene_id"]]))
+    pairs = links.loc[links["called"], ["source", "target"]]
+    return set(place.loc[pd.MultiIndex.from_frame(pairs)].tolist())
+
+
+def ranked(fit: Fit, rows: pd.DataFrame) -> float:
+    """AUROC of the scores for the planted links."""
+    links = fit.links(rows["peak_id"].tolist(), rows["gene_id"].tolist())
+    truth = rows.set_index(["peak_id", "gene_id"])["is_link"]
+    planted = truth.loc[pd.MultiIndex.from_frame(links[["source", "target"]])].to_numpy(dtype=bool)
+    return auroc(planted, links["score"].to_numpy())
+
+
+def jaccard(one: set[int], other: set[int]) -> float:
+    """Share of what either calls that both call."""
+    return len(one & other) / max(len(one | other), 1)
+
+
+def main() -> None:
+    """Print one JSON value; progress goes to stderr."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("seeds", 3), ("cells", 2000), ("genes", 400), ("peaks", 3000)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    for name, default in (("first-steps", 400), ("second-steps", 1600), ("threads", 1)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    said = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        world = Path(folder) / "world"
+        simulate(replace(WorldConfig(), genes=said.genes, peaks=said.peaks, cells=said.cells), world)
+        rows, cells = pd.read_csv(world / "truth.tsv", sep="\t"), read_cells(world)
+    found, called = [], []
+    for seed in range(said.seeds):
+        one, own = of_seed(10 * seed, rows, cells, said)  # members of a run use the seeds that follow its own
+        found.append(one)
+        called.append(own)
+        print(json.dumps(one), file=sys.stderr, flush=True)
+    between = [jaccard(a, b) for a, b in combinations(called, 2)]
+    means = {name: [f[name] for f in found] for name in ("ratio", "jaccard_warm_cold")}
+    print(json.dumps({
+        "rows": len(rows), "changed": CHANGED, **vars(said), "runs": found,
+        "ratio_max": None if None in means["ratio"] else max(means["ratio"]),
+        "jaccard_warm_cold": float(np.mean(means["jaccard_warm_cold"])),
+        "jaccard_cold_seeds": float(np.mean(between)) if between else None,
+    }, indent=1))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
