@@ -18,7 +18,7 @@ _HELP = {
     "seed": "Of every random draw; equal options and seed give equal files.",
     "genes": "Number of genes.",
     "peaks": "Number of peaks; each gene has one on its TSS.",
-    "cells": "Cells in each of the two h5ad files; row i is the same cell in both.",
+    "cells": "Cells in each of the h5ad files; row i is the same cell in all of them.",
     "cell_types": "Number of cell types.",
     "programs": "Number of latent programs that genes and peaks follow.",
     "chromosomes": "How many of chr1 ... chr22, chrX carry genes.",
@@ -34,6 +34,8 @@ _HELP = {
     "fragments_per_cell": "Expected ATAC counts of a cell.",
     "depth_sd": "Standard deviation of the log of a cell's depth.",
     "dispersion": "Of the negative binomial.",
+    "sites_per_gene": "Cytosines of a gene's body that are read in a cell; above 0 writes mch.h5ad, a third modality.",
+    "methylation_fold": "Fall of the log-odds of methylation with the log of expression.",
 }
 
 

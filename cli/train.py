@@ -14,6 +14,8 @@ from cli.output import emit, json_option, note
 from models import registry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kg.runs import Run
 
 
@@ -43,9 +45,17 @@ def command_for(model: registry.Model) -> click.Command:
     """A command that trains this model."""
 
     @click.option("--cells", required=True, help="Name of the cells, as registered by `regkg load cells`.")
-    @click.option("--labels", default="cell_type", show_default=True, help="Column of obs, for metrics only.")
+    @click.option("--labels", default="cell_type", show_default=True, help="Column of obs, for metrics.")
     @click.option("--batch", help="Column of obs with batches, for the decoder.")
-    @click.option("--paired/--unpaired", default=None, help="Row by row the same cells, for metrics only.")
+    @click.option("--paired/--unpaired", default=None, help="Row by row the same cells, for metrics.")
+    @click.option(
+        "--likelihood",
+        metavar="MODALITY=NAME",
+        multiple=True,
+        callback=likelihoods,
+        help="Of a modality's values: nb, zinb, normal, zin, ziln, bernoulli or beta.  [default: ziln for layers of "
+        "genes (mCH:...), else nb]",
+    )
     @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
     @click.option("--threads", type=click.IntRange(min=1), help="Of torch on the CPU.")
     @click.option(
@@ -62,7 +72,7 @@ def command_for(model: registry.Model) -> click.Command:
         from models.h5ad import Reading  # noqa: PLC0415
         from models.job import Request, train  # noqa: PLC0415
 
-        reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired")))
+        reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired", "likelihood")))
         where = {name: said.pop(name) for name in ("device", "threads", "edge_types", "held_out")}
         request = Request(model.name, cells, said, reading, **where)
         leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
@@ -79,6 +89,14 @@ def command_for(model: registry.Model) -> click.Command:
     return command
 
 
+def likelihoods(_context: click.Context, _option: click.Parameter, said: Sequence[str]) -> dict[str, str]:
+    """MODALITY=NAME, each as a pair."""
+    wrong = [word for word in said if "=" not in word]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is no MODALITY=NAME")
+    return dict(word.split("=", 1) for word in said)
+
+
 def config_options(config: type) -> list[click.Parameter]:
     """One option for each field of a model's Config, its help from the docstring."""
     told = attributes_of(config.__doc__)
@@ -86,6 +104,7 @@ def config_options(config: type) -> list[click.Parameter]:
         click.Option(
             [f"--{field.name.replace('_', '-')}"],
             type=type(field.default),
+            is_flag=isinstance(field.default, bool),
             default=field.default,
             show_default=True,
             help=told.get(field.name, ""),

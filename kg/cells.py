@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 COVERAGE = 0.8
 SHOWN = 20
 _POSITION = r"^(?P<chrom>\S+?)[:_-](?P<start>\d+)[_-](?P<end>\d+)$"
+_LAYER = r"^(?P<layer>mC[A-Z]{0,2}):(?P<gene>.+)$"  # methylation of a gene's body: mC, mCG, mCH, of any gene name
 _MAIN_CHROM = re.compile(r"^chr(\d+|[XYM])$")
 
 
@@ -50,9 +51,8 @@ class Header:
 
     @property
     def modality(self) -> str:
-        """`atac` when most names are positions such as chr1:100-600, else `rna`."""
-        positions = pd.Series(self.features, dtype=object).str.match(_POSITION)
-        return "atac" if len(positions) and positions.mean() > 0.5 else "rna"
+        """What most names say: `atac` by positions such as chr1:100-600, `mCH` by such as mCH:SOX2, else `rna`."""
+        return modality_of(self.features)
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class CellsFile:
     """One modality of a named set of cells, as the graph keeps it.
 
     Attributes:
-        name: of the set; modality: `rna` or `atac`.
+        name: of the set; modality: `rna`, `atac`, or a layer of genes such as `mCH`.
         path: absolute; where the file was last seen.
         shape: cells, features.
         features_sha256: of the feature names in order.
@@ -150,6 +150,20 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path}: not an AnnData file: {error}", hint) from error
 
 
+def modality_of(names: Sequence[str]) -> str:
+    """The modality that most of these names of features belong to, `rna` where they say nothing."""
+    text = pd.Series(list(names), dtype=object)
+    if len(text) and text.str.match(_POSITION).mean() > 0.5:
+        return "atac"
+    layers = text.str.extract(_LAYER)["layer"]
+    return str(layers.mode()[0]) if len(text) and layers.notna().mean() > 0.5 else "rna"
+
+
+def is_gene_layer(modality: str) -> bool:
+    """Whether the features of a modality are genes under names of their own, such as mCH:ENSG00000181449."""
+    return re.match(_LAYER, f"{modality}:x") is not None
+
+
 def split_positions(names: pd.Series[str]) -> pd.DataFrame:
     """chrom, start and end as text from chrom:start-end, chrom-start-end or chrom_start_end; missing if it is none."""
     return names.str.extract(_POSITION)
@@ -160,7 +174,8 @@ def match_features(names: Sequence[str], genes: pa.Table, peaks: pa.Table, assem
 
     A gene is found by Ensembl id, with or without version, else by a symbol that one gene has; where several have
     it, by the only one on a main chromosome (not an alternate locus, not the Y copy of a pseudoautosomal gene).
-    A peak is found by its position, whether its chromosome is called chr1 or 1.
+    A peak is found by its position, whether its chromosome is called chr1 or 1. A layer of a gene (mCH:SOX2) has the
+    gene's id after its own name (mCH:ENSG00000181449), which no node has.
 
     Args:
         names: of the features.
@@ -169,13 +184,15 @@ def match_features(names: Sequence[str], genes: pa.Table, peaks: pa.Table, assem
     """
     held, many = _gene_names(_of(genes, assembly))
     held |= _peak_names(_of(peaks, assembly))
-    keys = _keys(names)
+    layers = pd.Series(list(names), dtype=object).str.extract(_LAYER)
+    prefixes = (layers["layer"] + ":").fillna("")
+    keys = _keys(layers["gene"].fillna(pd.Series(list(names), dtype=object)))
     ids: list[str | None] = []
     unmapped: list[str] = []
     ambiguous: list[str] = []
     seen: set[str | None] = set()
-    for name, key in zip(names, keys, strict=True):
-        found = held.get(key)
+    for name, key, prefix in zip(names, keys, prefixes, strict=True):
+        found = f"{prefix}{held[key]}" if key in held else None
         if found is None:
             (ambiguous if key in many else unmapped).append(name)
         elif found in seen:

@@ -16,7 +16,7 @@ from kg.progress import SILENT, Progress
 from loaders.simulation.config import WorldConfig
 from loaders.simulation.files import check_room, write_files
 from loaders.simulation.genome import distance_auroc, draw_genes, draw_links, draw_peaks, find_pairs
-from loaders.simulation.program import draw_cells, draw_gene_programs, draw_loadings
+from loaders.simulation.program import draw_cells, draw_gene_programs, draw_loadings, draw_methylation
 from loaders.simulation.world import SimulatedWorld
 
 if TYPE_CHECKING:
@@ -54,13 +54,15 @@ def draw(config: WorldConfig, progress: Progress = SILENT) -> SimulatedWorld:
         SettingsError: the features do not fit into the genome.
     """
     # One generator for each stage: more cells do not move the genes.
-    stage = [np.random.default_rng(child) for child in np.random.SeedSequence(config.seed).spawn(5)]
+    stage = [np.random.default_rng(child) for child in np.random.SeedSequence(config.seed).spawn(6)]
     genes = draw_genes(config, stage[0])
     peaks = draw_peaks(genes, config, stage[1])
     pairs = draw_links(find_pairs(genes, peaks, config.window_bp), config, stage[2])
     program = draw_gene_programs(genes, config, stage[3])
     loading = draw_loadings(pairs, program, config, stage[3])
     cells = draw_cells(pairs, loading, config, stage[4], progress)
+    if config.sites_per_gene:
+        cells = draw_methylation(cells, pairs, loading, config, stage[5])
     return SimulatedWorld(config, genes, peaks, pairs, program, loading, cells)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kg.guidance import GuidanceGraph
 
+COUNTED = frozenset({"nb", "zinb"})  # likelihoods of counts, which add up over cells
 LAYER = "Layer"  # kind of a vertex that is a layer of a gene; never a node of the graph
 
 
@@ -53,7 +54,7 @@ class Modality:
     @property
     def is_counted(self) -> bool:
         """Whether its values are counts that add up over cells."""
-        return self.likelihood in {"nb", "zinb"}
+        return self.likelihood in COUNTED
 
     @property
     def genes(self) -> NDArray[np.str_]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anndata
 import numpy as np
 import pandas as pd
 
-from kg.cells import match_features
+from kg.cells import is_gene_layer, match_features
 from kg.errors import InputError
 from kg.files import replaced
 from kg.progress import SILENT, Progress
-from models.cells import Cells, Modality
-from models.preflight import check_cells, counts_of
-from models.preprocess import atac_lsi, rna_pca
+from models.cells import COUNTED, Cells, Modality
+from models.decoders import DECODERS
+from models.preflight import check_cells, values_of
+from models.preprocess import atac_lsi, rna_pca, value_pca
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unmapped:"  # put before the name of a feature that the graph does not know, so that no id can clash
 COMPONENTS = 100
+METHYLATION = -1  # sign of a gene with the methylation of its body (Cao & Gao 2022, triple omics)
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,22 @@ class Reading:
     """How the files of a set of cells are read.
 
     Attributes:
-        labels: column of obs with cell types, for metrics only; ignored where it is missing.
+        labels: column of obs with cell types; ignored where it is missing. Read by metrics, and by a model where its
+            options say so.
         batch: column of obs with batches, which enter the decoder; None for one batch.
-        paired: whether the modalities hold the same cells, for metrics only; None believes uns["paired"].
+        paired: whether the modalities hold the same cells, read as labels are; None believes uns["paired"].
+        likelihoods: modality -> likelihood of its values, where it is not the usual one: counts are negative
+            binomial, layers of genes (methylation ratios) zero-inflated log-normal.
     """
 
     labels: str = "cell_type"
     batch: str | None = None
     paired: bool | None = None
+    likelihoods: Mapping[str, str] = field(default_factory=dict)
+
+    def likelihood(self, modality: str) -> str:
+        """Of the values of this modality."""
+        return self.likelihoods.get(modality, "ziln" if is_gene_layer(modality) else "nb")
 
 
 def read_cells(
@@ -52,7 +62,7 @@ def read_cells(
     """Registered files as a model reads them, features under their graph ids.
 
     Features without an id take part under a name of their own. Encoder inputs are computed from all features:
-    100 principal components for RNA, 100 LSI components for ATAC.
+    100 LSI components for ATAC, else 100 principal components.
 
     Args:
         files: of one set of cells, one a modality.
@@ -70,7 +80,11 @@ def read_cells(
         adatas[file.modality] = anndata.read_h5ad(file.path)
         progress.end()
     by_name = {file.modality: file for file in files}
-    check_cells({by_name[name].path: adata for name, adata in adatas.items()})
+    _check_likelihoods(how, adatas)
+    check_cells(
+        {by_name[name].path: adata for name, adata in adatas.items()},
+        {by_name[name].path: how.likelihood(name) for name in adatas},
+    )
     paired = all(a.uns.get("paired", False) for a in adatas.values()) if how.paired is None else how.paired
     if paired:
         adatas = _aligned(adatas)
@@ -102,23 +116,35 @@ def _modality(file: CellsFile, adata: anndata.AnnData, genes: pa.Table, peaks: p
     match.check(file.path)
     named = zip(match.ids, adata.var_names, strict=True)
     features = np.array([graph_id or f"{UNKNOWN}{file.modality}:{name}" for graph_id, name in named], dtype=np.str_)
-    counts, _ = counts_of(adata)
-    reduce = atac_lsi if file.modality == "atac" else rna_pca
+    likelihood = how.likelihood(file.modality)
+    values, _ = values_of(adata, likelihood)
+    reduce = atac_lsi if file.modality == "atac" else rna_pca if likelihood in COUNTED else value_pca
     return Modality(
         name=file.modality,
-        counts=counts,
+        counts=values,
         features=features,
-        rep=reduce(counts.astype(np.float64), COMPONENTS),
+        rep=reduce(values.astype(np.float64), COMPONENTS),
         obs_names=adata.obs_names.to_numpy(dtype=np.str_),
         labels=_column(adata, how.labels) if how.labels in adata.obs else None,
         batch=None if how.batch is None else _column(adata, how.batch, file.path),
+        likelihood=likelihood,
+        gene_sign=METHYLATION if is_gene_layer(file.modality) else 0,
     )
+
+
+def _check_likelihoods(how: Reading, adatas: Mapping[str, Any]) -> None:
+    for name, likelihood in how.likelihoods.items():
+        if name not in adatas:
+            raise InputError(f"no modality of these cells is {name!r}", f"they are {', '.join(adatas)}")
+        if likelihood not in DECODERS:
+            raise InputError(f"no likelihood is called {likelihood!r}", f"there is: {', '.join(DECODERS)}")
 
 
 def _column(adata: anndata.AnnData, name: str, path: str = "") -> NDArray[np.str_]:
     if name not in adata.obs:
         raise InputError(f"{path}: obs has no column {name!r}", f"it has: {', '.join(adata.obs.columns)}")
-    return np.array(adata.obs[name].astype(str).tolist(), dtype=np.str_)
+    column = adata.obs[name]
+    return np.where(column.isna(), "", column.astype(str)).astype(np.str_)
 
 
 def _aligned(adatas: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import psutil
 import scipy.sparse as sp
 
 from kg.errors import InputError, TrainingError
+from models.cells import COUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from models.cells import Cells
 
 COUNTS = "counts"
+NORM = "norm"  # layer of a ratio over the level of its cell, as methylation is compared
+SHARES = ("beta", "bernoulli")  # likelihoods of values from 0 to 1
 SHOWN = 3
 GIB = 2**30
 # Measured on two cores of a 2-core AMD EPYC virtual machine; other machines differ, so it is said as "about".
@@ -58,40 +61,64 @@ def counts_of(adata: AnnData) -> tuple[sp.csr_matrix, str]:
     return sp.csr_matrix(matrix, dtype=np.float32), name
 
 
-def check_cells(adatas: Mapping[str, AnnData]) -> None:
+def values_of(adata: AnnData, likelihood: str) -> tuple[sp.csr_matrix, str]:
+    """What a decoder with this likelihood explains: raw counts; shares in X; else the layer "norm" if there is one."""
+    if likelihood in COUNTED:
+        return counts_of(adata)
+    normed = NORM in adata.layers and likelihood not in SHARES
+    matrix, name = (adata.layers[NORM], f"layer {NORM!r}") if normed else (adata.X, "X")
+    return sp.csr_matrix(matrix, dtype=np.float32), name
+
+
+def check_cells(adatas: Mapping[str, AnnData], likelihoods: Mapping[str, str]) -> None:
     """Refuse files that cannot be trained on.
 
     Args:
         adatas: path -> the file.
+        likelihoods: path -> the likelihood of its values.
 
     Raises:
         InputError: with all problems of all files.
     """
-    problems = [f"{path}: {problem}" for path, adata in adatas.items() for problem in problems_of(adata)]
+    problems = [
+        f"{path}: {problem}" for path, adata in adatas.items() for problem in problems_of(adata, likelihoods[path])
+    ]
     if problems:
         raise InputError(
             "\n".join(problems),
-            f"GLUE reads raw integer counts: put them in X or in a layer named {COUNTS!r}; rename duplicates "
-            "(adata.obs_names_make_unique()) and drop what is not finite",
+            f"GLUE reads raw integer counts: put them in X or in a layer named {COUNTS!r} (other values in X or "
+            f"{NORM!r}, NaN where not measured); rename duplicates (adata.obs_names_make_unique()) and drop what is "
+            "not finite",
         )
 
 
-def problems_of(adata: AnnData) -> list[str]:
+def problems_of(adata: AnnData, likelihood: str = "nb") -> list[str]:
     """What is wrong with one file, in sentences that name cells and features; empty when nothing is."""
     if not (adata.n_obs and adata.n_vars):
         return [f"there are {adata.n_obs} cells and {adata.n_vars} features"]
-    counts, where = counts_of(adata)
+    matrix, where = values_of(adata, likelihood)
     found = [_repeated("cells", adata.obs_names), _repeated("features", adata.var_names)]
-    values = counts.data
+    values = matrix.data
     finite = np.isfinite(values)
-    found += [
-        _wrong(adata, counts, ~finite, f"values of {where} are not finite"),
-        _wrong(adata, counts, finite & (values < 0), f"values of {where} are negative"),
-        _wrong(adata, counts, finite & (values != np.round(values)), f"values of {where} are not integers"),
-    ]
-    if not any(found) and not values.any():
-        found.append(f"{where} holds no count at all")
+    endless = np.isinf(values) if likelihood not in COUNTED else ~finite
+    rules = [(endless, "not finite"), *((finite & wrong, what) for wrong, what in _broken(values, likelihood))]
+    found += [_wrong(adata, matrix, wrong, f"values of {where} are {what}") for wrong, what in rules]
+    if not any(found) and not np.nan_to_num(values).any():
+        found.append(f"{where} holds no {'count' if likelihood in COUNTED else 'value'} at all")
     return [problem for problem in found if problem]
+
+
+def _broken(values: NDArray[np.float32], likelihood: str) -> list[tuple[NDArray[np.bool_], str]]:
+    """Which values a likelihood cannot explain, and what they are."""
+    negative, fraction = (values < 0, "negative"), (values != np.round(values), "not integers")
+    rules = {
+        "nb": [negative, fraction],
+        "zinb": [negative, fraction],
+        "ziln": [negative],
+        "beta": [negative, (values > 1, "above 1")],
+        "bernoulli": [((values != 0) & (values != 1), "neither 0 nor 1")],
+    }
+    return rules.get(likelihood, [])
 
 
 def silent_cells(cells: Cells) -> dict[str, list[str]]:

@@ -33,6 +33,29 @@ def rna_pca(counts: sp.csr_matrix, n_components: int, *, seed: int = 0) -> Float
     target = float(np.median(total[total > 0]))
     scaled = sp.diags(target / np.maximum(total, 1.0)) @ counts
     dense = np.log1p(scaled.toarray()).astype(np.float32)
+    return _components(dense, n_components, seed)
+
+
+def value_pca(values: sp.csr_matrix, n_components: int, *, seed: int = 0) -> Float32:
+    """Principal components of scaled values, logged where none is negative; what was not measured says nothing.
+
+    Args:
+        values: such as methylation ratios, (cells, features); NaN is not measured.
+        n_components: at most; lowered to min(shape) - 1.
+        seed: of the randomised solver, used only for more than 5,000 features.
+
+    Returns:
+        (cells, n_components) float32.
+    """
+    dense = values.toarray().astype(np.float32)
+    if not (dense < 0).any():
+        np.log1p(dense, out=dense)
+    usual = np.nansum(dense, 0) / np.maximum(np.isfinite(dense).sum(0), 1)
+    return _components(np.where(np.isnan(dense), usual, dense), n_components, seed)
+
+
+def _components(dense: Float32, n_components: int, seed: int) -> Float32:
+    """Of features scaled to variance 1, up to 10 standard deviations above their mean; overwrites `dense`."""
     dense -= dense.mean(axis=0)
     spread = dense.std(axis=0, ddof=1)
     dense /= np.where(spread > 0, spread, 1.0)

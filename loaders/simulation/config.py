@@ -10,6 +10,7 @@ ASSEMBLY = "GRCh38"
 SPECIES = "NCBITaxon:9606"
 CHROMOSOMES = (*(f"chr{n}" for n in range(1, 23)), "chrX")
 DISTANCE_AUROC_BAND = (0.60, 0.75)
+NOT_NEGATIVE = ("distance_decay", "fold", "depth_sd", "sites_per_gene", "methylation_fold")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class WorldConfig:
     Attributes:
         seed: of every random draw.
         genes, peaks: numbers of features; each gene has a peak on its TSS.
-        cells: rows of the RNA file and of the ATAC file; row i is the same cell in both.
+        cells: rows of each h5ad file; row i is the same cell in all of them.
         cell_types: discrete groups of unequal size.
         programs: latent regulatory programs; each gene belongs to one.
         chromosomes: how many of chr1 ... chr22, chrX carry genes, in that order.
@@ -38,6 +39,8 @@ class WorldConfig:
         umi_per_cell, fragments_per_cell: expected counts of a cell of median depth.
         depth_sd: standard deviation of the log of a cell's depth.
         dispersion: of the negative binomial, variance = mean + dispersion * mean ** 2.
+        sites_per_gene: cytosines of a gene's body that are read in a cell of median depth; 0 makes no methylation.
+        methylation_fold: fall of the log-odds of methylation with the log of expression.
     """
 
     seed: int = 0
@@ -59,6 +62,8 @@ class WorldConfig:
     fragments_per_cell: float = 800.0
     depth_sd: float = 0.3
     dispersion: float = 0.3
+    sites_per_gene: float = 0.0
+    methylation_fold: float = 0.6
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn.
@@ -87,7 +92,7 @@ class WorldConfig:
             "dispersion": (self.dispersion > 0, "more than 0"),
         }
         rules |= {n: (0 <= getattr(self, n) <= 1, "0 to 1") for n in ("repressive", "ubiquitous", "continuous")}
-        rules |= {n: (getattr(self, n) >= 0, "0 or more") for n in ("distance_decay", "fold", "depth_sd")}
+        rules |= {n: (getattr(self, n) >= 0, "0 or more") for n in NOT_NEGATIVE}
         return [(name, rule) for name, (holds, rule) in rules.items() if not holds]
 
     @classmethod

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import scipy.sparse as sp
+    from numpy.typing import NDArray
 
     from loaders.simulation.world import SimulatedWorld
 
@@ -30,7 +31,7 @@ PARTIAL = ".partial"
 
 
 def write_files(world: SimulatedWorld, out: Path, *, force: bool = False, progress: Progress = SILENT) -> list[str]:
-    """Write the six files into `out`; they are moved in when all are complete, `world.json` last.
+    """Write the world's files into `out`; they are moved in when all are complete, `world.json` last.
 
     Returns:
         The names of the files.
@@ -40,23 +41,24 @@ def write_files(world: SimulatedWorld, out: Path, *, force: bool = False, progre
         InputError: `out` is a file, or cannot be written.
     """
     check_room(out, force=force)
-    progress.begin("writing files", len(_WRITERS), "files")
+    writers = _writers(world)
+    progress.begin("writing files", len(writers), "files")
     partial = out / PARTIAL
     try:
         shutil.rmtree(partial, ignore_errors=True)  # left there by a killed run
         partial.mkdir(parents=True)
-        for name, write in _WRITERS.items():
+        for name, write in writers.items():
             write(world, partial / name)
             progress.advance(1, name)
         (out / "world.json").unlink(missing_ok=True)
-        for name in _WRITERS:
+        for name in writers:
             (partial / name).replace(out / name)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error}", "check path, permissions and free space") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    progress.end(f"{len(_WRITERS)} files in {out}")
-    return list(_WRITERS)
+    progress.end(f"{len(writers)} files in {out}")
+    return list(writers)
 
 
 def check_room(out: Path, *, force: bool) -> None:
@@ -117,8 +119,20 @@ def _write_atac(world: SimulatedWorld, path: Path) -> None:
     )
 
 
-def _anndata(world: SimulatedWorld, counts: sp.csr_matrix, var: pd.DataFrame, modality: str) -> ad.AnnData:
-    """Row i is the same cell in both modalities, under a name of its own, as in two separate experiments."""
+def _write_methylation(world: SimulatedWorld, path: Path) -> None:
+    """AnnData, cells x genes: methylated share of cytosines read in X (NaN: none), over its cell's mean in "norm"."""
+    share = world.cells.methylation
+    assert share is not None  # noqa: S101 - written only where it was drawn
+    made = _anndata(world, share, pd.DataFrame(index=[f"mCH:{gene}" for gene in world.genes.gene_id]), "mch")
+    level = np.nansum(share, axis=1, keepdims=True) / np.maximum(np.isfinite(share).sum(axis=1, keepdims=True), 1)
+    made.layers["norm"] = share / np.maximum(level, 1e-6)
+    made.write_h5ad(path, compression="gzip")
+
+
+def _anndata(
+    world: SimulatedWorld, counts: sp.csr_matrix | NDArray[np.float32], var: pd.DataFrame, modality: str
+) -> ad.AnnData:
+    """Row i is the same cell in all modalities, under a name of its own, as in two separate experiments."""
     width = len(str(world.config.cells))
     names = [f"{modality}_{i:0{width}d}" for i in range(1, world.config.cells + 1)]
     types = [f"type_{t + 1}" for t in world.cells.cell_type]
@@ -153,7 +167,7 @@ def _write_summary(world: SimulatedWorld, path: Path) -> None:
         "links": int(pairs.is_link.sum()),
         "distance_auroc": round(distance_auroc(pairs), 4),
         "distance_auroc_band": DISTANCE_AUROC_BAND,
-        "files": {name: (write.__doc__ or "").strip() for name, write in _WRITERS.items()},
+        "files": {name: (write.__doc__ or "").strip() for name, write in _writers(world).items()},
     }
     path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
@@ -172,3 +186,11 @@ _WRITERS: dict[str, Callable[[SimulatedWorld, Path], None]] = {
     "truth.tsv": _write_truth,
     "world.json": _write_summary,
 }
+
+
+def _writers(world: SimulatedWorld) -> dict[str, Callable[[SimulatedWorld, Path], None]]:
+    """What to write; `world.json` last."""
+    if world.cells.methylation is None:
+        return _WRITERS
+    last = "world.json"
+    return {**{k: w for k, w in _WRITERS.items() if k != last}, "mch.h5ad": _write_methylation, last: _WRITERS[last]}

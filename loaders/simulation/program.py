@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,12 +29,15 @@ class SimulatedCells:
         cell_type: (C,) number of the type.
         state: (C, K) activity of each program, standard normal over cells.
         rna: (C, G) raw counts, float32; atac: (C, P) raw counts, float32.
+        methylation: (C, G) float32 share of the cytosines read in a gene's body that are methylated, NaN where none
+            was read; None where it was not asked for.
     """
 
     cell_type: NDArray[np.int64]
     state: NDArray[np.float64]
     rna: sp.csr_matrix
     atac: sp.csr_matrix
+    methylation: NDArray[np.float32] | None = None
 
 
 def draw_gene_programs(genes: Genes, config: WorldConfig, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -103,16 +106,53 @@ def draw_cells(
     rna, atac = [], []
     progress.begin("drawing counts", config.cells, "cells")
     for rows in _blocks(config):
-        log_activity = config.fold * state[rows] @ loading.T
-        mean = config.fold**2 / 2 * (loading**2).sum(axis=1)  # log of the mean of a log-normal
-        activity = np.exp(log_activity - mean)
-        expressed = activity @ raises + np.exp(-log_activity - mean) @ lowers
+        activity, expressed = _active(state[rows], loading, raises, lowers, config)
         gamma = rng.gamma(1 / config.dispersion, config.dispersion, expressed.shape)
         rna.append(_sparse(rng.poisson(depth[0, rows] * rna_rate * expressed * gamma)))
         atac.append(_sparse(rng.poisson(depth[1, rows] * atac_rate * activity)))
         progress.advance(len(activity))
     progress.end()
     return SimulatedCells(cell_type, state, sp.vstack(rna, "csr"), sp.vstack(atac, "csr"))
+
+
+def draw_methylation(
+    cells: SimulatedCells,
+    pairs: Pairs,
+    loading: NDArray[np.float64],
+    config: WorldConfig,
+    rng: np.random.Generator,
+) -> SimulatedCells:
+    """The same cells with methylation of gene bodies, which falls where a gene is expressed.
+
+    Log-odds = level of the gene + level of the cell - methylation_fold * log of the gene's expression before noise; of
+    the cytosines that are read, Poisson in number, a binomial share is methylated.
+    """
+    raises, lowers = (_regulation(pairs, config, sign) for sign in (1, -1))
+    gene_level = rng.normal(-1.0, 0.7, config.genes)
+    cell_level = 0.2 * rng.standard_normal((config.cells, 1))
+    read = config.sites_per_gene * np.exp(config.depth_sd * rng.standard_normal((config.cells, 1)))
+    share = np.empty((config.cells, config.genes), np.float32)
+    for rows in _blocks(config):
+        _, expressed = _active(cells.state[rows], loading, raises, lowers, config)
+        fall = config.methylation_fold * np.log(np.maximum(expressed, 1e-6))
+        chance = 1 / (1 + np.exp(fall - gene_level - cell_level[rows]))
+        sites = rng.poisson(read[rows], chance.shape)
+        share[rows] = np.where(sites > 0, rng.binomial(sites, chance) / np.maximum(sites, 1), np.nan)
+    return replace(cells, methylation=share)
+
+
+def _active(
+    state: NDArray[np.float64],
+    loading: NDArray[np.float64],
+    raises: sp.csr_matrix,
+    lowers: sp.csr_matrix,
+    config: WorldConfig,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Activity of peaks (c, P), mean 1, and expression of genes (c, G) of cells in these states."""
+    log_activity = config.fold * state @ loading.T
+    mean = config.fold**2 / 2 * (loading**2).sum(axis=1)  # log of the mean of a log-normal
+    activity = np.exp(log_activity - mean)
+    return activity, activity @ raises + np.exp(-log_activity - mean) @ lowers
 
 
 def _base_rates(n: int, total: float, rng: np.random.Generator) -> NDArray[np.float64]:

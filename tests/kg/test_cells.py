@@ -12,7 +12,16 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
-from kg.cells import CellsFile, cells, match_features, read_header, register, split_positions
+from kg.cells import (
+    CellsFile,
+    cells,
+    is_gene_layer,
+    match_features,
+    modality_of,
+    read_header,
+    register,
+    split_positions,
+)
 from kg.errors import ChecksumMismatch, CoverageTooLow, InputError, MissingInput, NotFound
 from kg.files import sha256
 from kg.schema import GENE, PEAK
@@ -91,6 +100,20 @@ def test_a_feature_is_found_by_any_of_its_names(name: str, expected: str) -> Non
     match = match_features([name], GENES, PEAKS)
     assert match.ids == (expected,)
     assert match.coverage == 1
+
+
+def test_a_layer_of_a_gene_has_its_id_after_a_name_of_its_own() -> None:
+    names = ["mCH:AAA", "mCG:ENSG00000000001.3", "mCH:ENSG00000000001", "mCH:nothing", "mCH:BBB", "AAA"]
+    match = match_features(names, GENES, PEAKS)
+    assert match.ids == ("mCH:ENSG00000000001", "mCG:ENSG00000000001", None, None, None, "ENSG00000000001")
+    assert (match.unmapped, match.ambiguous) == (("mCH:nothing",), ("mCH:ENSG00000000001", "mCH:BBB"))
+    assert [modality_of(n) for n in (["mCH:A", "mCH:B", "c"], ["A", "B"], ["chr1:1-2"], [])] == [
+        "mCH",
+        "rna",
+        "atac",
+        "rna",
+    ]
+    assert [is_gene_layer(m) for m in ("mCH", "mC", "rna", "atac", "mcherry")] == [True, True, False, False, False]
 
 
 def test_what_is_not_found_is_named() -> None:

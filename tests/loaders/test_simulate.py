@@ -194,6 +194,35 @@ def test_counts_are_raw_integers_of_the_same_cells(folder: Path, world: Simulate
     assert not set(rna.obs_names) & set(atac.obs_names)
 
 
+def test_methylation_is_a_file_more_and_moves_nothing_else(tmp_path: Path, folder: Path, world: SimulatedWorld) -> None:
+    simulate(replace(SMALL, sites_per_gene=5.0, depth_sd=SMALL.depth_sd), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == FILES | {"mch.h5ad"}
+    for name in FILES - {"world.json"}:
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    made = ad.read_h5ad(tmp_path / "mch.h5ad")
+    assert made.shape == (SMALL.cells, SMALL.genes)
+    assert made.var_names.tolist() == [f"mCH:{gene}" for gene in world.genes.gene_id]
+    share = np.asarray(made.X)
+    assert np.nanmin(share) == 0
+    assert np.nanmax(share) <= 1
+    np.testing.assert_allclose(np.nanmean(made.layers["norm"], axis=1), 1, rtol=1e-5)
+
+
+def test_methylation_follows_the_stated_odds() -> None:
+    config = replace(SMALL, cells=3_000, sites_per_gene=400.0, depth_sd=0, continuous=1.0)
+    world = draw(config)
+    share = world.cells.methylation
+    assert share is not None
+    activity = np.exp(config.fold * world.cells.state @ world.loading.T)
+    for g in range(5):
+        mine = np.flatnonzero((world.pairs.gene == g) & world.pairs.is_link)
+        log_expressed = np.log(sum(world.pairs.effect[i] * activity[:, world.pairs.peak[i]] for i in mine))
+        inside = (share[:, g] > 0.02) & (share[:, g] < 0.98)
+        odds = np.log(share[inside, g] / (1 - share[inside, g]))
+        slope = np.polyfit(log_expressed[inside], odds, 1)[0]
+        assert slope == pytest.approx(-config.methylation_fold, abs=0.05)
+
+
 def test_depth_follows_the_config(world: SimulatedWorld) -> None:
     still = draw(replace(SMALL, cells=1_500, depth_sd=0, fold=0))
     assert still.cells.rna.sum() / 1_500 == pytest.approx(SMALL.umi_per_cell, rel=0.05)

@@ -45,7 +45,7 @@ def test_all_problems_of_all_files_come_at_once() -> None:
     with pytest.warns(UserWarning, match="not unique"):
         one = made([[0.5, 1], [1, -1], [1, 1]], cells=["a", "a", "b"])
     with pytest.raises(InputError) as caught:
-        check_cells({"one.h5ad": one, "two.h5ad": made([[np.nan, 1]])})
+        check_cells({"one.h5ad": one, "two.h5ad": made([[np.nan, 1]])}, {"one.h5ad": "nb", "two.h5ad": "nb"})
     assert caught.value.message.splitlines() == [
         "one.h5ad: 1 names of cells come more than once: a",
         "one.h5ad: 1 values of X are negative, in 1 cells (a) and 1 features (f1)",

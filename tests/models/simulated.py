@@ -1,0 +1,76 @@
+"""A simulated world as cells and a guidance graph, read from its files as a training job reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from kg.cells import CellsFile, read_header
+from kg.guidance import GuidanceGraph, power_decay
+from kg.schema import GENE, PEAK
+from loaders.simulate import draw
+from loaders.simulation.files import write_files
+from models.h5ad import Reading, read_cells
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loaders.simulate import SimulatedWorld, WorldConfig
+    from models.cells import Cells
+
+NO_READING = Reading()
+
+
+def files_of(folder: Path) -> list[CellsFile]:
+    """The h5ad files of a folder, as if registered."""
+    found = []
+    for path in sorted(folder.glob("*.h5ad")):
+        header = read_header(path)
+        shape = header.cells, len(header.features)
+        found.append(CellsFile("set", header.modality, "", str(path), shape, header.layers, "GRCh38", "", 1.0))
+    return found
+
+
+def nodes_of(world: SimulatedWorld) -> tuple[pa.Table, pa.Table]:
+    """Genes and peaks as a release has them."""
+    g, p = world.genes, world.peaks
+    same = {"species": "NCBITaxon:9606", "assembly": "GRCh38"}
+    genes = [
+        {**same, "id": i, "symbol": s, "chrom": c, "start": a, "end": b, "strand": strand, "tss": tss}
+        for i, s, c, a, b, strand, tss in zip(
+            g.gene_id.tolist(), g.symbol.tolist(), world.gene_chrom.tolist(), g.start.tolist(), g.end.tolist(),
+            g.strand.tolist(), g.tss.tolist(), strict=True,
+        )
+    ]  # fmt: skip
+    peaks = [
+        {"id": i, "assembly": "GRCh38", "chrom": c, "start": a, "end": b}
+        for i, c, a, b in zip(
+            world.peak_id, world.peak_chrom.tolist(), p.start.tolist(), p.end.tolist(), strict=True
+        )
+    ]  # fmt: skip
+    return pa.Table.from_pylist(genes, schema=GENE.schema), pa.Table.from_pylist(peaks, schema=PEAK.schema)
+
+
+def graph_of(world: SimulatedWorld) -> GuidanceGraph:
+    """Every candidate pair, weighed by distance."""
+    gene, peak = world.genes.gene_id[world.pairs.gene], np.array(world.peak_id)[world.pairs.peak]
+    vertices = np.unique(np.concatenate([gene, peak]))
+    return GuidanceGraph(
+        vertices,
+        np.where(np.isin(vertices, gene), "Gene", "Peak"),
+        np.searchsorted(vertices, peak),
+        np.searchsorted(vertices, gene),
+        power_decay(world.pairs.distance_bp),
+        np.ones(len(gene), np.int8),
+    )
+
+
+def simulated(
+    config: WorldConfig, folder: Path, how: Reading = NO_READING
+) -> tuple[SimulatedWorld, GuidanceGraph, Cells]:
+    """A drawn world, its graph, and its cells through their files."""
+    world = draw(config)
+    write_files(world, folder, force=True)
+    return world, graph_of(world), read_cells(files_of(folder), *nodes_of(world), how)
