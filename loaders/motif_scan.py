@@ -9,7 +9,9 @@ eight bases at a time (lookahead scoring: Wu 2000, doi:10.1093/bioinformatics/16
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from loaders.motif_kernel import Index
     from loaders.motif_scores import Profile
 
     Ints = NDArray[np.int64]
@@ -83,26 +86,37 @@ class Found(NamedTuple):
         return cls(empty, empty.astype(bool), empty)
 
 
-def find(text: Text, profiles: Sequence[Profile], progress: Progress = SILENT) -> list[Found]:
+def find(
+    text: Text, profiles: Sequence[Profile], progress: Progress = SILENT, *, threads: int | None = None
+) -> list[Found]:
     """Every place on either strand where a motif scores at least its threshold, motif by motif.
 
     Args:
         text: the sequences; no match reaches over a letter that is not A, C, G or T.
         profiles: the motifs.
         progress: told of letters scanned.
+        threads: that search, each its share of the motifs; None for as many as there are cores.
     """
-    from loaders.motif_kernel import index, plan, search  # noqa: PLC0415 - numba is an extra, and slow to import
+    import numba  # noqa: PLC0415 - an extra, and slow to import
+
+    from loaders.motif_kernel import index, plan, search  # noqa: PLC0415
 
     plans = [[plan(one.scores, one.threshold) for one in (forward, forward.reversed)] for forward in profiles]
     hits: list[list[tuple[Ints, Ints, Ints]]] = [[] for _ in profiles]
-    for start, codes in text.blocks():
-        words = index(codes)
-        for found, strands in zip(hits, plans, strict=True):
+    workers = threads or numba.get_num_threads()
+
+    def search_share(first: int, start: int, words: Index) -> None:
+        for found, strands in zip(hits[first::workers], plans[first::workers], strict=True):
             for minus, strand in enumerate(strands):
                 position, score = search(words, strand)
                 if len(position):
                     found.append((position + start, np.full(len(position), minus), score))
-        progress.advance(len(codes))
+
+    with ThreadPoolExecutor(workers) as pool:
+        for start, codes in text.blocks():
+            words = index(codes)
+            list(pool.map(partial(search_share, start=start, words=words), range(workers)))
+            progress.advance(len(codes))
     return [_in_order(found) for found in hits]
 
 
