@@ -1,0 +1,199 @@
+"""Retraining on a real Neo4j and a small simulated world: warm, judged, published, resumed, one at a time."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cli.demo import load_world
+from kg import lease, runs
+from kg.batches import EdgeBatch
+from kg.draft import Snapshot, Source, open_draft
+from kg.errors import Conflict
+from kg.predictions import run_folder
+from kg.progress import SILENT
+from kg.releases import publish, served
+from kg.schema import NEAR
+from kg.staleness import decisions
+from loaders.simulate import WorldConfig, simulate
+from models import job, retrain
+from models.gate import Gate
+from models.retrain import Wanted, leave_out, request_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kg.runs import Run
+    from kg.store import Store
+
+STEPS = {"first_steps": 9, "second_steps": 18, "latent_dim": 8, "hidden_dim": 16, "seed": 3}
+EXTRA = Source("links:extra", "links", licence="CC0", citation="made here", looked_up=("Gene", "Peak"))
+OPEN = Gate(foscttm_tolerance=1.0, consistency_tolerance=2.0, auroc_tolerance=1.0)
+SHUT = Gate(foscttm_tolerance=-1.0)
+SLOT = "glue:demo"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def first(store: Store, home: Path, tmp_path: Path) -> Run:
+    """The published run on release 1; release 2 has more rows that it would read."""
+    world = tmp_path / "world"
+    simulate(WorldConfig(genes=20, peaks=100, cells=120, cell_types=3, programs=4, chromosomes=2), world)
+    load_world(store, home, world, SILENT)
+    publish(store)
+    run = job.train(store, home, job.Request("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",)))
+    runs.publish_run(store, run.id)
+    far = store.read(
+        "MATCH (p:Peak), (g:Gene) WHERE NOT (p)-[:NEAR]->(g) RETURN p.id AS p, g.id AS g ORDER BY p, g LIMIT 7"
+    )
+    pairs = [row["p"] for row in far], [row["g"] for row in far]
+    batch = EdgeBatch.build(
+        NEAR, start_id=pairs[0], end_id=pairs[1], distance_bp=[200_000] * 7, tss_distance_bp=[200_000] * 7
+    )
+    with open_draft(store, "test") as draft:
+        draft.load(EXTRA, Snapshot(("one",), "toy@1"), [batch])
+    publish(store)
+    return run
+
+
+class Told:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def begin(self, task: str, total: float | None = None, unit: str = "") -> None:
+        del task, total, unit
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        del amount, note
+
+    def end(self, summary: str = "") -> None:
+        del summary
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_a_changed_run_is_trained_from_its_weights_and_published(store: Store, home: Path, first: Run) -> None:
+    before, done = retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
+    assert [(c.dataset, c.added) for c in before[0].changes] == [("links:extra", 7)]
+    (one,) = done
+    assert (one.slot, one.parent, one.warm, one.published) == (SLOT, first.id, True, True), one.reason
+    assert one.run is not None
+    child = runs.run(store, one.run)
+    assert (child.parent, child.release, child.outcome) == (first.id, 2, "complete")
+    assert (child.config, child.edge_types) == (first.config, first.edge_types)
+    assert child.note.startswith("gate passed: foscttm")
+    assert served(store).runs == {SLOT: child.id}
+    assert (run_folder(home, child.id) / "gate.json").exists()
+    steps = {path.stem for path in (run_folder(home, child.id) / "checkpoints").glob("*.json")}
+    assert steps == {"member-0-second"}
+    assert retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))[1] == []
+
+
+def test_a_failed_gate_leaves_the_old_run_published(store: Store, home: Path, first: Run) -> None:
+    _, (one,) = retrain.retrain(store, home, Wanted(if_changed=True, gate=SHUT))
+    assert (one.published, one.gate["passed"]) == (False, False)
+    assert one.run is not None
+    child = runs.run(store, one.run)
+    assert child.outcome == "complete"
+    figure = next(f for f in one.gate["figures"] if f["name"] == "foscttm")
+    assert (figure["parent"], figure["child"], figure["tolerance"]) == (
+        first.metrics["foscttm"], child.metrics["foscttm"], -1.0,
+    )  # fmt: skip
+    assert one.reason.startswith(f"gate failed: foscttm {child.metrics['foscttm']:.4g}, of the published run")
+    assert served(store).runs == {SLOT: first.id}
+    found, again = retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
+    assert again == []
+    assert found[0].reason.endswith(one.reason)
+
+
+def test_without_the_weights_the_start_is_cold_and_said(store: Store, home: Path, first: Run) -> None:
+    shutil.rmtree(run_folder(home, first.id) / "checkpoints")
+    told = Told()
+    _, (one,) = retrain.retrain(store, home, Wanted(gate=OPEN), progress=told)
+    assert (one.warm, one.published) == (False, True)
+    assert any("a cold start, not from the weights of" in line for line in told.lines)
+
+
+def test_a_retrain_that_was_cut_short_goes_on(
+    store: Store, home: Path, first: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "predict", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
+    cut = runs.runs(store)[0]
+    assert (cut.parent, cut.outcome) == (first.id, "running")
+    store.write("MATCH (r:ModelRun {id: $id}) SET r.process = split(r.process, ':')[0] + ':999999:1.00'", id=cut.id)
+    _, (one,) = retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
+    assert (one.run, one.warm, one.published) == (cut.id, True, True)
+    assert len(runs.runs(store)) == 2
+
+
+def test_two_retrains_do_not_race_and_a_run_published_meanwhile_stays(
+    store: Store, home: Path, first: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        lease.held(store, "regkg retrain --slot a", lease.RETRAIN),
+        pytest.raises(Conflict, match=r"a retrain is under way by `regkg retrain --slot a` \(.*:\d+"),
+    ):
+        retrain.retrain(store, home, Wanted())
+    other = job.train(store, home, job.Request("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",)))
+    plain = job.train
+
+    def and_meanwhile(*args: object, **options: object) -> Run:
+        run = plain(*args, **options)  # type: ignore[arg-type]
+        runs.publish_run(store, other.id)
+        return run
+
+    monkeypatch.setattr(job, "train", and_meanwhile)
+    _, (one,) = retrain.retrain(store, home, Wanted(gate=OPEN))
+    assert not one.published
+    assert f"{other.id} is published for {SLOT} meanwhile" in one.reason
+    assert served(store).runs == {SLOT: other.id}
+    assert first.id != other.id
+
+
+def test_a_run_without_a_dataset_is_an_experiment(store: Store, home: Path, first: Run) -> None:
+    del first
+    retrain.retrain(store, home, Wanted(gate=OPEN))
+    parent = runs.run(store, served(store).runs[SLOT])
+    (run,) = leave_out(store, home, Wanted(warm=False), ["links:extra"])
+    assert (run.parent, run.release, run.experiment) == (parent.id, 2, "trained without links:extra")
+    assert set(parent.datasets) - set(run.datasets) == {"links:extra"}
+    links = "MATCH ()-[e:PREDICTED_LINK {run: $run}]->() RETURN count(e) AS n"
+    counts = [store.read(links, run=r.id)[0]["n"] for r in (parent, run)]
+    assert counts[0] - counts[1] == 7
+    assert not runs.environment(store, run.id)["request"]["warm"]
+    with pytest.raises(Conflict, match="is an experiment"):
+        runs.publish_run(store, run.id)
+    assert served(store).runs == {SLOT: parent.id}
+    assert not decisions(store)[0].retrain
+    with pytest.raises(Conflict, match="no published run has read pchic:x"):
+        leave_out(store, home, Wanted(), ["pchic:x"])
+
+
+def test_held_out_chromosomes_follow_the_parent_and_clean_weights(store: Store, first: Run) -> None:
+    def asked(held_out: list[str], edge_types: list[str], wanted: tuple[str, ...] | None = None) -> tuple[object, ...]:
+        request = {**runs.environment(store, first.id)["request"], "held_out": held_out}
+        about = runs.Registration(
+            "glue", "demo", 1, 0, 1, first.config, "a", "b", {}, {"request": request}, tuple(edge_types)
+        )
+        parent = runs.run(store, runs.register(store, about))
+        made = request_for(store, parent, Wanted(held_out=wanted))
+        return made.held_out, made.warm
+
+    guided = ["NEAR", "CONTACTS"]
+    assert asked([], ["NEAR"]) == ((), True)
+    assert asked([], guided) == (("chr8", "chr9"), False), "its weights have seen contacts of chr8"
+    assert asked(["chr1"], guided) == (("chr1",), True)
+    assert asked(["chr1"], guided, ("chr1", "chr2")) == (("chr1", "chr2"), False)
+    assert asked(["chr1"], guided, ()) == ((), True)
