@@ -49,4 +49,4 @@ async def answer(request: Request, question: Question, asked: Asked) -> Response
         latest.scope = scope
     etag = etag_of(request, scope)
     known = not_modified(request, etag)
-    return known or json_response(await reader.run(question.answer(asked, scope)), etag)
+    return known or json_response(await reader.run(question.settled(asked, scope)), etag)

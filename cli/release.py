@@ -9,13 +9,14 @@ import click
 from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option, note
-from kg import releases
+from cli.release_diff import diff
+from kg import publications, releases
 from kg.datasets import dataset_versions
 
 
 @click.group()
 def group() -> None:
-    """List, publish and verify releases."""
+    """List, compare, publish, take back and verify releases."""
 
 
 @group.command("list")
@@ -77,6 +78,58 @@ def verify(number: int | None, *, as_json: bool) -> None:
 
 
 @group.command()
+@json_option
+def journal(*, as_json: bool) -> None:
+    """Everything that was ever served, newest first: `rollback --to` takes these numbers."""
+    with graph(as_json=as_json) as (store, _, _):
+        emit(publications.journal(store), as_json=as_json)
+
+
+@group.command()
+@click.option("--to", "publication", type=click.IntRange(min=1), help="A number of the journal.")
+@click.option("--keep", is_flag=True, help="Let drafts go on upon the latest release all the same.")
+@click.option("--note", "text", default="", help="For people.")
+@json_option
+def rollback(publication: int | None, text: str, *, keep: bool, as_json: bool) -> None:
+    """Serve an earlier release with its runs again (default: the release before); no row is touched.
+
+    Until the release that was left is reverted, `regkg load` and `publish` are refused, unless you say --keep.
+    """
+    leaves("what is served is either the old or the new publication: `regkg release journal`")
+    with graph(as_json=as_json) as (store, settings, report):
+        now = publications.roll_back(
+            store, settings.home, publication=publication, keep=keep, progress=report, note=text
+        )
+    emit(now, as_json=as_json)
+
+
+@group.command()
+@json_option
+def keep(*, as_json: bool) -> None:
+    """After a rollback: let drafts go on upon the latest release all the same."""
+    with graph(as_json=as_json) as (store, _, _):
+        publications.keep_drafting(store)
+    emit({"kept": True} if as_json else "drafts go on upon the latest release", as_json=as_json)
+
+
+@group.command()
+@click.argument("number", type=click.IntRange(min=1))
+@json_option
+def revert(number: int, *, as_json: bool) -> None:
+    """Draft the undoing of release NUMBER; later work stays, and rows that it touched refuse.
+
+    Look at it with `regkg release diff`, then publish or discard it.
+    """
+    from kg.revert import revert as undo  # noqa: PLC0415 - not needed for --help
+
+    leaves(f"nobody can publish a half: run `regkg release revert {number}` again, or `regkg release discard`")
+    with graph(as_json=as_json) as (store, _, report):
+        emit(undo(store, number, report), as_json=as_json)
+    if not as_json:
+        note("this is a draft: `regkg release publish` serves it, `regkg release discard` drops it")
+
+
+@group.command()
 @click.option("--dataset", help="Only what the draft changed in this dataset.")
 @json_option
 def discard(dataset: str | None, *, as_json: bool) -> None:
@@ -85,3 +138,6 @@ def discard(dataset: str | None, *, as_json: bool) -> None:
     with graph(as_json=as_json) as (store, _, report):
         count = releases.discard(store, dataset, progress=report)
     emit({"discarded": count} if as_json else f"{count} datasets taken back", as_json=as_json)
+
+
+group.add_command(diff)

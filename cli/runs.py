@@ -10,6 +10,7 @@ from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option, note
 from cli.run_diff import diff, why
+from cli.run_keeping import pin, prune, restore, rollback, unpin
 from kg import runs
 from kg.errors import MissingInput, UnknownRelease
 from kg.releases import served
@@ -17,7 +18,7 @@ from kg.releases import served
 
 @click.group()
 def group() -> None:
-    """List, evaluate, publish, resume and discard model runs."""
+    """List, compare, evaluate, publish, take back, prune, resume and discard model runs."""
 
 
 @group.command("list")
@@ -122,5 +123,5 @@ def discard(run: str, *, as_json: bool) -> None:
         emit(runs.discard(store, run), as_json=as_json)
 
 
-group.add_command(diff)
-group.add_command(why)
+for command in (diff, why, pin, unpin, prune, restore, rollback):
+    group.add_command(command)

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from kg.batches import Batch, hash_sum
-from kg.datasets import DatasetVersion, Snapshot, Source, looked_up_hash
-from kg.draft import open_draft, version_columns
+from kg.datasets import DatasetVersion, Snapshot, Source, looked_up_hash, version_columns
+from kg.draft import open_draft
 from kg.errors import Conflict, SchemaError, StoreUnavailable, WriteConflict
 from kg.progress import SILENT, Progress
 from kg.rows import Changes

@@ -38,12 +38,21 @@ class Source:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one load read: sorted sha256 of its files, loader name@version, its parameters, rows it rejected."""
+    """What one load read: sorted sha256 of its files, loader name@version, its parameters, rows it rejected.
+
+    Attributes:
+        unfinished: more of the dataset is to come, so that nobody may publish it yet.
+        withdrawn: the dataset is none any more.
+        reverts: the release whose changes are undone.
+    """
 
     sha256: tuple[str, ...]
     loader: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     rejected: int = 0
+    unfinished: bool = False
+    withdrawn: bool = False
+    reverts: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class DatasetVersion:
         hashes: name of row type -> order-independent sum of its row hashes, hex.
         rows: name of row type -> open rows.
         state: "complete", or "loading" while a load is unfinished.
+        reverts: the release whose changes this version undid.
     """
 
     dataset: str
@@ -73,6 +83,7 @@ class DatasetVersion:
     withdrawn: bool
     licence: str | None
     citation: str | None
+    reverts: int | None = None
 
     @property
     def hash(self) -> str:
@@ -116,10 +127,43 @@ def check_complete(versions: Sequence[DatasetVersion]) -> None:
         )
 
 
-def _version(about: Row, version: Row) -> DatasetVersion:
+def version_columns(
+    source: Source, snapshot: Snapshot, hashes: Mapping[str, str], rows: Mapping[str, int], looked_up: str
+) -> Row:
+    """What is recorded of a dataset's version, besides its number and state."""
+    return {
+        "loader": snapshot.loader,
+        "parameters": canonical_json(snapshot.parameters),
+        "rejected": snapshot.rejected,
+        "withdrawn": snapshot.withdrawn,
+        "reverts": snapshot.reverts,
+        "looked_up": list(source.looked_up),
+        "looked_up_hash": looked_up,
+        "hashes": canonical_json(hashes),
+        "rows": canonical_json(rows),
+    }
+
+
+def about(source: Source) -> Row:
+    """What is recorded of the dataset itself; what is not stated stays as it was."""
+    stated = {"licence": source.licence, "citation": source.citation, "url": source.url}
+    return {"source": source.source, "derived": source.derived, **{k: v for k, v in stated.items() if v is not None}}
+
+
+def files_of(snapshot: Snapshot) -> str:
+    """The files of one load as one text."""
+    return " ".join(snapshot.sha256)
+
+
+def merged_files(version: DatasetVersion, snapshot: Snapshot) -> list[str]:
+    """Every set of files that gave the rows of a version."""
+    return sorted({*version.sha256, files_of(snapshot)})
+
+
+def _version(about_it: Row, version: Row) -> DatasetVersion:
     return DatasetVersion(
-        dataset=about["id"],
-        source=about["source"],
+        dataset=about_it["id"],
+        source=about_it["source"],
         since=version["since"],
         state=version["state"],
         loader=version["loader"],
@@ -130,10 +174,11 @@ def _version(about: Row, version: Row) -> DatasetVersion:
         hashes=json.loads(version["hashes"]),
         rows=json.loads(version["rows"]),
         rejected=version["rejected"],
-        derived=about["derived"],
+        derived=about_it["derived"],
         withdrawn=version["withdrawn"],
-        licence=about.get("licence"),
-        citation=about.get("citation"),
+        licence=about_it.get("licence"),
+        citation=about_it.get("citation"),
+        reverts=version.get("reverts"),
     )
 
 

@@ -15,7 +15,18 @@ import pyarrow.compute as pc
 
 from kg import lease as leases
 from kg.batches import Batch, hash_sum
-from kg.datasets import DatasetVersion, Snapshot, Source, canonical_json, dataset_versions, looked_up_hash
+from kg.datasets import (
+    DatasetVersion,
+    Snapshot,
+    Source,
+    about,
+    canonical_json,
+    dataset_versions,
+    files_of,
+    looked_up_hash,
+    merged_files,
+    version_columns,
+)
 from kg.errors import Conflict, SchemaError, UnknownDataset
 from kg.nodes import node_ids, read_nodes
 from kg.progress import SILENT, Progress
@@ -66,7 +77,7 @@ class Draft:
             version is not None
             and version.state == "complete"
             and not version.withdrawn
-            and _files(snapshot) in version.sha256
+            and files_of(snapshot) in version.sha256
             and version.loader == snapshot.loader
             and version.parameters == canonical_json(snapshot.parameters)
             and version.looked_up_hash == looked_up_hash(self.datasets(), source.looked_up, source.dataset)
@@ -103,6 +114,18 @@ class Draft:
             self._check_ends(given, incoming)
         return self._make(source, snapshot, incoming, part=part, replace=replace, plan=plan, progress=progress)
 
+    def suspend(self, datasets: Sequence[str], reverts: int) -> None:
+        """Mark datasets as unfinished before a release is undone in all of them, so that none is published half way."""
+        for version in self.datasets():
+            if version.dataset in datasets:
+                source = Source(version.dataset, version.source, derived=version.derived, looked_up=version.looked_up)
+                snapshot = Snapshot(
+                    (), version.loader, json.loads(version.parameters), version.rejected,
+                    withdrawn=version.withdrawn, reverts=reverts,
+                )  # fmt: skip
+                columns = version_columns(source, snapshot, version.hashes, version.rows, version.looked_up_hash)
+                self._record(source, columns, since=self.number, state="loading", sha256=list(version.sha256))
+
     def unload(self, dataset: str, *, plan: bool = False, progress: Progress = SILENT) -> Changes:
         """Withdraw a dataset: all its rows close; releases that have them keep them.
 
@@ -115,8 +138,8 @@ class Draft:
             held = ", ".join(v.dataset for v in self.datasets() if not v.withdrawn)
             raise UnknownDataset(f"the draft has no dataset {dataset!r}", f"it has {held or 'none'}")
         source = Source(dataset, version.source, derived=version.derived, looked_up=version.looked_up)
-        snapshot = Snapshot((), version.loader, json.loads(version.parameters))
-        return self._make(source, snapshot, {}, replace=True, plan=plan, progress=progress, withdrawn=True)
+        snapshot = Snapshot((), version.loader, json.loads(version.parameters), withdrawn=True)
+        return self._make(source, snapshot, {}, replace=True, plan=plan, progress=progress)
 
     def _make(
         self,
@@ -128,7 +151,6 @@ class Draft:
         replace: bool,
         plan: bool,
         progress: Progress,
-        withdrawn: bool = False,
     ) -> Changes:
         version = self.dataset(source.dataset)
         names = [
@@ -151,12 +173,13 @@ class Draft:
             return changes
         looked_up = looked_up_hash(self.datasets(), source.looked_up, source.dataset)
         recorded = version_columns(source, snapshot, hashes, rows, looked_up)
-        recorded["withdrawn"] = withdrawn
-        same = version is not None and version.state == "complete" and version.withdrawn == withdrawn
+        same = version is not None and version.state == "complete" and version.withdrawn == snapshot.withdrawn
         if version and same and all(p.is_empty for p in plans.values()):
-            self._record(source, recorded, since=version.since, state="complete", sha256=_merged(version, snapshot))
+            self._record(
+                source, recorded, since=version.since, state="complete", sha256=merged_files(version, snapshot)
+            )
             return changes
-        self._record(source, recorded, since=self.number, state="loading", sha256=[_files(snapshot)])
+        self._record(source, recorded, since=self.number, state="loading", sha256=[files_of(snapshot)])
         for name in reversed(names):
             self._clear(row_type(name), source, plans[name], progress)
         for name in names:
@@ -165,7 +188,8 @@ class Draft:
                 writer = RowWriter(self._store, self._lease, row_type(name), source.dataset, self.number, progress)
                 new = Rows(incoming[name], *digests[name], plans[name].create)
                 writer.create(new, part, [self._ids(label) for _, label in _rests_on(row_type(name))])
-        self._record(source, recorded, since=self.number, state="complete", sha256=[_files(snapshot)])
+        state = "loading" if snapshot.unfinished else "complete"
+        self._record(source, recorded, since=self.number, state=state, sha256=[files_of(snapshot)])
         return changes
 
     def adopt(self, source: Source, version: Row) -> None:
@@ -303,7 +327,7 @@ class Draft:
                 "MERGE (v:DatasetVersion {dataset: $dataset, since: $since}) "
                 "MERGE (d)-[:HAS_VERSION]->(v) SET v += $version, v.loaded_at = datetime()",
                 dataset=source.dataset,
-                about=_about(source),
+                about=about(source),
                 since=since,
                 version=version,
             ).consume()
@@ -312,14 +336,32 @@ class Draft:
 
 
 @contextmanager
-def open_draft(store: Store, holder: str) -> Iterator[Draft]:
+def open_draft(store: Store, holder: str, *, after_rollback: bool = False) -> Iterator[Draft]:
     """The draft for writing, `holder` being the command that people would recognise.
+
+    Args:
+        store: the graph.
+        holder: named to others who want the draft.
+        after_rollback: also while a release that was rolled back from stands below the draft.
 
     Raises:
         DraftHeld: another writer has it.
+        Conflict: the draft would build on a release that was rolled back from.
     """
     with leases.held(store, holder) as lease:
+        if not after_rollback:
+            _check_not_held(store)
         yield Draft(store, lease, draft_number(store))
+
+
+def _check_not_held(store: Store) -> None:
+    rows = store.read("MATCH (s:Pointer {name: 'served'}) RETURN s.held AS held")
+    held = rows[0]["held"] if rows else None
+    if held is not None:
+        raise Conflict(
+            f"release {held} was rolled back from, and the draft would be built on it",
+            f"`regkg release revert {held}` drafts its undoing; `regkg release keep` goes on upon it all the same",
+        )
 
 
 def draft_number(store: Store) -> int:
@@ -351,31 +393,3 @@ def _by_type(batches: Sequence[Batch]) -> dict[str, Batch]:
         if len(batch):
             grouped.setdefault(batch.type.name, []).append(batch)
     return {name: Batch.concat(group) for name, group in grouped.items()}
-
-
-def version_columns(
-    source: Source, snapshot: Snapshot, hashes: Mapping[str, str], rows: Mapping[str, int], looked_up: str
-) -> Row:
-    """What is recorded of a dataset's version, besides its number and state."""
-    return {
-        "loader": snapshot.loader,
-        "parameters": canonical_json(snapshot.parameters),
-        "rejected": snapshot.rejected,
-        "looked_up": list(source.looked_up),
-        "looked_up_hash": looked_up,
-        "hashes": canonical_json(hashes),
-        "rows": canonical_json(rows),
-    }
-
-
-def _about(source: Source) -> Row:
-    stated = {"licence": source.licence, "citation": source.citation, "url": source.url}
-    return {"source": source.source, "derived": source.derived, **{k: v for k, v in stated.items() if v is not None}}
-
-
-def _files(snapshot: Snapshot) -> str:
-    return " ".join(snapshot.sha256)
-
-
-def _merged(version: DatasetVersion, snapshot: Snapshot) -> list[str]:
-    return sorted({*version.sha256, _files(snapshot)})

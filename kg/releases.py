@@ -117,7 +117,7 @@ def publish(store: Store, note: str = "", *, strict: bool = False, progress: Pro
 
 def discard(store: Store, dataset: str | None = None, progress: Progress = SILENT) -> int:
     """Drop what the draft changed, in one dataset or in all; gives the number of datasets taken back."""
-    with open_draft(store, "regkg release discard") as draft:
+    with open_draft(store, "regkg release discard", after_rollback=True) as draft:
         chosen = [v for v in draft.datasets() if v.since == draft.number and dataset in (None, v.dataset)]
         for version in sorted(chosen, key=lambda v: not v.looked_up):  # edges before the nodes they rest on
             draft.take_back(version.dataset, progress)

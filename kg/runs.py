@@ -24,11 +24,11 @@ class Run:
     """One training of a model on one release and one set of cells.
 
     Attributes:
-        outcome: running, writing, complete, failed or discarded; readers see only complete ones.
+        outcome: running, writing, complete, failed, discarded, or pruning and pruned; readers see only complete ones.
         slot: "model:cells", what a publication serves one run for.
         release: the release whose evidence it read.
         datasets: dataset id -> hash of the rows it used.
-        interrupted: it says running or writing, but its process is gone.
+        interrupted: it says running, writing or pruning, but its process is gone.
         edge_types: of its guidance graph.
         parent: the run whose weights it started from or that it is to replace; None for a first one.
         experiment: why it is never published, such as the datasets it leaves out; None for a run that may be.
@@ -254,5 +254,5 @@ def _run(row: Row) -> Run:
         parent=row.get("parent"),
         experiment=row.get("experiment"),
         pinned=bool(row.get("pinned")),
-        interrupted=row["outcome"] in {"running", "writing"} and process_is_gone(row["process"]),
+        interrupted=row["outcome"] in {"running", "writing", "pruning"} and process_is_gone(row["process"]),
     )

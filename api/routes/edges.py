@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -19,7 +20,7 @@ from api.responses import FOREVER, REVALIDATE, etag_of, json_response, not_modif
 from kg.errors import ParameterError
 from kg.questions.edge_pages import EdgesAsked, Position, edge_page
 from kg.questions.registry import param
-from kg.questions.scope import scope_of
+from kg.questions.scope import scope_of, settled
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -47,7 +48,8 @@ async def list_edges(request: Request, asked: EdgesPaged) -> Response:
     etag, cache = etag_of(request, scope), FOREVER if asked.cursor else REVALIDATE
     if known := not_modified(request, etag, cache):
         return known
-    page = await reader.run(edge_page(asked, scope, after))
+    again = partial(scope_of, asked.release, asked.run, scope.publication)
+    page = await reader.run(settled(scope, lambda at: edge_page(asked, at, after), again))
     following = None
     if page.last is not None:
         cursor = _encoded(asked, scope.publication, page.last)

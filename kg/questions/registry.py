@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import MISSING, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from inspect import cleandoc
 from pkgutil import iter_modules
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from kg import questions as package
 from kg.errors import ParameterError, UnknownQuestion
-from kg.questions.scope import RunRead, Scope, scope_of
+from kg.questions.scope import RunRead, Scope, scope_of, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -111,7 +111,11 @@ class Question:
         """
         check(asked)
         scope = yield from scope_of(asked.release, asked.run)
-        return (yield from self.answer(asked, scope))
+        return (yield from self.settled(asked, scope))
+
+    def settled(self, asked: Asked, scope: Scope) -> Plan[Answer]:
+        """The answer at this scope, or at what it is by now when a run that it reads was pruned meanwhile."""
+        return settled(scope, partial(self.answer, asked), partial(scope_of, asked.release, asked.run))
 
     def answer(self, asked: Asked, scope: Scope) -> Plan[Answer]:
         """The reads that are left once it is known which version answers."""

@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kg.errors import ParameterError, UnknownRelease, UnknownRun
-from kg.questions.plan import Plan, Query, Row
+from kg.errors import ParameterError, UnknownRelease, UnknownRun, WriteConflict
+from kg.questions.plan import Plan, Query, Row, T
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kg.schema import NodeType
 
 # Heads that find the publication (p) by way of an index; _RETURN reads the rest in the same query.
@@ -17,6 +19,8 @@ _SERVED = "MATCH (s:Pointer {name: 'served'}) MATCH (p:Publication {number: s.pu
 _OF_RELEASE = "MATCH (p:Publication {release: $release}) WITH p ORDER BY p.number DESC LIMIT 1"
 _PINNED = "MATCH (p:Publication {number: $publication})"
 _GUARD = f"{_SERVED} WHERE p.number = $guard_number AND toString(p.at) = $guard_at WITH 1 AS served\n"
+_WHOLE = "MATCH (m:ModelRun) WHERE m.id IN $runs AND m.outcome = 'complete' RETURN count(m) AS n"
+ATTEMPTS = 3
 _RETURN = """
 MATCH (rel:Release {number: p.release})
 RETURN p.number AS publication, toString(p.at) AS published_at, p.runs AS served,
@@ -86,6 +90,21 @@ def scope_of(release: int | None = None, run: str | None = None, publication: in
     if release is not None:
         raise UnknownRelease(f"release {release} was never published", "see `regkg release list` or GET /v1/releases")
     raise UnknownRelease("nothing is published yet", "load evidence, then run `regkg release publish`")
+
+
+def settled(scope: Scope, read: Callable[[Scope], Plan[T]], again: Callable[[], Plan[Scope]]) -> Plan[T]:
+    """What `read` gives at a scope whose runs stayed whole meanwhile; read anew when one was pruned under it.
+
+    Raises:
+        WriteConflict: runs are pruned faster than they can be read.
+    """
+    for _ in range(ATTEMPTS):
+        found = yield from read(scope)
+        whole = yield Query(_WHOLE, {"runs": scope.run_ids})
+        if whole[0]["n"] == len(scope.runs):
+            return found
+        scope = yield from again()
+    raise WriteConflict("runs were pruned while they were read", "ask again")
 
 
 def guard_of(scope: Scope) -> Query:
