@@ -15,7 +15,7 @@ import pyarrow as pa
 from kg.batches import Batch, EdgeBatch, NodeBatch
 from kg.datasets import DatasetVersion, Snapshot, Source, dataset_versions
 from kg.draft import Draft, open_draft
-from kg.errors import Conflict, UnknownRelease
+from kg.errors import Conflict, SchemaError, UnknownRelease
 from kg.progress import SILENT, Progress
 from kg.release_diff import Difference, summary
 from kg.schema import OPEN, EdgeType, NodeType, RowType, row_type
@@ -56,6 +56,7 @@ def revert(store: Store, release: int, progress: Progress = SILENT) -> list[Diff
     Raises:
         UnknownRelease: there is none of this number.
         Conflict: later releases or the draft touched the same rows, or other rows rest on what would go.
+        SchemaError: rows that would come back rest on nodes that are gone.
         DraftHeld: another writer has the draft.
     """
     with open_draft(store, f"regkg release revert {release}", after_rollback=True) as draft:
@@ -69,7 +70,7 @@ def revert(store: Store, release: int, progress: Progress = SILENT) -> list[Diff
             for version, leaving in _in_order(touched):
                 progress.say(f"{version.dataset}: undoing release {release}")
                 _load(draft, version, undone[version.dataset], progress, leaving=leaving)
-        except Conflict:
+        except (Conflict, SchemaError):
             for version, _ in _in_order(touched):
                 draft.take_back(version.dataset, progress)
             raise
