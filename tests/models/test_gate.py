@@ -94,7 +94,7 @@ def test_a_figure_may_be_worse_by_the_tolerance(
     parent, child = made(world, tmp_path), made(world, tmp_path, metrics={**METRICS, **metrics})
     found = figures(world, parent, child)
     assert {name: found[name].verdict for name in verdicts} == verdicts
-    expected = (METRICS["consistency_10"] + child.metrics["consistency_20"]) / 2  # type: ignore[operator]
+    expected = (METRICS["consistency_10"] + child.metrics["consistency_20"]) / 2
     assert found["consistency"].parent == pytest.approx(expected)
 
 
@@ -131,7 +131,11 @@ def test_types_that_guided_rank_only_where_they_were_held_out(world: Store, tmp_
         for one, other in ((saw, held), (held, child), (held, stained), (held, elsewhere))
     }
     assert list(verdicts.values()) == [LEFT_OUT, PASSED, LEFT_OUT, LEFT_OUT]
-    assert [unseen(world, r, "CONTACTS") for r in (held, child, stained)] == [{"chr1", "chr2"}, {"chr1"}, set()]
+    assert [unseen(world, r, "CONTACTS") for r in (held, child, stained)] == [
+        frozenset({"chr1", "chr2"}),
+        frozenset({"chr1"}),
+        frozenset(),
+    ]
     assert unseen(world, child, "EQTL") is None
     nothing_there = made(world, tmp_path, edge_types=both, request={"held_out": ["chr2"]})
     why = figures(world, held, nothing_there)["auroc_CONTACTS"].why
