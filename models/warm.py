@@ -79,8 +79,8 @@ class Start:
         modality = data.names[int(k)]
         if modality not in self.features:
             return False
-        old = theirs[f"{DECODERS}{list(self.features).index(modality)}.{parameter}"]
-        if old.shape[0] != new.shape[0]:
+        old = theirs.get(f"{DECODERS}{list(self.features).index(modality)}.{parameter}")
+        if old is None or old.shape[0] != new.shape[0]:  # another likelihood has other parameters
             return False
         at = torch.from_numpy(_places(self.features[modality], data.cells[modality].features)).to(new.device)
         old = old.to(new.device)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from kg.errors import InputError
 from models.balance import balancing_weights
 from models.decoders import DECODERS
-from models.diagnostics import measure
+from models.diagnostics import measure, verdict
 from models.fit import Fit
 from models.glue_config import HELD_OUT, Config, published_plan, quick_plan, warm_plan
 from models.layers import DataEncoder, Discriminator, GraphEncoder, edge_nll, posterior
@@ -286,12 +286,14 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, st
         if first_cells is None:
             first_cells = embed_cells(module, data)
     order = np.argsort(data.vertices)
+    found = measure(graph, data.cells, first_cells or [], history, saw_labels=config.use_labels)
+    trainer.progress.say(verdict(found).sentence)
     return Fit(
         data.vertices[order],
         np.stack(features)[:, order],
         dict(zip(data.names, first_cells or [], strict=True)),
         pd.DataFrame(history),
-        measure(graph, data.cells, first_cells or [], history, saw_labels=config.use_labels),
+        found,
     )
 
 
