@@ -34,7 +34,7 @@ REACH = 12  # steps that influence is followed for; DAMPING ** REACH is nothing
 SAME = 1e-6  # weights are float32
 ROWS = ("type", "dataset", "row_id", "change", "start_id", "end_id", "before", "after")
 """Columns of changed rows; before and after are signed weights by policy, 0 where there is no row."""
-NAMED = ("dataset", "share", "hops", "rows", "type", "row_id", "change", "start_id", "end_id")
+NAMED = ("dataset", "influence", "share", "hops", "rows", "type", "row_id", "change", "start_id", "end_id")
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def trace(evidence: Evidence, peak: Sequence[str], gene: Sequence[str]) -> pd.Da
         peak, gene: (edges,) ends.
 
     Returns:
-        (edges,) rows with the columns NAMED: dataset (missing where no changed row can be reached), share (of its
-        influence in that of all datasets), hops (from the edge's ends to the nearest changed row; 0 at the ends), rows
-        (how many there are), and the strongest of them: its own pair's row before others.
+        (edges,) rows with the columns NAMED: dataset (missing where no changed row can be reached), influence (of
+        all datasets), share (its own of that), hops (from the edge's ends to the nearest changed row; 0 at the ends),
+        rows (how many there are), and the strongest of them: its own pair's row before others.
     """
     empty = pd.DataFrame({name: [None] * len(peak) for name in NAMED})
     network = _network(evidence)
@@ -76,9 +76,25 @@ def trace(evidence: Evidence, peak: Sequence[str], gene: Sequence[str]) -> pd.Da
     total = mass.sum(0)
     named = network.nearest(chosen, *ends)
     named["dataset"] = np.array(network.datasets, dtype=object)[chosen]
+    named["influence"] = total
     named["share"] = mass[chosen, each] / np.where(total > 0, total, 1)
     named["hops"] = np.where(reached, hops[chosen, each], -1).astype(np.int64)
-    return named[list(NAMED)].where(pd.Series(reached), None)
+    found: pd.DataFrame = named[list(NAMED)].where(pd.Series(reached), None)
+    return found
+
+
+def strata(named: pd.DataFrame, peak: pd.Series[str], gene: pd.Series[str]) -> Places:
+    """Edges by how likely they are to have moved, from what `trace` found of them.
+
+    Returns:
+        0 where no changed row reaches the edge, 1 where one does, 2 and 3 for the weaker and the stronger half of
+        those with one at their ends, 4 where the strongest is the pair's own.
+    """
+    hops, influence = (named[name].astype(float).to_numpy() for name in ("hops", "influence"))
+    ends = hops == 0
+    middle = np.median(influence[ends]) if ends.any() else 0.0
+    own = ends & (named["start_id"].to_numpy() == peak.to_numpy()) & (named["end_id"].to_numpy() == gene.to_numpy())
+    return np.select([own, ends & (influence > middle), ends, hops > 0], [4, 3, 2, 1], 0).astype(np.int64)
 
 
 def _strongest(mass: Floats, hops: Floats) -> Places:
@@ -186,8 +202,6 @@ def _weights(graph: GuidanceGraph, vertices: NDArray[np.str_]) -> list[sp.csr_ar
     place = np.searchsorted(vertices, graph.vertices)
     n = len(vertices)
     return [
-        sp.csr_array(
-            (graph.weight[on].astype(float), (place[graph.source[on]], place[graph.target[on]])), shape=(n, n)
-        )
+        sp.csr_array((graph.weight[on].astype(float), (place[graph.source[on]], place[graph.target[on]])), shape=(n, n))
         for on in (graph.sign > 0, graph.sign < 0)
     ]

@@ -11,7 +11,7 @@ import pandas as pd
 from kg import runs
 from kg.batches import EdgeBatch
 from kg.errors import UnknownGene, UnknownPeak
-from kg.run_diff import explained, joined, tested
+from kg.run_diff import compare, joined
 from kg.run_diff_inputs import evidence_between, links, noise_of, settings_between
 from kg.schema import EDGE_TYPES, GENE, PEAK, PREDICTED_LINK, Kind
 
@@ -165,15 +165,12 @@ def _before(run: Run, earlier: Sequence[Run]) -> Run | None:
 
 
 def _moved(store: Store, a: Run, links_a: pd.DataFrame, b: Run, links_b: pd.DataFrame, edge_id: str) -> Moved | None:
-    """The pair's row of the diff of two runs; evidence is read only where it moved beyond noise."""
+    """The pair's row of the diff of two runs."""
     both = joined(links_a, links_b.reset_index(drop=True))
-    rows = tested(both, noise_of(both, a, b))
-    own = rows[rows["edge_id"] == edge_id]
-    if own.empty:
+    if not both["edge_id"].eq(edge_id).any():
         return None
-    noise = own["cause"].iloc[0] == "noise"
-    settings = () if noise else settings_between(store, a, b)
-    row = explained(own, None if noise else evidence_between(store, a, b), settings).iloc[0]
+    rows = compare(both, noise_of(both, a, b), evidence_between(store, a, b), settings_between(store, a, b)).rows
+    row = rows[rows["edge_id"] == edge_id].iloc[0]
     names = ("change", "cause", "shift", "spread", "q", "dataset", "hops", "rows", "row_change", "row_type", "row_id")
     return Moved(a.id, **{name: _plain(row[name]) for name in names})
 

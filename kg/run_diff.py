@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from kg.causes import NAMED, trace
+from kg.causes import NAMED, strata, trace
 from kg.shifts import shift_test
 
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 BEYOND = 0.05  # a shift is beyond noise when its q is under this
 LINKS = ("edge_id", "peak", "gene", "score", "stability", "q_value", "sign", "called")
+_OF_DATASET = ("dataset", "influence", "share", "hops", "rows")
 CHANGES = ("gained", "lost", "flipped", "shifted", "entered", "left", "none")
-"""Called now, called no more, of another sign, beyond noise; scored by one run only and called by none; none of it."""
+"""Called now or no more, of another sign, beyond noise; scored by one run alone and not called; none of these."""
 CAUSES = ("noise", "prior", "propagated", "code/config", "unexplained")
 
 
@@ -37,8 +38,7 @@ class RunDiff:
         rows: one a pair, the strongest changes first: edge_id, peak, gene, change (of CHANGES), cause (of CAUSES);
             score, q_value, sign, called with the endings _a and _b; shift (score_b - score_a), spread (standard
             deviation of a shift by seeds alone), p, q (of the shift; missing where only one run scored the pair);
-            then what `kg.causes.trace` names, its columns under the names `dataset`, `share`, `hops`, `rows` and
-            `row_...`.
+            then what `kg.causes.trace` names: `dataset`, `influence`, `share`, `hops`, `rows` and `row_...`.
         noise: where the spread comes from.
         settings: what else differs between the runs, such as "code"; empty when nothing does.
     """
@@ -69,7 +69,7 @@ def joined(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """
     both = a[list(LINKS)].merge(b[list(LINKS)], how="outer", on=["edge_id", "peak", "gene"], suffixes=("_a", "_b"))
     for name in ("called_a", "called_b"):
-        both[name] = both[name].fillna(value=False).astype(bool)
+        both[name] = both[name].eq(other=True)
     return both.sort_values("edge_id", ignore_index=True)
 
 
@@ -82,28 +82,19 @@ def compare(both: pd.DataFrame, noise: Noise, evidence: Evidence | None, setting
         evidence: what the runs read; None when it is the same.
         settings: what else differs, such as "config" or "code".
     """
-    rows = explained(tested(both, noise), evidence, settings)
-    return RunDiff(_in_order(rows), noise.source, settings)
-
-
-def tested(both: pd.DataFrame, noise: Noise) -> pd.DataFrame:
-    """Shifts with their test and the change that they make; the cause is noise, or unexplained as yet."""
+    named = _named(both, evidence)
+    groups = strata(named, both["peak"], both["gene"]) if evidence is not None else None
     shift = (both["score_b"] - both["score_a"]).to_numpy(float)
-    found = shift_test(shift, noise)
+    found = shift_test(shift, noise, groups)
     rows = both.assign(shift=shift, spread=found.spread, p=found.p, q=found.q)
-    rows["cause"] = np.where(np.isnan(shift) | (found.q < BEYOND), "unexplained", "noise")
-    return rows.assign(change=_change(rows))
-
-
-def explained(rows: pd.DataFrame, evidence: Evidence | None, settings: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The same rows with causes, and what they are named after."""
-    rows = rows.reset_index(drop=True)
-    moved = np.flatnonzero(rows["cause"] != "noise")
-    named = _named(rows.iloc[moved], evidence).set_axis(moved)
-    at_the_ends, further = (found.fillna(value=False) for found in (named["hops"].eq(0), named["hops"].gt(0)))
+    beyond = np.isnan(shift) | (found.q < BEYOND)
+    hops = named["hops"].astype(float).to_numpy()
     rest = "code/config" if settings else "unexplained"
-    rows.loc[moved, "cause"] = np.select([at_the_ends, further], ["prior", "propagated"], rest)
-    return rows.join(named)
+    rows["cause"] = np.select([~beyond, hops == 0, hops > 0], ["noise", "prior", "propagated"], rest)
+    rows["change"] = _change(rows)
+    named = named.rename(columns={c: f"row_{c.removeprefix('row_')}" for c in NAMED if c not in _OF_DATASET})
+    rows = rows.join(named.where(pd.Series(beyond)))
+    return RunDiff(_in_order(rows), noise.source, settings)
 
 
 def _change(rows: pd.DataFrame) -> NDArray[np.str_]:
@@ -119,14 +110,12 @@ def _change(rows: pd.DataFrame) -> NDArray[np.str_]:
     return np.select(conditions, CHANGES[:-1], CHANGES[-1])
 
 
-def _named(moved: pd.DataFrame, evidence: Evidence | None) -> pd.DataFrame:
-    names = {c: c if c in {"dataset", "share", "hops", "rows"} else f"row_{c.removeprefix('row_')}" for c in NAMED}
+def _named(both: pd.DataFrame, evidence: Evidence | None) -> pd.DataFrame:
     if evidence is None:
-        found = pd.DataFrame({name: [None] * len(moved) for name in NAMED})
+        found = pd.DataFrame({name: [None] * len(both) for name in NAMED})
     else:
-        found = trace(evidence, moved["peak"].tolist(), moved["gene"].tolist())
-    types = {"share": "Float64", "hops": "Int64", "rows": "Int64"}
-    return found.astype(types).rename(columns=names)
+        found = trace(evidence, both["peak"].tolist(), both["gene"].tolist())
+    return found.astype({"influence": "Float64", "share": "Float64", "hops": "Int64", "rows": "Int64"})
 
 
 def _in_order(rows: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from kg.predictions import run_folder
 from kg.progress import SILENT, Progress
 from kg.run_diff import LINKS, RunDiff, compare, joined
 from kg.schema import EDGE_TYPES, PREDICTED_LINK
-from kg.shifts import Noise, of_members, of_runs, of_shifts
+from kg.shifts import Noise, Scored, of_members, of_runs, of_shifts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -107,10 +107,13 @@ def noise_of(both: pd.DataFrame, a: Run, b: Run, others: Sequence[tuple[Run, pd.
         groups = [np.stack([scores for _, scores in part]) for _, part in groupby(ordered, lambda one: _read(one[0]))]
         return of_runs(groups)
     if max(a.members, b.members) > 1:
-        spreads = (both[f"stability_{side}"].to_numpy(float) for side in "ab")
-        (spread_a, spread_b) = spreads
-        return of_members(spread_a, a.members, spread_b, b.members)
+        return of_members(scored(both, "a", a.members), scored(both, "b", b.members))
     return of_shifts((both["score_b"] - both["score_a"]).to_numpy(float))
+
+
+def scored(both: pd.DataFrame, side: str, members: int) -> Scored:
+    """One side ("a" or "b") of joined links."""
+    return Scored(both[f"score_{side}"].to_numpy(float), both[f"stability_{side}"].to_numpy(float), members)
 
 
 def settings_between(store: Store, a: Run, b: Run) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 For each edge, the shift of its mean score is set against the spread over seeds, by a two-sample t test whose
 variances are moderated: a few seeds estimate the variance of one edge badly, and of all edges together well
-(Smyth 2004, doi 10.2202/1544-6115.1027). Tests are many, so p becomes q by Benjamini and Hochberg.
+(Smyth 2004, doi 10.2202/1544-6115.1027), above all of those with a similar score (Law et al. 2014, doi
+10.1186/gb-2014-15-2-r29): cosines near 1 vary little. Tests are many, so p becomes q by Benjamini and Hochberg.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FLOOR = 1e-10  # of a variance: scores are float32
 NORMAL_MAD = 1.4826  # standard deviations of a normal in one median absolute deviation
+WINDOWS, LEAST = 20, 40  # edges of similar scores: a twentieth of all, at least 40
 UNKNOWN_DF = 5.0  # tails of the spread that two runs alone must give
 
 
@@ -36,6 +38,7 @@ class Noise:
     Attributes:
         variance: (edges,) of a shift, estimated edge by edge; NaN where it is not known.
         df: degrees of freedom of each of them; 0 where all edges share one variance that needs no moderation.
+        expected: (edges,) what edges of such scores have, up to a factor that is the same for all.
         centre: what every edge shifts by, such as 0.
         source: where this comes from, in words.
     """
@@ -43,7 +46,17 @@ class Noise:
     variance: Floats
     df: float
     source: str
+    expected: Floats | float = 1.0
     centre: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a run says of each edge: score and spread (edges,), the standard deviation over its members."""
+
+    score: Floats
+    spread: Floats
+    members: int
 
 
 @dataclass(frozen=True)
@@ -60,15 +73,17 @@ class Tested:
     q: Floats
 
 
-def of_members(spread_a: Floats, members_a: int, spread_b: Floats, members_b: int) -> Noise:
+def of_members(a: Scored, b: Scored) -> Noise:
     """From the standard deviations over the members of both runs, or of the only one that has several.
 
     s2 = ((k_a - 1) s_a^2 + (k_b - 1) s_b^2) / (k_a + k_b - 2); the variance of a shift is s2 (1 / k_a + 1 / k_b).
     """
-    df = members_a + members_b - 2
-    parts = [(m - 1) * s**2 for m, s in ((members_a, spread_a), (members_b, spread_b)) if m > 1]
-    pooled = np.sum(parts, axis=0) / df
-    return Noise(pooled * (1 / members_a + 1 / members_b), df, f"stability over {members_a} and {members_b} members")
+    df = a.members + b.members - 2
+    several = [run for run in (a, b) if run.members > 1]
+    pooled = np.sum([(run.members - 1) * run.spread**2 for run in several], axis=0) / df
+    usual = trend((a.score + b.score) / 2, pooled)  # of the mean, which says nothing of the shift
+    factor = 1 / a.members + 1 / b.members
+    return Noise(pooled * factor, df, f"stability over {a.members} and {b.members} members", usual * factor)
 
 
 def of_runs(groups: Sequence[Floats]) -> Noise:
@@ -77,9 +92,24 @@ def of_runs(groups: Sequence[Floats]) -> Noise:
     Spreads are pooled over groups; a shift between two such runs has twice the variance of one.
     """
     df = sum(len(group) - 1 for group in groups)
-    squares = np.sum([((group - group.mean(0)) ** 2).sum(0) for group in groups], axis=0)
+    variance = 2 * np.sum([((group - group.mean(0)) ** 2).sum(0) for group in groups], axis=0) / df
     names = " and ".join(str(len(group)) for group in groups)
-    return Noise(2 * squares / df, df, f"spread over {names} runs that differ by seed")
+    usual = trend(np.mean([group.mean(0) for group in groups], axis=0), variance)
+    return Noise(variance, df, f"spread over {names} runs that differ by seed", usual)
+
+
+def trend(score: Floats, variance: Floats) -> Floats:
+    """The geometric mean of the variances of a window of similar scores, for each score; NaN where one is missing."""
+    known = np.isfinite(score) & np.isfinite(variance)
+    order = np.argsort(score[known], kind="stable")
+    logs = np.log(np.maximum(variance[known], FLOOR))[order]
+    n, half = len(logs), max(len(logs) // WINDOWS, LEAST) // 2
+    low, high = (np.clip(np.arange(n) + by, 0, n) for by in (-half, half + 1))
+    total = np.concatenate([[0.0], np.cumsum(logs)])
+    found = np.full(score.shape, np.nan)
+    places = np.flatnonzero(known)[order]
+    found.ravel()[places] = np.exp((total[high] - total[low]) / np.maximum(high - low, 1))
+    return found
 
 
 def of_shifts(shift: Floats) -> Noise:
@@ -92,19 +122,42 @@ def of_shifts(shift: Floats) -> Noise:
     centre = float(np.median(known)) if len(known) else 0.0
     spread = NORMAL_MAD * float(np.median(np.abs(known - centre))) if len(known) else 0.0
     source = "shifts of all edges, as if most had not moved (both runs have one member, and no others were named)"
-    return Noise(np.full(len(shift), spread**2), 0, source, centre)
+    return Noise(np.full(len(shift), spread**2), 0, source, centre=centre)
 
 
-def shift_test(shift: Floats, noise: Noise) -> Tested:
-    """Test each shift (edges,) against what seeds do; NaN shifts stay untested."""
-    variance, df = _moderated(np.maximum(noise.variance, FLOOR), noise.df)
-    spread = np.sqrt(variance)
+def shift_test(shift: Floats, noise: Noise, strata: NDArray[np.int64] | None = None) -> Tested:
+    """Test each shift (edges,) against what seeds do; NaN shifts stay untested.
+
+    Args:
+        shift: of each edge.
+        noise: of each edge.
+        strata: (edges,) groups that may differ in how many edges moved, for `weighted_q`; must not be made of shifts.
+    """
+    ratio, df = _moderated(np.maximum(noise.variance, FLOOR) / noise.expected, noise.df)
+    spread = np.sqrt(ratio * noise.expected)
     p = 2 * student.sf(np.abs(shift - noise.centre) / spread, df)
     q = np.full(len(p), np.nan)
     known = np.isfinite(p)
     if known.any():
-        q[known] = false_discovery_control(p[known])
+        q[known] = weighted_q(p[known], np.zeros(known.sum(), np.int64) if strata is None else strata[known])
     return Tested(spread, p, q)
+
+
+def weighted_q(p: Floats, strata: NDArray[np.int64]) -> Floats:
+    """Benjamini and Hochberg's q of p over weights that average 1: larger in strata where more edges moved.
+
+    Half of the weight is shared evenly, half by (1 - pi0) / pi0 of each stratum (Hu, Zhao & Zhou 2010, doi
+    10.1198/jasa.2010.tm09329), pi0 being the share of edges that did not move as the p above 0.5 tell it (Storey
+    2002). With one stratum this is the plain procedure.
+    """
+    odds = np.zeros(len(p))
+    for stratum in np.unique(strata):
+        here = strata == stratum
+        unmoved = min(1.0, (1 + np.sum(p[here] > 0.5)) / (0.5 * here.sum()))
+        odds[here] = (1 - unmoved) / unmoved
+    mean = odds.mean()
+    weight = 0.5 + 0.5 * (odds / mean if mean > 0 else 1.0)
+    return false_discovery_control(np.minimum(p / weight, 1.0))
 
 
 def _moderated(variance: Floats, df: float) -> tuple[Floats, float]:
