@@ -60,7 +60,7 @@ def read_password(path: Path) -> str:
     if not path.exists():
         new = path.with_name("password.new")
         new.touch(mode=0o600)
-        new.write_text(secrets.token_urlsafe(24))
+        new.write_text(secrets.token_hex(24))  # no sign that a command line takes for an option
         new.replace(path)
     path.chmod(0o600)
     return path.read_text().strip()
