@@ -26,6 +26,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "peak-targets": {"peak": peak_id(3)},
     "region-edges": {"region": "chr1:0-9000"},
     "similar-genes": {"gene": gene_id(0), "run": "glue-cortex-1"},
+    "why-not": {"tf": "AGENE0", "gene": "AGENE2"},
 }
 
 

@@ -32,11 +32,12 @@ from models.train import Trainer
 from models.zoo import glue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tests.models.toy import Toy
 
 CORRUPT = "eqtl:lab"
+MEASURES = (("in_pooled", 3.0), ("in_pooled", 2.0), ("in_range", 1.0), ("in_sd", 1.0))
 CONFIG = glue.Config(first_steps=200, second_steps=500, latent_dim=16, hidden_dim=32)
 Rows = pd.DataFrame  # type, dataset, row_id, start_id, end_id, value (of which the weight is made)
 
@@ -164,17 +165,23 @@ def diff(a: pd.DataFrame, b: pd.DataFrame, members: int, before: Rows, after: Ro
     return compare(both, noise, evidence)
 
 
-def truth(with_it: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
-    """How far each pair moved because of the corruption, by two measures of the seeds' spread.
+def truth(with_it: pd.DataFrame, without: pd.DataFrame, others: Sequence[pd.DataFrame] = ()) -> pd.DataFrame:
+    """How far each pair moved because of the corruption, by three measures of the seeds' spread.
 
     Returns:
-        by edge_id: in_range, the mean shift over the larger range (greatest less smallest score) of the two sets of
-        seeds; in_sd, over their pooled standard deviation. Infinite where one of them did not score the pair.
+        by edge_id, the mean shift over: in_range, the larger range (greatest less smallest score) of the two sets of
+        seeds; in_sd, their pooled standard deviation; in_pooled, that of all runs there are, `others` too, which
+        knows each pair's spread better. Infinite where one of the two did not score the pair.
     """
     both = with_it.merge(without, how="outer", on="edge_id", suffixes=("_a", "_b")).set_index("edge_id")
     moved = (both["score_a"] - both["score_b"]).abs()
     deviation = np.sqrt((both["stability_a"] ** 2 + both["stability_b"] ** 2) / 2)
-    by = {"in_range": moved / both[["range_a", "range_b"]].max(axis=1), "in_sd": moved / deviation}
+    spreads = [run.set_index("edge_id")["stability"].reindex(both.index) ** 2 for run in (with_it, without, *others)]
+    by = {
+        "in_range": moved / both[["range_a", "range_b"]].max(axis=1),
+        "in_sd": moved / deviation,
+        "in_pooled": moved / np.sqrt(pd.concat(spreads, axis=1).mean(axis=1)),
+    }
     return pd.DataFrame(by).fillna(np.inf)
 
 
@@ -211,14 +218,14 @@ def main() -> None:
 
     a, b, again = run("first", 0), run("second", 100), run("first", 200)
     found = diff(a, b, k, made.first, made.second)
-    moved = truth(run("second", 300), run("healthy", 300))
+    moved = truth(run("second", 300), run("healthy", 300), [a, b, again])
     same = diff(a, again, k, made.first, made.first).rows["cause"].value_counts(normalize=True)
     told = {
         "pairs": len(found.rows),
         "changed rows": changes(made.first, made.second)["dataset"].value_counts().to_dict(),
         "causes": found.counts.loc[lambda t: t.sum(axis=1) > 0].to_dict("index"),
         "datasets": found.datasets.to_dict("index"),
-        "judged": [judged(found, moved, *how) for how in (("in_range",), ("in_sd", 3.0), ("in_sd", 1.0))],
+        "judged": [judged(found, moved, *how) for how in MEASURES],
         "seed only": same.round(4).to_dict(),
         "seconds": round(time.monotonic() - started),
     }
