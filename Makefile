@@ -4,11 +4,12 @@ UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test soak check bench lock clean
 
 help:
 	@echo "make demo    set up, then run the whole loop on a simulated world (about 4 minutes)"
 	@echo "make test    set up, then run the tests"
+	@echo "make soak    a hundred kills and many random sequences (half an hour)"
 	@echo "make check   linters, types, structure"
 	@echo "make bench   the benchmark against scglue (hours; resumable)"
 	@echo "make lock    pin the requirements again"
@@ -29,6 +30,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+soak: setup
+	REGKG_KILLS=100 REGKG_EXAMPLES=100 $(BIN)/python -m pytest tests/faults tests/kg/test_stateful.py
 
 check: setup
 	$(BIN)/ruff check

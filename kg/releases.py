@@ -15,7 +15,7 @@ from kg.datasets import DatasetVersion, check_complete, looked_up_hash
 from kg.draft import Draft, open_draft, row_pattern
 from kg.errors import ChecksumMismatch, Conflict, DatasetStale, UnknownRelease
 from kg.progress import SILENT, Progress
-from kg.schema import NODE_TYPES, OPEN, EdgeType, RowType, evidence_types
+from kg.schema import NODE_TYPES, EdgeType, RowType, evidence_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,16 +53,16 @@ class Release:
     datasets: Mapping[str, str]
 
 
-# The publication in force, or the last one of a given release; callers append their own MATCHes.
-SERVED_CYPHER = """
-MATCH (p:Publication)
-WHERE CASE WHEN $release IS NULL
-  THEN EXISTS { (s:Pointer {name: 'served'}) WHERE s.publication = p.number }
+# The publication in force, or the last one of a given release. While one is being committed its pointer can be seen a
+# moment before its node is found by index: then the one before it is given, which is whole.
+_SERVED = """
+MATCH (p:Publication) WHERE CASE WHEN $release IS NULL
+  THEN EXISTS { (s:Pointer {name: 'served'}) WHERE p.number IN [s.publication, s.publication - 1] }
   ELSE p.release = $release END
-WITH p ORDER BY p.number DESC LIMIT 1
 MATCH (rel:Release {number: p.release})
+RETURN p.number AS publication, p.release AS release, rel.hash AS hash, p.runs AS runs
+ORDER BY publication DESC LIMIT 1
 """
-_SERVED = SERVED_CYPHER + "RETURN p.number AS publication, p.release AS release, rel.hash AS hash, p.runs AS runs"
 
 
 def served(store: Store, release: int | None = None) -> Served:
@@ -111,7 +111,7 @@ def publish(store: Store, note: str = "", *, strict: bool = False, progress: Pro
         if all(v.since < draft.number for v in versions):
             return None
         made = _publication(store, draft, versions, note)
-    _copy_attributes(store, made.release)
+    copy_attributes(store, made.release)
     return made
 
 
@@ -227,17 +227,20 @@ def _publication(store: Store, draft: Draft, versions: Sequence[DatasetVersion],
     return Served(store.transaction(work), draft.number, total, runs)
 
 
-def _copy_attributes(store: Store, release: int) -> None:
-    """Attributes on the nodes themselves, for hand-written Cypher; product reads use the records."""
+def copy_attributes(store: Store, release: int | None = None) -> None:
+    """Attributes on the nodes themselves (of those that a release touched, or of all), for hand-written Cypher.
+
+    Product reads use the records. A node that is gone from the latest release keeps those of its last one.
+    """
     for type_ in NODE_TYPES.values():
         columns = ", ".join(f".{field.name}" for field in list(type_.schema)[1:])
         store.implicit(
             f"MATCH (n:{type_.node_label})-[:HAS_RECORD]->(r:{type_.record_label}) "
-            "WHERE r.since = $release OR r.until = $release "
-            f"WITH DISTINCT n CALL (n) {{ MATCH (n)-[:HAS_RECORD]->(r:{type_.record_label}) WHERE r.until = $open "
-            f"WITH n, r ORDER BY r.dataset LIMIT 1 SET n += r {{{columns}}} }} IN TRANSACTIONS OF 10000 ROWS",
+            "WHERE $release IS NULL OR r.since = $release OR r.until = $release "
+            f"WITH DISTINCT n CALL (n) {{ MATCH (n)-[:HAS_RECORD]->(r:{type_.record_label}) "
+            f"WITH n, r ORDER BY r.until DESC, r.dataset LIMIT 1 SET n += r {{{columns}}} }} "
+            "IN TRANSACTIONS OF 10000 ROWS",
             release=release,
-            open=OPEN,
         )
 
 

@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     from kg.schema import NodeType
 
 # Heads that find the publication (p) by way of an index; _RETURN reads the rest in the same query.
-_SERVED = "MATCH (s:Pointer {name: 'served'}) MATCH (p:Publication {number: s.publication})"
-_OF_RELEASE = "MATCH (p:Publication {release: $release}) WITH p ORDER BY p.number DESC LIMIT 1"
+_IN_FORCE = "MATCH (s:Pointer {name: 'served'}) MATCH (p:Publication {number: s.publication})"
+# While a publication is being committed its pointer can be seen a moment before its node is found by index; the one
+# before it is whole, and a moment ago it was right.
+_SERVED = (
+    "MATCH (s:Pointer {name: 'served'}) MATCH (p:Publication) WHERE p.number IN [s.publication, s.publication - 1]"
+)
+_OF_RELEASE = "MATCH (p:Publication {release: $release})"
 _PINNED = "MATCH (p:Publication {number: $publication})"
-_GUARD = f"{_SERVED} WHERE p.number = $guard_number AND toString(p.at) = $guard_at WITH 1 AS served\n"
+_GUARD = f"{_IN_FORCE} WHERE p.number = $guard_number AND toString(p.at) = $guard_at WITH 1 AS served\n"
 _WHOLE = "MATCH (m:ModelRun) WHERE m.id IN $runs AND m.outcome = 'complete' RETURN count(m) AS n"
 ATTEMPTS = 3
 _RETURN = """
-MATCH (rel:Release {number: p.release})
+MATCH (rel:Release {number: p.release}) WITH p, rel ORDER BY p.number DESC LIMIT 1
 RETURN p.number AS publication, toString(p.at) AS published_at, p.runs AS served,
   rel.number AS release, rel.hash AS hash, rel.datasets AS datasets,
   COLLECT {
