@@ -79,10 +79,10 @@ def clusters(of: Intervals) -> Ints:
 
 def distance(left_start: ArrayLike, left_end: ArrayLike, right_start: ArrayLike, right_end: ArrayLike) -> Ints:
     """Base pairs between intervals of one chromosome: 0 when they overlap, 1 when they touch (GLUE, Cao & Gao 2022)."""
-    ahead = np.asarray(right_start) - np.asarray(left_end) + 1
-    behind = np.asarray(left_start) - np.asarray(right_end) + 1
-    apart: Ints = np.maximum(np.maximum(ahead, behind), 0).astype(np.int64)
-    return apart
+    apart: Ints = np.atleast_1d(np.subtract(right_start, left_end, dtype=np.int64))
+    np.maximum(apart, np.subtract(left_start, right_end, dtype=np.int64), out=apart)
+    apart += 1
+    return np.maximum(apart, 0, out=apart)
 
 
 def signed_distance(point: ArrayLike, strand: ArrayLike, start: ArrayLike, end: ArrayLike) -> Ints:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from loaders.files import texts
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Line = tuple[int, bytes]
 # What no plain row of tabs has: comments, blank lines, display lines, blanks at line ends.
 _ODD = (b"\n#", b"\n\n", b"\n\t", b"\n ", b" \n", b"\ntrack", b"\nbrowser")
+LOOKED_AT = 1000  # rows, to see whether a column repeats itself
 REJECTED = ["file", "line", "column", "reason", "rule", "text"]
 """Columns of a table of rejected rows; `text` is the row as it stood in the file."""
 
@@ -245,9 +247,14 @@ def _parsed(text: bytes, names: list[str], index: pd.Index[Any]) -> pd.DataFrame
         parse_options=pa.csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
         convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
     )
-    frame: pd.DataFrame = table.to_pandas()
-    frame.index = index
-    return frame
+    # one object for equal texts saves room where they repeat, and costs three times the time where they do not
+    columns = {c: table[c].to_pandas(deduplicate_objects=_repeats(table[c])).to_numpy() for c in names}
+    return pd.DataFrame(columns, index=index)
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    first = column.slice(0, LOOKED_AT)
+    return bool(pc.count_distinct(first).as_py() * 2 <= len(first))
 
 
 def _ragged(file: str, wrong: list[Line], width: int) -> pd.DataFrame:

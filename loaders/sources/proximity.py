@@ -96,8 +96,8 @@ def _near(genes: pa.Table, peaks: pa.Table, rule: Rule, promoter_bp: int, window
         )
     frame = pd.DataFrame(
         {
-            "start_id": texts(peaks, "id")[p],
-            "end_id": texts(genes, "id")[g],
+            "start_id": peaks.column("id").take(p).to_numpy(),
+            "end_id": genes.column("id").take(g).to_numpy(),
             "distance_bp": distance(region.start[g], region.end[g], peak.start[p], peak.end[p]),
             "tss_distance_bp": signed_distance(
                 genes.column("tss").to_numpy()[g], texts(genes, "strand")[g], peak.start[p], peak.end[p]
