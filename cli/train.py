@@ -65,9 +65,10 @@ def command_for(model: registry.Model) -> click.Command:
         help="Evidence that guides the model; may be said several times.  [default: all that it reads]",
     )
     @click.option("--held-out", multiple=True, help="Chromosome whose contacts and eQTLs test and do not guide.")
+    @click.option("--release", type=click.IntRange(min=1), help="Whose evidence is read; default: the one served.")
     @click.option("--publish", is_flag=True, help="Serve the run when it is complete.")
     @json_option
-    def train(*, cells: str, publish: bool, as_json: bool, **said: Any) -> None:
+    def train(*, cells: str, release: int | None, publish: bool, as_json: bool, **said: Any) -> None:
         from kg import runs  # noqa: PLC0415 - the driver is not needed for --help
         from models.h5ad import Reading  # noqa: PLC0415
         from models.job import Request, train  # noqa: PLC0415
@@ -79,7 +80,7 @@ def command_for(model: registry.Model) -> click.Command:
         with graph(as_json=as_json) as (store, settings, report):
             for left in runs.interrupted(store):
                 note(f"run {left.id} was interrupted: `regkg runs resume {left.id}` or `regkg runs discard {left.id}`")
-            run = train(store, settings.home, request, report)
+            run = train(store, settings.home, request, report, release=release)
             if publish:
                 runs.publish_run(store, run.id)
         emit(run if as_json else summary(run, published=publish), as_json=as_json)

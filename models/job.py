@@ -88,7 +88,7 @@ def train(
         InputError: the cells are not fit for training; nothing was registered.
         TrainingError: training failed; the run says so and what was published stays.
     """
-    return _train(store, home, request, release or served(store).release, None, progress)
+    return _train(store, home, request, served(store, release).release, None, progress)
 
 
 def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> Run:

@@ -4,7 +4,7 @@ A simulated world, three datasets of which all change between two releases, and 
 links are taken away and rows of wrong ones put there. Runs of other seeds, with and without the corruption, say which
 edges truly moved because of it: their mean shifts by more than seeds spread. The diff sees none of them.
 
-    python tests/bench/causes.py [--seeds 5] [--world 0] [--keep FOLDER] [--out FILE.json]
+    python tests/bench/causes.py [--seeds 5] [--members 5] [--world 0] [--keep FOLDER] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -204,6 +204,7 @@ def main() -> None:
     """Train, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--members", type=int, help="of the runs that are compared; the truth keeps --seeds")
     parser.add_argument("--world", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder of trained links, so that they need not be trained again")
     parser.add_argument("--out", type=Path)
@@ -213,13 +214,14 @@ def main() -> None:
     started, k, made = time.monotonic(), said.seeds, world(said.world)
     folder = said.keep / str(said.world) if said.keep else None
 
-    def run(name: str, seed: int) -> pd.DataFrame:
-        return kept(folder, name, made, getattr(made, name), seed, k)
+    def run(name: str, seed: int, members: int = k) -> pd.DataFrame:
+        return kept(folder, name, made, getattr(made, name), seed, members)
 
-    a, b, again = run("first", 0), run("second", 100), run("first", 200)
-    found = diff(a, b, k, made.first, made.second)
+    m = said.members or k
+    a, b, again = run("first", 0, m), run("second", 100, m), run("first", 200, m)
+    found = diff(a, b, m, made.first, made.second)
     moved = truth(run("second", 300), run("healthy", 300), [a, b, again])
-    same = diff(a, again, k, made.first, made.first).rows["cause"].value_counts(normalize=True)
+    same = diff(a, again, m, made.first, made.first).rows["cause"].value_counts(normalize=True)
     told = {
         "pairs": len(found.rows),
         "changed rows": changes(made.first, made.second)["dataset"].value_counts().to_dict(),
