@@ -17,6 +17,7 @@ from models.cells import COUNTED, Cells, Modality
 from models.decoders import DECODERS
 from models.preflight import check_cells, values_of
 from models.preprocess import atac_lsi, rna_pca, value_pca
+from models.transfer import transferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,14 +93,21 @@ def read_cells(
 
 
 def write_cells(folder: Path, cells: Cells, fit: Fit, key: str, provenance: Mapping[str, str]) -> list[Path]:
-    """One h5ad a modality: obs names and labels, cell embeddings in obsm, feature embeddings in varm, no counts."""
-    written = []
+    """One h5ad a modality: obs names and labels, cell embeddings in obsm, feature embeddings in varm, no counts.
+
+    Where the anchor has labels, cells of the others also have what `models.transfer` gives them: transferred_label and
+    transferred_confidence in obs.
+    """
+    written, carried = [], transferred(cells, fit.cells)
     for name, modality in cells.modalities.items():
         rows = np.searchsorted(fit.vertices, modality.features).clip(max=len(fit.vertices) - 1)
         trained = fit.vertices[rows] == modality.features
         obs = pd.DataFrame(index=modality.obs_names)
         if modality.labels is not None:
             obs["label"] = pd.Categorical(modality.labels)
+        if name in carried:
+            label, obs["transferred_confidence"] = carried[name]
+            obs["transferred_label"] = pd.Categorical(label)
         adata = anndata.AnnData(obs=obs, var=pd.DataFrame(index=modality.features[trained]))
         adata.obsm[key] = fit.cells[name]
         adata.varm[key] = fit.features[0, rows[trained]]

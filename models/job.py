@@ -25,6 +25,7 @@ from kg.releases import served
 from kg.schema import GENE, PEAK, PREDICTED_LINK
 from models import registry
 from models.h5ad import Reading, read_cells, write_cells
+from models.kept import keep_history
 from models.preflight import check_room, estimate, silent_cells
 from models.train import Trainer
 from models.warm import read_start
@@ -133,8 +134,8 @@ def _train(store: Store, home: Path, request: Request, release: int, run_id: str
         runs.finish(store, run_id, "failed", note=error.message)
         raise
     folder.mkdir(parents=True, exist_ok=True)
-    provenance = {"run": run_id, "release": str(release), "model": request.model, "guidance": graph.hash}
-    write_cells(folder, cells, fit, f"X_{request.model}", provenance)
+    write_cells(folder, cells, fit, f"X_{request.model}", _provenance(run_id, request.model, graph, config))
+    keep_history(folder, fit.history)
     made = predict(graph, fit, seed=getattr(config, "seed", 0))
     predictions.keep(home, run_id, made, {k: _finite(v) for k, v in fit.metrics.items()})
     return runs.write_back(store, home, run_id, progress)
@@ -239,14 +240,35 @@ def _about(
         seed=settings.get("seed", 0),
         members=settings.get("members", 1),
         config=settings,
-        config_hash=hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        config_hash=_config_hash(config),
         code=_code_version(),
         datasets=graph.datasets,
         edge_types=edge_types,
         parent=request.parent,
         experiment=f"trained without {', '.join(request.without)}" if request.without else None,
-        environment={"request": asdict(replace(request, options=settings)), "versions": versions, "cells": files},
+        environment={
+            "request": asdict(replace(request, options=settings)),
+            "versions": versions,
+            "cells": files,
+            "device": _device(request.device),
+        },
     )
+
+
+def _provenance(run_id: str, model: str, graph: GuidanceGraph, config: Any) -> dict[str, str]:
+    """What the files of a run say of themselves, wherever they are taken."""
+    return {
+        "run": run_id,
+        "release": str(graph.release),
+        "model": model,
+        "guidance": graph.hash,
+        "config_hash": _config_hash(config),
+        "version": metadata.version("regkg"),
+    }
+
+
+def _config_hash(config: Any) -> str:
+    return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
 
 
 def _device(asked: str) -> str:

@@ -86,6 +86,8 @@ def test_from_files_to_an_answer(regkg: Shell, store: Store, tmp_path: Path) -> 
     embedded = anndata.read_h5ad(regkg.home / "runs" / run["id"] / "rna.h5ad")
     assert embedded.obsm["X_glue"].shape == (400, 50)
     assert embedded.uns["regkg"]["run"] == run["id"]
+    assert embedded.uns["regkg"]["config_hash"] == run["config_hash"]
+    assert run["code"].startswith(embedded.uns["regkg"]["version"])
     assert verify(store, 1).number == 1
 
     got = asyncio.run(get(f"/v1/genes/{gene}/regulators?limit=1000", regkg.settings))

@@ -1,0 +1,71 @@
+"""What a run leaves in its folder for people: how its losses went, and its cells in the joint space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anndata
+import numpy as np
+import pandas as pd
+
+from kg.files import replaced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+HISTORY = "history.parquet"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Cells of one modality in the joint space.
+
+    Attributes:
+        name: of the modality.
+        vectors: (cells, m).
+        labels: (cells,) that the file gave, "" where there is none; None where it gave no labels.
+        carried: (cells,) labels that came from the anchor's cells; None where none did.
+        confidence: (cells,) of those.
+    """
+
+    name: str
+    vectors: NDArray[np.float32]
+    labels: NDArray[np.str_] | None = None
+    carried: NDArray[np.str_] | None = None
+    confidence: NDArray[np.float32] | None = None
+
+
+def keep_history(folder: Path, history: pd.DataFrame) -> Path:
+    """Keep the rows of `Fit.history` as Parquet in a run's folder; the file appears whole or not at all."""
+    path = folder / HISTORY
+    with replaced(path) as temporary:
+        history.to_parquet(temporary, index=False)
+    return path
+
+
+def read_history(folder: Path) -> pd.DataFrame | None:
+    """What `keep_history` kept; None where the run is older than that or its folder is elsewhere."""
+    path = folder / HISTORY
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def read_embedded(folder: Path, model: str) -> list[Embedded]:
+    """The cells of each modality that a run's folder holds, in the order of their names."""
+    found = ((path.stem, anndata.read_h5ad(path)) for path in sorted(folder.glob("*.h5ad")))
+    return [
+        Embedded(
+            name,
+            np.asarray(adata.obsm[f"X_{model}"], np.float32),
+            _text(adata.obs, "label"),
+            _text(adata.obs, "transferred_label"),
+            adata.obs["transferred_confidence"].to_numpy() if "transferred_confidence" in adata.obs else None,
+        )
+        for name, adata in found
+    ]
+
+
+def _text(obs: pd.DataFrame, column: str) -> NDArray[np.str_] | None:
+    return obs[column].astype(str).to_numpy(dtype=np.str_) if column in obs else None
