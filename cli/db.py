@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.main import leaves
 from cli.output import emit, json_option, note, progress
 from kg.errors import SettingsError
 from kg.settings import Settings
@@ -47,7 +48,12 @@ def stop(*, as_json: bool) -> None:
 @json_option
 def status(*, as_json: bool) -> None:
     """Say whether the server runs, where, since when, and how large the graph is on disk."""
-    emit(managed().status(), as_json=as_json)
+    from kg.restore import left_by_restore  # noqa: PLC0415 - `db --help` needs no driver
+
+    server = managed()
+    emit(server.status(), as_json=as_json)
+    if left := left_by_restore(server):
+        note(left)
 
 
 @group.command()
@@ -57,6 +63,25 @@ def logs(*, lines: int, as_json: bool) -> None:
     """Print the last lines of the server's log."""
     written = managed().logs(lines)
     emit(written if as_json else "\n".join(written) or "nothing was logged yet", as_json=as_json)
+
+
+@group.command()
+@json_option
+def migrate(*, as_json: bool) -> None:
+    """Bring the graph to this program's schema version, step by step; back it up first.
+
+    A step that was interrupted is begun again; a graph that is newer than the program is refused.
+    """
+    from kg.migrations import migrate as step_up  # noqa: PLC0415 - `db --help` needs no driver
+    from kg.schema import SCHEMA_VERSION  # noqa: PLC0415
+    from kg.server import endpoint  # noqa: PLC0415
+    from kg.store import open_store  # noqa: PLC0415
+
+    leaves("the graph has its old schema version: `regkg db migrate` again goes on")
+    with progress(as_json=as_json) as report, open_store(endpoint(Settings.from_environment(), report)) as store:
+        done = step_up(store, report)
+    told = f"schema version {done[0]} -> {SCHEMA_VERSION}" if done else f"schema version {SCHEMA_VERSION} already"
+    emit({"steps": done, "schema_version": SCHEMA_VERSION} if as_json else told, as_json=as_json)
 
 
 def managed() -> Server:

@@ -44,6 +44,8 @@ COMMANDS = {
     "train": "Train a model on the served release and write its predictions back.",
     "retrain": "Train published runs again where evidence changed, and publish what passes the gate.",
     "runs": "List, compare, evaluate, publish, take back, prune, resume and discard model runs.",
+    "backup": "Back up the graph and the files of its runs.",
+    "restore": "Restore a backup and verify every release of it.",
     "ask": "Ask the graph a named question.",
     "export": "Write edges, nodes, the guidance graph, embeddings or answers into files.",
     "cypher": "Run one read-only Cypher query.",

@@ -38,8 +38,11 @@ USUAL = Ports(7687, 7474)
 NEEDED_BYTES = 256 * 2**20
 STORE = ("databases/neo4j", "transactions/neo4j")  # below data
 EXCHANGING = "exchanging-stores"
+RESTORED, REPLACED = "restored", "replaced"  # below neo4j: what takes the home's place, and what it replaces
+DUMP = "neo4j.dump"
 POLL_S = 0.1
 PATIENCE_S = 5.0
+STOP_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Server:
                 progress.say(f"Neo4j {state.version} runs; {self.version} will after `regkg db stop`")
             return self._await_answer(process, state.bolt, timeout_s)
 
-    def stop(self, progress: Progress = SILENT, *, timeout_s: float = 60) -> bool:
+    def stop(self, progress: Progress = SILENT, *, timeout_s: float = STOP_S) -> bool:
         """Shut the server down cleanly; False when none was running.
 
         Raises:
@@ -139,6 +142,65 @@ class Server:
                 (folder / "data" / part).rename(self.root / "data" / part)
             mark.unlink()
             progress.end()
+
+    def dump_store(self, folder: Path, progress: Progress = SILENT) -> None:
+        """Stop the server and write its database to `folder`/neo4j.dump; it is not started again.
+
+        Raises:
+            ServerFailed: it does not stop, or Neo4j's dump fails; carries what that said.
+        """
+        with self._locked(progress):
+            jars = install_jars(self.version, self.jars, progress)
+            if (running := self._running()) is not None:
+                processes.terminate(running[0], STOP_S)
+            progress.begin("dumping the store")
+            self._administrate(jars, "database", "dump", "neo4j", f"--to-path={folder}", "--overwrite-destination=true")
+            progress.end()
+
+    def load_store(self, folder: Path, progress: Progress = SILENT) -> None:
+        """Make the database of a server that never ran from `folder`/neo4j.dump.
+
+        Raises:
+            ServerFailed: the dump is not readable; carries what Neo4j said.
+        """
+        with self._locked(progress):
+            jars = install_jars(self.version, self.jars, progress)
+            progress.begin("loading the store")
+            write_configuration(self.root, Ports(processes.any_port(), processes.any_port()))
+            self._administrate(jars, "database", "load", "neo4j", f"--from-path={folder}")
+            progress.end()
+
+    def take_restored(self, restored: Path, progress: Progress = SILENT) -> None:
+        """Stop the server and put a restored store and runs in the place of its own.
+
+        `restored` is a home on the same disk, its server stopped. From the first rename on the restore stands: after a
+        kill the next start goes on with it. What is replaced is kept aside until the server has answered.
+        """
+        with self._locked(progress):
+            if (running := self._running()) is not None:
+                processes.terminate(running[0], STOP_S)
+            shutil.rmtree(self.root / REPLACED, ignore_errors=True)
+            restored.rename(self.root / RESTORED)
+            self._exchange()
+
+    @property
+    def has_store(self) -> bool:
+        """Whether a graph was ever made here, be it an empty one."""
+        return (self.root / "data" / STORE[0]).exists() or (self.root / RESTORED).exists()
+
+    def _exchange(self) -> None:
+        """Each part of the store and the runs: the old one aside, the new one in its place; safe to run again."""
+        new, old = self.root / RESTORED, self.root / REPLACED
+        places = {f"neo4j/data/{part}": self.root / "data" / part for part in STORE}
+        for part, place in {**places, "runs": self.root.parent / "runs"}.items():
+            if not (new / part).exists():
+                continue
+            if place.exists():
+                (old / part).parent.mkdir(parents=True, exist_ok=True)
+                place.rename(old / part)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (new / part).rename(place)
+        shutil.rmtree(new)
 
     def status(self) -> Status:
         """What runs, where, since when, and how large the store is."""
@@ -209,6 +271,9 @@ class Server:
         progress.begin("starting Neo4j")
         for orphan in self._orphans():
             processes.terminate(orphan, timeout_s)
+        if (self.root / RESTORED).exists():
+            progress.say("a restore was cut short after it was verified: finishing it")
+            self._exchange()
         ports = self._usual_ports()
         self._prepare(jars, ports)
         try:
@@ -218,6 +283,7 @@ class Server:
                 raise
             # Somebody took a port between our look and Neo4j's.
             endpoint = self._attempt(jars, Ports(processes.any_port(), processes.any_port()), timeout_s)
+        shutil.rmtree(self.root / REPLACED, ignore_errors=True)
         progress.end(endpoint.uri)
         return endpoint
 

@@ -14,7 +14,7 @@ from neo4j import exceptions as driver_errors
 
 from kg import schema
 from kg.constraints import constraints
-from kg.errors import RegkgError, SchemaVersionMismatch, StoreRefused, StoreUnavailable, WriteConflict
+from kg.errors import Conflict, RegkgError, SchemaVersionMismatch, StoreRefused, StoreUnavailable, WriteConflict
 from kg.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def connect(settings: Settings, progress: Progress = SILENT) -> Iterator[Store]:
         StoreUnavailable: nothing answers there.
         StoreRefused: the password is wrong.
         SchemaVersionMismatch: the graph belongs to another version of this program.
+        Conflict: a restore into it was cut short.
     """
     from kg.server import endpoint  # noqa: PLC0415 - starting servers is not everybody's business
 
@@ -135,12 +136,19 @@ def ensure_schema(store: Store) -> None:
     """Make constraints and indexes when the declared ones differ from those last made; check the version."""
     commands = constraints()
     fingerprint = hashlib.sha256("\n".join(commands).encode()).hexdigest()
-    found = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s.version AS version, s.fingerprint AS fingerprint")
+    found = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s {.version, .fingerprint, .restoring} AS s")
+    found = [row["s"] for row in found]
+    if found and found[0]["restoring"]:
+        raise Conflict(
+            f"the graph at {store.uri} is half restored from {found[0]['restoring']}",
+            f"`regkg restore {found[0]['restoring']}` again begins anew and finishes it",
+        )
     if found and found[0]["version"] != schema.SCHEMA_VERSION:
+        older = found[0]["version"] < schema.SCHEMA_VERSION
         raise SchemaVersionMismatch(
             f"the graph at {store.uri} has schema version {found[0]['version']}, "
             f"this program works with {schema.SCHEMA_VERSION}",
-            "use the version of regkg that made the graph, or an empty home (REGKG_HOME)",
+            "`regkg backup DIR`, then `regkg db migrate`" if older else "use the newer regkg that made the graph",
         )
     if found and found[0]["fingerprint"] == fingerprint:
         return

@@ -1,0 +1,42 @@
+"""`regkg backup`: the graph and its runs into a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.main import leaves
+from cli.output import emit, json_option, note, progress
+from kg.settings import Settings
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--logical", is_flag=True, help="Read releases and complete runs as Parquet, while the graph is in use.")
+@json_option
+def command(folder: Path, *, logical: bool, as_json: bool) -> None:
+    """Back up the graph and the files of its runs into FOLDER, which is empty or not there.
+
+    The managed server is stopped while its store is dumped, and started again if it ran; it is refused while somebody
+    loads or trains. With --logical nothing stops, also where REGKG_NEO4J_URI names the graph; the draft and runs under
+    way are left out. Files of cells stay where they are: the graph knows their paths and checksums.
+    """
+    from kg.backup import back_up, back_up_rows  # noqa: PLC0415 - `--help` needs no driver
+
+    leaves(f"{folder} is no backup: `regkg backup` into it begins anew")
+    with progress(as_json=as_json) as report:
+        made = (back_up_rows if logical else back_up)(Settings.from_environment(), folder, report)
+    shown = {
+        "backup": str(folder),
+        "kind": made.kind,
+        "releases": len(made.releases),
+        "runs": len(made.runs),
+        "files": len(made.files),
+        "bytes": made.bytes,
+        "left_out": list(made.left_out),
+    }
+    emit(shown if as_json else {k: v for k, v in shown.items() if k != "left_out"}, as_json=as_json)
+    if not as_json:
+        for left in made.left_out:
+            note(f"left out: {left}")
