@@ -24,6 +24,7 @@ from kg.progress import SILENT, Progress
 from kg.releases import served
 from kg.schema import GENE, PEAK, PREDICTED_LINK
 from models import registry
+from models.environment import machine
 from models.h5ad import Reading, read_cells, write_cells
 from models.kept import keep_history
 from models.preflight import check_room, estimate, silent_cells
@@ -58,6 +59,7 @@ class Request:
         without: datasets that are left out; such a run is an experiment and never published.
         parent: the run that this one may replace.
         warm: start from the parent's weights, where they are to be had.
+        experiment: why the run is never published; None for one that may be.
     """
 
     model: str
@@ -71,6 +73,7 @@ class Request:
     without: tuple[str, ...] = ()
     parent: str | None = None
     warm: bool = False
+    experiment: str | None = None
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Request:
@@ -245,12 +248,13 @@ def _about(
         datasets=graph.datasets,
         edge_types=edge_types,
         parent=request.parent,
-        experiment=f"trained without {', '.join(request.without)}" if request.without else None,
+        experiment=request.experiment or (f"trained without {', '.join(request.without)}" if request.without else None),
         environment={
             "request": asdict(replace(request, options=settings)),
             "versions": versions,
             "cells": files,
             "device": _device(request.device),
+            "machine": machine(request.threads),
         },
     )
 
