@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from html import escape
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from kg.files import replaced
+from cli import page
+from cli.page import image, table
 from kg.run_diff import CAUSES
 
 if TYPE_CHECKING:
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
 
 # Okabe and Ito, told apart by all readers; noise lies behind the others.
 COLOURS = dict(zip(CAUSES, ("#cfcfcf", "#D55E00", "#E69F00", "#0072B2", "#222222"), strict=True))
-DPI = 130
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1100px;margin:2em auto;padding:0 1em}"
-    "table{border-collapse:collapse;margin:1em 0;font-size:13px}td,th{padding:.25em .7em;text-align:left;"
-    "border-bottom:1px solid #ddd}td.n{text-align:right;font-variant-numeric:tabular-nums}img{max-width:100%}"
-    ".wide{overflow-x:auto}"
-)
 
 
 def write_page(found: RunDiff, top: Sequence[dict[str, Any]], first: str, second: str, path: Path) -> None:
@@ -36,15 +28,13 @@ def write_page(found: RunDiff, top: Sequence[dict[str, Any]], first: str, second
     title = escape(f"{first} to {second}")
     parts = [
         f"<h1>{title}</h1><p>{len(found.rows):,} pairs. Noise by {escape(found.noise)}.{also}</p>",
-        _image(scores(found.rows, first, second), "score of both runs, coloured by cause"),
-        _image(counted(found), "edges by cause and by dataset"),
-        "<h2>Changes by cause</h2>" + _table(found.counts.reset_index().to_dict("records")),
-        "<h2>Datasets</h2>" + _table(found.datasets.reset_index().to_dict("records")),
-        "<h2>The strongest changes</h2>" + _table(top),
+        image(scores(found.rows, first, second), "score of both runs, coloured by cause"),
+        image(counted(found), "edges by cause and by dataset"),
+        "<h2>Changes by cause</h2>" + table(found.counts.reset_index().to_dict("records")),
+        "<h2>Datasets</h2>" + table(found.datasets.reset_index().to_dict("records")),
+        "<h2>The strongest changes</h2>" + table(top),
     ]
-    head = f"<meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
-    with replaced(path) as partial:
-        partial.write_text(f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>")
+    page.write_page(f"{first} to {second}", parts, path)
 
 
 def scores(rows: pd.DataFrame, first: str, second: str) -> Figure:
@@ -94,25 +84,3 @@ def _bars(axes: Any, table: pd.DataFrame, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if names:
         axes.legend(frameon=False, fontsize=8)
-
-
-def _image(figure: Figure, alt: str) -> str:
-    held = BytesIO()
-    figure.savefig(held, format="png", dpi=DPI)
-    return f"<p><img alt='{escape(alt)}' src='data:image/png;base64,{b64encode(held.getvalue()).decode()}'></p>"
-
-
-def _table(rows: Sequence[dict[Any, Any]]) -> str:
-    if not rows:
-        return "<p>none</p>"
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
-    body = "".join(f"<tr>{''.join(map(_cell, row.values()))}</tr>" for row in rows)
-    return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "<td></td>"
-    if isinstance(value, str):
-        return f"<td>{escape(value)}</td>"
-    return f"<td class='n'>{value:.4g}</td>" if isinstance(value, float) else f"<td class='n'>{value:,}</td>"

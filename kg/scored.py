@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from kg.errors import Conflict, NotFound
@@ -84,9 +83,13 @@ def _pairs(store: Store, run_id: str, release: int) -> pd.DataFrame:
     )
     frame = pd.DataFrame(list(rows), columns=["peak", "gene", "chrom", "start", "end", "tss", "score"])
     frame = frame.drop_duplicates(PAIR, ignore_index=True)
-    ahead, behind = frame["start"] - frame["tss"], frame["tss"] - (frame["end"] - 1)
-    frame["distance_bp"] = np.maximum(np.maximum(ahead, behind), 0)
+    frame["distance_bp"] = distance_to_tss(frame["start"], frame["end"], frame["tss"])
     return frame[["peak", "gene", "chrom", "distance_bp", "score"]]
+
+
+def distance_to_tss(start: pd.Series[int], end: pd.Series[int], tss: pd.Series[int]) -> pd.Series[int]:
+    """Base pairs from each start site to the nearest base of its peak, 0-based half-open; 0 inside it."""
+    return pd.concat([start - tss, tss - (end - 1)], axis=1).max(axis=1).clip(lower=0)
 
 
 def _rows(store: Store, against: str, release: int, biosamples: Sequence[str]) -> pd.DataFrame:

@@ -53,8 +53,9 @@ def read_history(folder: Path) -> pd.DataFrame | None:
 
 
 def read_embedded(folder: Path, model: str) -> list[Embedded]:
-    """The cells of each modality that a run's folder holds, in the order of their names."""
-    found = ((path.stem, anndata.read_h5ad(path)) for path in sorted(folder.glob("*.h5ad")))
+    """The cells of each modality that a run's folder holds, in the order in which models read them: RNA first."""
+    paths = sorted(folder.glob("*.h5ad"), key=lambda path: (path.stem != "rna", path.stem))
+    found = ((path.stem, anndata.read_h5ad(path)) for path in paths)
     return [
         Embedded(
             name,

@@ -70,4 +70,5 @@ def _shares(
     similarity = of_query @ of_reference.T
     similarity.data /= 4 * k - similarity.data
     by_kind: NDArray[np.float64] = (similarity @ is_kind).toarray()
-    return by_kind / np.maximum(by_kind.sum(1, keepdims=True), np.finfo(np.float64).tiny)
+    total: NDArray[np.float64] = by_kind.sum(1, keepdims=True)
+    return by_kind / np.maximum(total, np.finfo(np.float64).tiny)

@@ -1,0 +1,32 @@
+"""Cells of the joint space in the plane, to be looked at and for nothing else."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def project(vectors: NDArray[np.float32], *, seed: int = 0) -> tuple[NDArray[np.float32], tuple[str, str]]:
+    """Two coordinates of each cell, and what to call them.
+
+    UMAP (McInnes et al. 2018) where umap-learn is installed, else the first two principal components, named with
+    the share of variance that they hold.
+
+    Args:
+        vectors: (cells, m).
+        seed: of either.
+    """
+    if find_spec("umap") is not None:
+        umap = import_module("umap")
+        return np.asarray(umap.UMAP(random_state=seed).fit_transform(vectors), np.float32), ("UMAP 1", "UMAP 2")
+    pca = PCA(2, random_state=seed)
+    flat = pca.fit_transform(vectors).astype(np.float32)
+    one, two = pca.explained_variance_ratio_
+    return flat, (f"PC 1 ({one:.0%} of variance)", f"PC 2 ({two:.0%} of variance)")
