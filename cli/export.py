@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.export_graph import export_graph
 from cli.graph import graph
 from cli.options import options_for
 from cli.output import emit, json_option, note
 from kg.export import answers, reading, writing
 from kg.export.registry import formats
-from kg.guidance import POLICY
+from kg.policy import POLICY
 from kg.questions.plan import run_plan
 from kg.questions.registry import Question, parameters_of, question_named, questions
 from kg.schema import EDGE_TYPES, NODE_TYPES
@@ -103,6 +104,9 @@ def embeddings(*, release: int | None, run: str | None, **to: Any) -> None:
     """Vectors of a run's genes and peaks."""
     with graph(as_json=to["as_json"]) as (store, _, _):
         _write(reading.embeddings(store, release=release, run=run), **to)
+
+
+group.add_command(export_graph)
 
 
 class Answers(click.Group):

@@ -11,13 +11,15 @@ import pyarrow as pa
 
 from kg.datasets import dataset_versions
 from kg.errors import Conflict, SchemaError
-from kg.schema import CONTACTS, EDGE_TYPES, EQTL, NEAR, NODE_TYPES, Kind
+from kg.policy import POLICY, check, check_kind, weigh
+from kg.schema import CONTACTS, EDGE_TYPES, EQTL, NODE_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from kg.policy import Policy
     from kg.schema import EdgeType
     from kg.store import Store
 
@@ -30,10 +32,13 @@ class GuidanceGraph:
         vertices: (V,) graph ids, sorted; the order is the row order of every embedding.
         kinds: (V,) node label of each vertex, such as "Gene" or "Peak".
         source, target: (E,) int64 rows of `vertices`.
-        weight: (E,) float32 in (0, 1]; policy, see `weigh`.
+        weight: (E,) float32 in (0, 1]; policy, see `kg.policy`.
         sign: (E,) int8, -1 or +1.
         release: number of the release it was read from; 0 when it was made by hand.
         datasets: dataset id -> hash of its rows at that release.
+        release_hash: of that release; "" for a draft or when it was made by hand.
+        policy: edge type -> how its rows were weighed, for the types that were read.
+        genes, hops: ids that it was cut around and how far; none and None for the whole graph.
     """
 
     vertices: NDArray[np.str_]
@@ -44,6 +49,10 @@ class GuidanceGraph:
     sign: NDArray[np.int8]
     release: int = 0
     datasets: Mapping[str, str] = field(default_factory=dict)
+    release_hash: str = ""
+    policy: Mapping[str, Policy] = field(default_factory=dict)
+    genes: tuple[str, ...] = ()
+    hops: int | None = None
 
     def __post_init__(self) -> None:
         wrong = []
@@ -75,41 +84,17 @@ class GuidanceGraph:
         return digest.hexdigest()
 
 
-def power_decay(distance_bp: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Weight of a NEAR edge: ((d + 1000) / 1000) ** -0.75, 1 for overlap (GLUE, Cao & Gao 2022).
-
-    Args:
-        distance_bp: (E,) non-negative distances in base pairs.
-    """
-    return (((distance_bp + 1000.0) / 1000.0) ** -0.75).astype(np.float32)
-
-
-def _weigh_near(edges: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    weight = power_decay(edges["distance_bp"].to_numpy())
-    return weight, np.ones(len(weight), np.int8)
-
-
-def _weigh_alike(edges: pa.Table) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Weight 1, as GLUE gives to contacts and eQTLs: a measured link is one, whatever its score.
-
-    The sign is that of the link between open chromatin and expression, not of an allele's effect.
-    """
-    return np.ones(edges.num_rows, np.float32), np.ones(edges.num_rows, np.int8)
-
-
-# Weight and sign for training are policy, said here and nowhere else; the graph keeps measurements.
-POLICY: dict[str, Callable[[pa.Table], tuple[NDArray[np.float32], NDArray[np.int8]]]] = {
-    NEAR.name: _weigh_near,
-    CONTACTS.name: _weigh_alike,
-    EQTL.name: _weigh_alike,
-}
-
-
 HELD_OUT = (CONTACTS.name, EQTL.name)  # what models are tested against; NEAR is there for every pair
 
 
 def read_guidance(
-    store: Store, release: int, edge_types: Sequence[str], *, held_out: Sequence[str] = (), without: Sequence[str] = ()
+    store: Store,
+    release: int,
+    edge_types: Sequence[str],
+    *,
+    held_out: Sequence[str] = (),
+    without: Sequence[str] = (),
+    policy: Mapping[str, Policy] = POLICY,
 ) -> GuidanceGraph:
     """The guidance graph of a release: all nodes that the edge types join, and their edges weighed by policy.
 
@@ -121,19 +106,19 @@ def read_guidance(
         edge_types: names of those that guide.
         held_out: chromosomes of peaks whose CONTACTS and EQTL rows are left out, so that they can test the model.
         without: datasets whose rows are left out, records of nodes too.
+        policy: edge type -> how its rows are weighed.
 
     Raises:
-        Conflict: an edge type is truth or a prediction, which a guidance graph must never hold.
+        Conflict: an edge type is truth or a prediction, which a guidance graph must never hold; or it has no weight
+            by the policy, or one outside (0, 1].
+        SettingsError: an edge type cannot follow the policy.
     """
-    types = [EDGE_TYPES[name] for name in edge_types]
-    barred = [t.name for t in types if t.kind is not Kind.EVIDENCE]
-    if barred:
-        raise Conflict(
-            f"{', '.join(barred)} must not guide a model", "truth is kept for testing, predictions are results"
-        )
-    unweighed = sorted(set(edge_types) - set(POLICY))
+    check_kind(edge_types)
+    unweighed = sorted(set(edge_types) - set(policy))
     if unweighed:
-        raise Conflict(f"{', '.join(unweighed)} has no weight as guidance", f"these have: {', '.join(POLICY)}")
+        raise Conflict(f"{', '.join(unweighed)} has no weight as guidance", f"these have: {', '.join(policy)}")
+    check(policy)
+    types = [EDGE_TYPES[name] for name in edge_types]
     labels = sorted({label for t in types for label in (t.start, t.end)})
     ids: dict[str, str] = {}
     for label in labels:
@@ -142,13 +127,25 @@ def read_guidance(
         rows = store.stream(query + f"WHERE {_OPEN} }} RETURN n.id", n=release, without=list(without))
         ids |= dict.fromkeys((row[0] for row in rows), label)
     vertices = np.array(sorted(ids), dtype=np.str_)
-    edges = [_read_edges(store, type_, release, vertices, held_out, without) for type_ in types]
+    edges = [_read_edges(store, type_, release, vertices, held_out, without, policy) for type_ in types]
     source, target, weight, sign = (np.concatenate(column) for column in zip(*edges, strict=True))
     best = _strongest(source, target, weight, sign)
     read = [v for v in dataset_versions(store, release) if {*labels, *edge_types} & set(v.hashes)]
     hashes = {v.dataset: v.hash for v in read if v.dataset not in without}
     kinds = np.array([ids[v] for v in vertices.tolist()], dtype=np.str_)
-    return GuidanceGraph(vertices, kinds, source[best], target[best], weight[best], sign[best], release, hashes)
+    published = store.read("MATCH (r:Release {number: $n}) RETURN r.hash AS hash", n=release)
+    return GuidanceGraph(
+        vertices,
+        kinds,
+        source[best],
+        target[best],
+        weight[best],
+        sign[best],
+        release,
+        hashes,
+        release_hash=published[0]["hash"] if published else "",
+        policy={type_.name: policy[type_.name] for type_ in types},
+    )
 
 
 _OPEN = "r.since <= $n AND $n < r.until AND NOT r.dataset IN $without"
@@ -161,6 +158,7 @@ def _read_edges(
     vertices: NDArray[np.str_],
     held_out: Sequence[str],
     without: Sequence[str],
+    policy: Mapping[str, Policy],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int8]]:
     columns = type_.schema.names[2:]
     rows = store.stream(
@@ -178,7 +176,7 @@ def _read_edges(
         kept &= np.all([np.isin(name, vertices) for name in names], axis=0)
     if held_out and type_.name in HELD_OUT:
         kept &= ~np.isin([chrom_of(peak) for peak in names[0].tolist()], list(held_out))
-    weight, sign = POLICY[type_.name](table)
+    weight, sign = weigh(type_.name, table, policy)
     return ends[0][kept], ends[1][kept], weight[kept], sign[kept]
 
 

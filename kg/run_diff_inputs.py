@@ -16,7 +16,8 @@ from kg.batches import EdgeBatch
 from kg.causes import ROWS, Evidence
 from kg.datasets import dataset_versions
 from kg.errors import Conflict
-from kg.guidance import POLICY, read_guidance
+from kg.guidance import read_guidance
+from kg.policy import POLICY, weigh
 from kg.predictions import run_folder
 from kg.progress import SILENT, Progress
 from kg.run_diff import LINKS, RunDiff, compare, joined
@@ -185,7 +186,7 @@ def _weights(name: str, rows: Sequence[Any]) -> Any:
     weights = np.zeros(len(rows))
     if there.any():
         schema = pa.schema(list(EDGE_TYPES[name].schema)[2:])
-        weight, sign = POLICY[name](pa.Table.from_pylist([row for row in rows if row is not None], schema))
+        weight, sign = weigh(name, pa.Table.from_pylist([row for row in rows if row is not None], schema))
         weights[there] = weight.astype(float) * sign
     return weights
 

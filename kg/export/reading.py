@@ -5,6 +5,7 @@ A release that is published never changes, so what is read while others write is
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,12 @@ from kg.nodes import read_nodes
 from kg.questions.plan import run_plan
 from kg.questions.scope import one_run, scope_of
 from kg.schema import EDGE_TYPES, NODE_TYPES, PEAK, Kind
+from kg.snapshot import manifest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from kg.guidance import GuidanceGraph
     from kg.questions.scope import Scope
     from kg.schema import EdgeType
     from kg.store import Store
@@ -120,7 +123,11 @@ def guidance(store: Store, types: Sequence[str], *, release: int | None = None) 
         UnknownRelease: nothing is published, or not this.
     """
     scope = run_plan(scope_of(release), store)
-    graph = read_guidance(store, scope.release, types)
+    return guidance_graph(store, scope, read_guidance(store, scope.release, types))
+
+
+def guidance_graph(store: Store, scope: Scope, graph: GuidanceGraph) -> Content:
+    """A guidance graph that was read at `scope`, or a part of it, with its manifest (`kg.snapshot`)."""
     known = _nodes(store, scope.release, set(graph.kinds.tolist()))
     schema = pa.schema(
         {"start_id": pa.string(), "end_id": pa.string(), "weight": pa.float32(), "sign": pa.int8()}.items()
@@ -133,7 +140,7 @@ def guidance(store: Store, types: Sequence[str], *, release: int | None = None) 
             columns = {"start_id": start, "end_id": end, "weight": graph.weight[part], "sign": graph.sign[part]}
             yield pa.table(columns, schema=schema)
 
-    told = about("guidance", scope, types=list(types), guidance_hash=graph.hash, datasets=dict(graph.datasets))
+    told = {**asdict(manifest_of(graph)), **about("guidance", scope, types=list(graph.policy))}
     return Content(
         told, schema, rows(), known.reindex(graph.vertices), links, lambda f: peaks_of(links(f), known), isolated=True
     )

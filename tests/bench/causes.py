@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 from kg.causes import ROWS, Evidence
-from kg.guidance import GuidanceGraph, power_decay
+from kg.guidance import GuidanceGraph
+from kg.policy import power_decay
 from kg.run_diff import RunDiff, compare, joined
 from kg.run_diff_inputs import links_of, scored
 from kg.shifts import of_members, of_shifts

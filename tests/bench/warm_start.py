@@ -29,7 +29,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from kg.guidance import GuidanceGraph, power_decay
+from kg.guidance import GuidanceGraph
+from kg.policy import power_decay
 from kg.predictions import run_folder
 from loaders.simulate import WorldConfig, simulate
 from models.cells import Cells, Modality

@@ -18,8 +18,9 @@ from kg.errors import (
     UnknownDataset,
     UnknownRelease,
 )
-from kg.guidance import power_decay, read_guidance
+from kg.guidance import read_guidance
 from kg.nodes import read_nodes
+from kg.policy import power_decay
 from kg.releases import discard, publish, releases, served, verify
 from kg.row_writer import RowWriter
 from kg.rows import Changes

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kg.errors import Conflict, InputError
-from kg.guidance import POLICY, read_guidance
+from kg.guidance import read_guidance
+from kg.policy import POLICY
 from kg.schema import EDGE_TYPES, NEAR, PERTURBS, EdgeType, Kind
 from loaders.registry import find
 from loaders.rows import messages
