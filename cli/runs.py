@@ -12,6 +12,7 @@ from cli.output import emit, json_option, note
 from cli.run_diff import diff, why
 from cli.run_keeping import pin, prune, restore, rollback, unpin
 from cli.run_report import report
+from cli.run_reproduce import export, reproduce
 from kg import runs
 from kg.errors import MissingInput, UnknownRelease
 from kg.releases import served
@@ -124,5 +125,5 @@ def discard(run: str, *, as_json: bool) -> None:
         emit(runs.discard(store, run), as_json=as_json)
 
 
-for command in (diff, why, report, pin, unpin, prune, restore, rollback):
+for command in (diff, why, report, pin, unpin, prune, restore, rollback, export, reproduce):
     group.add_command(command)

@@ -209,15 +209,15 @@ def check_room(folder: Path, needed: int) -> None:
         raise Conflict(f"{folder}: {free >> 20:,} MB are free, up to {needed >> 20:,} MB are needed", "free some space")
 
 
-def claim(folder: Path) -> None:
-    """Make the folder of a backup, empty but for the mark of an unfinished one.
+def claim(folder: Path, last: str = MANIFEST) -> None:
+    """Make the folder of a backup (or of what else ends with the file `last`), with the mark of an unfinished one.
 
     Raises:
         Conflict: it holds something else.
     """
     held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if MANIFEST in held or (held and UNFINISHED not in held) or folder.is_file():
-        what = "a backup already" if MANIFEST in held else "something else"
+    if last in held or (held and UNFINISHED not in held) or folder.is_file():
+        what = f"a whole one already: {last}" if last in held else "something else"
         raise Conflict(f"{folder} holds {what}", "name a folder that is empty or not there")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / UNFINISHED).touch()

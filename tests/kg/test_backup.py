@@ -139,7 +139,7 @@ def test_a_killed_backup_is_none_and_is_begun_anew(
     assert read_manifest(folder) == made
     assert not (folder / UNFINISHED).exists()
     assert {p for p in files_below(folder) if p != MANIFEST} == set(made.files)
-    with pytest.raises(Conflict, match="holds a backup already"):
+    with pytest.raises(Conflict, match=r"holds a whole one already: manifest\.json"):
         back_up_rows(world.settings, folder)
 
 
