@@ -1,0 +1,218 @@
+"""`runs report` on a small graph: what stands on the page, and what it says of a run that has little."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cli.main import call
+from cli.run_report_page import strongest_genes
+from cli.run_report_pictures import by_bin, confused
+from kg import predictions, runs
+from kg.batches import EdgeBatch
+from kg.releases import publish, releases
+from kg.schema import PREDICTED_LINK
+from models.fit import Fit
+from models.h5ad import write_cells
+from models.kept import keep_history, read_embedded, read_history
+from models.projection import project
+from tests.kg.toy import GENES, NEARS, PEAKS, genes, load, near, peak_id, peaks
+from tests.models.toy import toy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kg.server import Endpoint
+    from kg.store import Store
+
+STARTS = [1000 * i for i in range(0, 200, 5)]
+METRICS = {"consistency_10": 0.2, "consistency_20": 0.1, "mixing": 0.9}
+HISTORY = pd.DataFrame(
+    {
+        "member": [0] * 4,
+        "stage": ["first", "first", "second", "second"],
+        "epoch": [1, 2, 1, 2],
+        "train_total": [4.0, 3.0, 2.5, 2.0],
+        "val_total": [4.1, 3.1, 2.6, 2.1],
+        "train_nll_0": [2.0, 1.5, 1.2, 1.0],
+        "train_seconds": [1.0, 2.0, 1.0, 2.0],
+        "seconds": [3.0, 6.0, 4.0, 7.0],
+    }
+)
+
+
+@pytest.fixture
+def graph_of_one_release(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, neo4j_endpoint: Endpoint
+) -> Store:
+    for name, value in (
+        ("HOME", str(tmp_path)),
+        ("NEO4J_URI", neo4j_endpoint.uri),
+        ("NEO4J_PASSWORD", neo4j_endpoint.password),
+    ):
+        monkeypatch.setenv(f"REGKG_{name}", value)
+    load(store, GENES, genes({"G1": "ALPHA", "G2": "BETA"}))
+    load(store, PEAKS, peaks(STARTS))
+    load(store, NEARS, near([(s, "G1") for s in STARTS]))
+    publish(store)
+    return store
+
+
+def registered(store: Store, **more: Any) -> str:
+    about: dict[str, Any] = {
+        "config": {"lr": 0.002, "use_labels": False},
+        "config_hash": "c0ffee",
+        "code": "0.1.0+abc",
+        "datasets": releases(store)[-1].datasets,
+        "environment": {"cells": {"rna": "f11e"}, "device": "cpu", "versions": {"torch": "2"}},
+    }
+    return runs.register(store, runs.Registration("glue", "cortex", 1, 0, 1, **about | more))
+
+
+def keep_links(home: Path, run: str) -> None:
+    score = np.linspace(0.9, -0.3, len(STARTS))
+    links = EdgeBatch.build(
+        PREDICTED_LINK,
+        start_id=[peak_id(s) for s in STARTS],
+        end_id=["G1"] * len(STARTS),
+        score=score,
+        score_kind="cosine",
+        p_value=[0.5] * len(STARTS),
+        q_value=[0.5] * len(STARTS),
+        sign=[1] * len(STARTS),
+        stability=[0.0] * len(STARTS),
+        called=score > 0.5,
+    )
+    made = predictions.Predictions([links], ["G1"], ["Gene"], np.ones((1, 2), np.float32))
+    predictions.keep(home, run, made, METRICS)
+
+
+def keep_cells(folder: Path) -> float:
+    """Cells of both modalities; gives the share of those that get their own label."""
+    world = toy(60, 8)
+    names = np.unique(np.concatenate([m.features for m in world.cells.modalities.values()]))
+    rng = np.random.default_rng(0)
+    labels = world.cells["rna"].labels
+    assert labels is not None
+    space = np.eye(4, dtype=np.float32)[np.unique(labels, return_inverse=True)[1]]
+    cells = {name: (space + 0.6 * rng.normal(size=space.shape)).astype(np.float32) for name in ("rna", "atac")}
+    write_cells(
+        folder, world.cells, Fit(names, np.ones((1, len(names), 4), np.float32), cells, HISTORY, {}), "X_glue", {}
+    )
+    atac = read_embedded(folder, "glue")[1]
+    assert atac.name == "atac"
+    return float((atac.carried == labels).mean())
+
+
+def reported(capsys: pytest.CaptureFixture[str], run: str, page: Path) -> Any:
+    assert call(["runs", "report", run, "--html", str(page), "--json"]) == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+def test_all_of_a_run_stands_on_one_page(
+    graph_of_one_release: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store, page = graph_of_one_release, tmp_path / "page.html"
+    run = registered(store)
+    folder = predictions.run_folder(tmp_path, run)
+    folder.mkdir(parents=True)
+    right = keep_cells(folder)
+    keep_history(folder, HISTORY)
+    keep_links(tmp_path, run)
+    runs.write_back(store, tmp_path, run)
+    assert reported(capsys, run, page) == {"run": run, "html": str(page), "missing": []}
+    text = page.read_text()
+    assert "http" not in text
+    assert text.count("data:image/png;base64,") == 6  # losses, consistency, labels, cells, distance, one gene
+    words = re.sub(r"<[^>]+>", " ", text)
+    for value in ("c0ffee", "0.1.0+abc", "f11e", *releases(store)[-1].datasets.values(), "ALPHA", peak_id(0)):
+        assert value in words
+    assert "4 epochs in 13 s" in words
+    assert 0.3 < right < 1
+    assert f"atac: {right:.1%} of 60 cells get their own label" in words
+    assert "on principal components, since umap-learn is not here" in words
+    assert f"{len(STARTS)} pairs were scored, 13 are called" in words
+
+
+def test_what_a_run_has_not_is_said(
+    graph_of_one_release: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store, page = graph_of_one_release, tmp_path / "page.html"
+    older = registered(store, environment={"request": {"device": "auto"}})
+    keep_links(tmp_path, older)
+    runs.write_back(store, tmp_path, older)
+    assert reported(capsys, older, page)["missing"] == ["history", "labels", "cells"]
+    text = page.read_text()
+    assert "kept no history" in text
+    assert "not recorded (auto was asked for)" in text
+    assert text.count("data:image/png;base64,") == 3
+    begun = registered(store)
+    everything = ["history", "consistency", "labels", "cells", "pairs", "edges"]
+    assert reported(capsys, begun, page)["missing"] == everything
+    assert call(["runs", "report", begun, "--html", str(page)]) == 0
+    assert "has not: history, consistency" in capsys.readouterr().err
+    assert call(["runs", "report", "glue-none-1", "--html", str(page)]) == 1
+
+
+def test_bins_of_distance() -> None:
+    pairs = pd.DataFrame(
+        {
+            "distance_bp": [0, 24_999, 25_000, 149_999, 150_000, 900_000],
+            "score": [0.2, 0.4, 0.1, 0.3, 0.5, 0.7],
+            "called": [True, False, False, True, True, True],
+        }
+    )
+    bins = by_bin(pairs)
+    assert bins["kb"].tolist() == ["0-25", "25-50", "125-150", "beyond 150"]
+    assert bins["pairs"].tolist() == [2, 1, 1, 2]
+    assert bins["share called"].tolist() == [0.5, 0.0, 1.0, 1.0]
+    np.testing.assert_allclose(bins["median score"], [0.3, 0.1, 0.3, 0.6])
+
+
+def test_confusion_by_hand() -> None:
+    share = confused(np.array(["b", "b", "a", "b", "b"]), np.array(["b", "a", "a", "", "c"]))
+    assert (share.index.tolist(), share.columns.tolist()) == (["a", "b"], ["a", "b", "c", "none"])
+    assert share.to_numpy().tolist() == [[1, 0, 0, 0], [0.25, 0.25, 0.25, 0.25]]
+
+
+def test_genes_by_what_is_called_of_them() -> None:
+    pairs = pd.DataFrame(
+        {"gene": list("aabbc"), "score": [0.5, 0.5, 0.8, 0.9, 0.95], "called": [True, True, True] + [False] * 2}
+    )
+    assert strongest_genes(pairs) == ["a", "b"]
+    assert strongest_genes(pairs.assign(called=False)) == ["c", "b", "a"]
+
+
+def test_history_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_history(tmp_path, HISTORY)
+    pd.testing.assert_frame_equal(read_history(tmp_path), HISTORY)
+
+    def half(_frame: pd.DataFrame, path: Path, **_options: object) -> None:
+        path.write_bytes(b"PAR1")
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", half)
+    with pytest.raises(OSError, match="no space"):
+        keep_history(tmp_path, HISTORY.assign(epoch=0))
+    pd.testing.assert_frame_equal(read_history(tmp_path), HISTORY)
+    assert [path.name for path in tmp_path.iterdir()] == ["history.parquet"]
+
+
+def test_principal_components_or_umap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(1).normal(size=(40, 5)).astype(np.float32) * np.arange(1, 6, dtype=np.float32)
+    flat, names = project(vectors)
+    left, size, _ = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
+    np.testing.assert_allclose(np.abs(flat), np.abs(left[:, :2] * size[:2]), rtol=1e-3, atol=1e-4)
+    assert names[0] == f"PC 1 ({size[0] ** 2 / (size**2).sum():.0%} of variance)"
+    (tmp_path / "umap.py").write_text(
+        "class UMAP:\n    def __init__(self, random_state): pass\n    def fit_transform(self, v): return v[:, :2]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    flat, names = project(vectors)
+    assert names == ("UMAP 1", "UMAP 2")
+    np.testing.assert_array_equal(flat, vectors[:, :2])
