@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ with warnings.catch_warnings():
     from torch_geometric.utils import spmm, to_torch_csr_tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -164,7 +165,7 @@ def save_pyg(data: HeteroData, path: Path) -> None:
     Raises:
         ChecksumMismatch: it is no more what its manifest says, such as after `ToUndirected`.
     """
-    _check(path, data, None)
+    _check(path, data)
     tensors = {f"{kind}/name": _text(data[kind].name) for kind in data.node_types}
     for edge_type, store in zip(data.edge_types, data.edge_stores, strict=True):
         tensors |= {"/".join([*edge_type, name]): store[name].cpu().contiguous() for name in _EDGE}
@@ -193,23 +194,30 @@ def load_pyg(path: Path, policy: Mapping[str, Policy] | None = None) -> HeteroDa
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is no safetensors file: {error}", AGAIN) from error
     data = HeteroData(manifest=read_header(path, header))
-    for name in sorted(tensors):
-        *owner, column = name.split("/")
-        if column == "name":
-            data[owner[0]].name = bytes(tensors[name].numpy()).decode().split("\n")
-            data[owner[0]].num_nodes = len(data[owner[0]].name)
-        else:
-            data[tuple(owner)][column] = tensors[name]
+    with _refusing(path):
+        for name in sorted(tensors):
+            *owner, column = name.split("/")
+            if column == "name":
+                data[owner[0]].name = bytes(tensors[name].numpy()).decode().split("\n")
+                data[owner[0]].num_nodes = len(data[owner[0]].name)
+            else:
+                data[tuple(owner)][column] = tensors[name]
     _check(path, data, policy)
     return data
 
 
-def _check(path: Path, data: HeteroData, policy: Mapping[str, Policy] | None) -> None:
-    try:
+def _check(path: Path, data: HeteroData, policy: Mapping[str, Policy] | None = None) -> None:
+    with _refusing(path):
         graph = guidance_of(data)
-    except (SchemaError, AttributeError, KeyError, IndexError, ValueError) as error:
-        raise ChecksumMismatch(f"{path}: its tensors are no guidance graph: {error}", AGAIN) from error
     check_fit(path, graph, data.manifest, policy)
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SchemaError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ChecksumMismatch(f"{path}: its tensors are no guidance graph: {error}", AGAIN) from error
 
 
 def _text(ids: Sequence[str]) -> Tensor:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from kg.errors import ChecksumMismatch, InputError, MissingInput
 from kg.guidance import GuidanceGraph
-from models.pyg import Edges, Propagation, hetero_data
+from kg.policy import POLICY, Policy
+from kg.snapshot import manifest_of
+from models.pyg import Edges, Propagation, guidance_of, hetero_data, load_pyg, save_pyg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 CPU = torch.device("cpu")
 
@@ -100,3 +112,111 @@ def test_hetero_data_keeps_direction_weight_and_sign() -> None:
     assert data["Peak", "guides", "Gene"].edge_sign.tolist() == [-1, 1]
     assert data["Gene", "guides", "Gene"].edge_index.tolist() == [[0], [1]]
     assert data.validate()
+
+
+MADE = replace(
+    graph_of(["g1", "g2", "p1", "p2"], [("p2", "g1", 1.0, 1), ("p1", "g2", 0.1, -1), ("g1", "g2", 0.25, 1)]),
+    release=4,
+    release_hash="ab12",
+    datasets={"near:a": "0f"},
+    policy={"NEAR": POLICY["NEAR"]},
+    genes=("g1",),
+    hops=2,
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    save_pyg(hetero_data(MADE), tmp_path / "graph.safetensors")
+    return tmp_path / "graph.safetensors"
+
+
+def rewritten(file: Path, change: Callable[[dict[str, torch.Tensor], dict[str, Any]], None]) -> None:
+    with safe_open(file, "pt") as opened:
+        header = json.loads(opened.metadata()["regkg"])
+    tensors = load_file(file)
+    change(tensors, header)
+    save_file(tensors, file, metadata={"regkg": json.dumps(header)})
+
+
+@given(graphs())
+def test_hetero_data_can_be_turned_back(case: tuple[GuidanceGraph, list[str]]) -> None:
+    graph, _ = case
+    again = guidance_of(hetero_data(graph))
+    assert again.hash == graph.hash
+    assert again.kinds.tolist() == graph.kinds.tolist()
+
+
+def test_hetero_data_says_which_graph_it_is() -> None:
+    manifest = hetero_data(MADE).to("cpu").manifest
+    assert manifest == manifest_of(MADE)
+    assert (manifest.release, manifest.release_hash, manifest.genes, manifest.hops) == (4, "ab12", ("g1",), 2)
+    assert manifest.guidance_hash == MADE.hash
+    assert manifest.policy == {"NEAR": Policy("power_decay", "+1")}
+
+
+def test_a_saved_graph_comes_back_whole(file: Path) -> None:
+    data, made = load_pyg(file, POLICY), hetero_data(MADE)
+    assert data.manifest == made.manifest
+    assert (data.node_types, set(data.edge_types)) == (made.node_types, set(made.edge_types))
+    for kind in made.node_types:
+        assert (data[kind].name, data[kind].num_nodes) == (made[kind].name, made[kind].num_nodes)
+    for edge_type in made.edge_types:
+        for name in ("edge_index", "edge_weight", "edge_sign"):
+            assert torch.equal(data[edge_type][name], made[edge_type][name])
+            assert data[edge_type][name].dtype == made[edge_type][name].dtype
+    assert data.validate()
+    again = guidance_of(data)
+    assert (again.hash, again.release, again.datasets) == (MADE.hash, 4, {"near:a": "0f"})
+    assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("Peak/guides/Gene/edge_weight", torch.tensor([0.1, 0.5]), "guidance_hash"),
+        ("Peak/guides/Gene/edge_weight", torch.tensor([0.1, 1.5]), "weights must lie"),
+        ("Peak/guides/Gene/edge_weight", torch.tensor([0.1]), "differ in length"),
+        ("Peak/guides/Gene/edge_sign", torch.tensor([1, 1], dtype=torch.int8), "guidance_hash"),
+        ("Peak/guides/Gene/edge_index", torch.tensor([[0, 1], [1, 1]]), "guidance_hash"),
+        ("Peak/guides/Gene/edge_index", torch.tensor([[0, 1], [1, 9]]), "no guidance graph"),
+        ("Gene/name", torch.tensor(list(b"g1\ng3"), dtype=torch.uint8), "ids"),
+        ("Gene/name", torch.tensor([255], dtype=torch.uint8), "no guidance graph"),
+        ("Peak/guides/Gene/edge_index", None, "no guidance graph"),
+        ("Peak/name", None, "no guidance graph"),
+        ("Gene/guides/Gene/edge_sign", None, "no guidance graph"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(file: Path, name: str, value: torch.Tensor | None, told: str) -> None:
+    def change(tensors: dict[str, torch.Tensor], _: dict[str, Any]) -> None:
+        del tensors[name]
+        tensors.update({} if value is None else {name: value})
+
+    rewritten(file, change)
+    with pytest.raises(ChecksumMismatch, match=told) as raised:
+        load_pyg(file)
+    assert "regkg export graph" in raised.value.hint
+
+
+def test_other_policies_versions_and_files_are_refused(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="weighed otherwise: NEAR by"):
+        load_pyg(file, {"NEAR": Policy("one", "+1")})
+    rewritten(file, lambda _, header: header.update(format="regkg guidance 2"))
+    with pytest.raises(InputError, match="'regkg guidance 2', expected 'regkg guidance 1'"):
+        load_pyg(file)
+    save_file({"x": torch.zeros(1)}, file)
+    with pytest.raises(InputError, match="no manifest"):
+        load_pyg(file)
+    torch.save({"x": 1}, file)
+    with pytest.raises(InputError, match="is no safetensors file"):
+        load_pyg(file)
+    with pytest.raises(MissingInput, match="no such file"):
+        load_pyg(tmp_path / "nothing.safetensors")
+
+
+def test_what_is_no_more_the_graph_of_its_manifest_is_not_saved(tmp_path: Path) -> None:
+    data = hetero_data(MADE)
+    data["Peak", "guides", "Gene"].edge_weight *= 0.5
+    with pytest.raises(ChecksumMismatch, match="guidance_hash"):
+        save_pyg(data, tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
