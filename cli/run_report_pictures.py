@@ -125,8 +125,8 @@ def _coloured(axes: Axes, flat: NDArray[np.float32], value: NDArray[np.str_]) ->
 
     kinds, counts = np.unique(value[value != ""], return_counts=True)
     kinds = np.sort(kinds[np.argsort(-counts, kind="stable")][:MOST_LABELS])
-    palette = COLOURS if len(kinds) <= len(COLOURS) else colormaps["tab10" if len(kinds) <= 10 else "tab20"].colors
-    colours = dict(zip(kinds.tolist(), palette, strict=False))
+    more = colormaps["tab10" if len(kinds) <= 10 else "tab20"]
+    colours = {k: COLOURS[i] if len(kinds) <= len(COLOURS) else more(i) for i, k in enumerate(kinds.tolist())}
     size = min(max(2e4 / max(len(flat), 1), 2), 12)
     axes.scatter(flat[:, 0], flat[:, 1], s=size, lw=0, alpha=0.7, c=[colours.get(str(v), LIGHT) for v in value])
     handles = [Line2D([], [], color=c, marker="o", ls="", ms=4, label=name) for name, c in colours.items()]

@@ -106,7 +106,7 @@ def keep_cells(folder: Path) -> float:
     )
     atac = read_embedded(folder, "glue")[1]
     assert atac.name == "atac"
-    return float((atac.carried == labels).mean())
+    return float(np.mean(atac.carried == labels))
 
 
 def reported(capsys: pytest.CaptureFixture[str], run: str, page: Path) -> Any:
@@ -188,9 +188,15 @@ def test_genes_by_what_is_called_of_them() -> None:
     assert strongest_genes(pairs.assign(called=False)) == ["c", "b", "a"]
 
 
+def kept(folder: Path) -> pd.DataFrame:
+    found = read_history(folder)
+    assert found is not None
+    return found
+
+
 def test_history_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_history(tmp_path, HISTORY)
-    pd.testing.assert_frame_equal(read_history(tmp_path), HISTORY)
+    pd.testing.assert_frame_equal(kept(tmp_path), HISTORY)
 
     def half(_frame: pd.DataFrame, path: Path, **_options: object) -> None:
         path.write_bytes(b"PAR1")
@@ -199,12 +205,12 @@ def test_history_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(pd.DataFrame, "to_parquet", half)
     with pytest.raises(OSError, match="no space"):
         keep_history(tmp_path, HISTORY.assign(epoch=0))
-    pd.testing.assert_frame_equal(read_history(tmp_path), HISTORY)
+    pd.testing.assert_frame_equal(kept(tmp_path), HISTORY)
     assert [path.name for path in tmp_path.iterdir()] == ["history.parquet"]
 
 
 def test_principal_components_or_umap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = np.random.default_rng(1).normal(size=(40, 5)).astype(np.float32) * np.arange(1, 6, dtype=np.float32)
+    vectors = (np.random.default_rng(1).normal(size=(40, 5)) * np.arange(1, 6)).astype(np.float32)
     flat, names = project(vectors)
     left, size, _ = np.linalg.svd(vectors - vectors.mean(0), full_matrices=False)
     np.testing.assert_allclose(np.abs(flat), np.abs(left[:, :2] * size[:2]), rtol=1e-3, atol=1e-4)

@@ -14,7 +14,7 @@ from models import transfer
 from models.cells import Cells
 from models.fit import Fit
 from models.h5ad import write_cells
-from models.transfer import transfer_labels, transferred
+from models.transfer import sample, transfer_labels, transferred
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -29,13 +29,18 @@ def nearest(cells: NDArray[np.float32], cell: NDArray[np.float32], k: int) -> se
 
 
 def slow(
-    reference: NDArray[np.float32], labels: NDArray[np.str_], query: NDArray[np.float32], k: int
+    reference: NDArray[np.float32],
+    labels: NDArray[np.str_],
+    query: NDArray[np.float32],
+    k: int,
+    among: NDArray[np.float32] | None = None,
 ) -> tuple[list[str], list[float]]:
-    """Sets of neighbours in both, Jaccard index of each pair, votes by label."""
+    """Sets of neighbours in the reference and among query cells, Jaccard index of each pair, votes by label."""
     guesses, confidence = [], []
-    of_reference = [(nearest(reference, cell, k), nearest(query, cell, k)) for cell in reference]
+    among = query if among is None else among
+    of_reference = [(nearest(reference, cell, k), nearest(among, cell, k)) for cell in reference]
     for cell in query:
-        own = nearest(reference, cell, k), nearest(query, cell, k)
+        own = nearest(reference, cell, k), nearest(among, cell, k)
         votes: dict[str, float] = {}
         for label, other in zip(labels.tolist(), of_reference, strict=True):
             shared = sum(len(a & b) for a, b in zip(own, other, strict=True))
@@ -48,16 +53,19 @@ def slow(
     return guesses, confidence
 
 
-@pytest.mark.parametrize(("k", "block"), [(5, 2048), (30, 7)])
-def test_as_loops_say(k: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("k", "block", "most"), [(5, 2048, 20_000), (30, 7, 20_000), (5, 2048, 40)])
+def test_as_loops_say(k: int, block: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "BLOCK", block)
+    monkeypatch.setattr(transfer, "MOST", most)
     rng = np.random.default_rng(3)
     labels = rng.choice(["b", "a", "c"], 60)
     centre = {"a": 0.0, "b": 1.5, "c": 3.0}
     reference = (rng.normal(size=(60, 4)) + [[centre[x]] for x in labels]).astype(np.float32)
     query = (rng.normal(size=(45, 4)) + rng.choice(list(centre.values()), (45, 1))).astype(np.float32)
     guessed, confidence = transfer_labels(reference, labels, query, k)
-    expected, sure = slow(reference, labels, query, k)
+    one, other = sample(60), sample(45)
+    assert (len(set(one.tolist())), len(set(other.tolist()))) == (min(60, most), min(45, most))
+    expected, sure = slow(reference[one], labels[one], query, k, query[other])
     assert guessed.tolist() == expected
     assert len(set(expected)) == 3
     np.testing.assert_allclose(confidence, sure, atol=1e-6)
