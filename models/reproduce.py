@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from kg import predictions, runs
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import pandas as pd
     from torch import Tensor
 
     from kg.runs import Run
@@ -149,8 +149,8 @@ def _differences(store: Store, of: Run, made: Run) -> dict[str, tuple[Any, Any]]
 
 
 def _links(kept: predictions.Predictions) -> pd.DataFrame:
-    tables = [batch.table.to_pandas().assign(edge_id=batch.edge_ids) for batch in kept.links]
-    return tables[0].set_index("edge_id").sort_index()
+    found: pd.DataFrame = pd.concat([batch.table.to_pandas().assign(edge_id=batch.edge_ids) for batch in kept.links])
+    return found.set_index("edge_id").sort_index()
 
 
 def _compared(
