@@ -157,9 +157,9 @@ def test_nothing_is_touched_when_a_restore_is_refused(store: Store, world: World
     made = back_up_rows(world.settings, folder)
     before = everything(store), files_below(home)
 
-    def refused(error: type[Exception], why: str, **options: bool) -> None:
+    def refused(error: type[Exception], why: str, *, replace: bool = False) -> None:
         with pytest.raises(error, match=why):
-            restore(world.settings, folder, **options)
+            restore(world.settings, folder, replace=replace)
         assert (everything(store), files_below(home)) == before
 
     refused(Conflict, "holds .* nodes; a backup is restored into an empty one")
