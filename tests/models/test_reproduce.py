@@ -19,7 +19,7 @@ from kg.crate import CRATE, export_run
 from kg.datasets import dataset_versions
 from kg.draft import Snapshot, Source, open_draft
 from kg.errors import ChecksumMismatch, Conflict, MissingInput
-from kg.predictions import run_folder
+from kg.predictions import kept, run_folder
 from kg.progress import SILENT
 from kg.releases import publish, served
 from kg.schema import NEAR
@@ -119,7 +119,7 @@ def test_another_seed_is_not_a_reproduction(store: Store, home: Path, run: Run) 
     request = job.Request("glue", "demo", {**STEPS, "seed": 4}, device="cpu", threads=1, edge_types=("NEAR",))
     other = job.train(store, home, request, release=1)
     tensors = reproduce.weights(home, run.id), reproduce.weights(home, other.id)
-    links = [reproduce._links(reproduce.predictions.kept(home, r.id)[0]) for r in (run, other)]
+    links = [reproduce._links(kept(home, r.id)[0]) for r in (run, other)]
     found = reproduce._compared(run, other, {"cpu": ("a", "b")}, tensors, (links[0], links[1]))
     assert found.verdict == OTHER
     assert found.correlation < reproduce.CORRELATION
