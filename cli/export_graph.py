@@ -13,7 +13,7 @@ from kg.errors import SettingsError
 from kg.export import reading, writing
 from kg.files import sha256
 from kg.guidance import read_guidance
-from kg.policy import POLICY, evidence, read_policy
+from kg.policy import POLICY, SIGNS, WEIGHTS, evidence, read_policy
 from kg.questions.plan import run_plan
 from kg.questions.scope import scope_of
 from kg.snapshot import write_snapshot
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kg.questions.scope import Scope
 
 _ENDINGS = {".h5": "h5", ".safetensors": "pyg", ".graphml": "graphml"}
+_RULES = [" or ".join(f'"{rule}"' for rule in rules) for rules in (WEIGHTS, SIGNS)]
 _LISTED = ", ".join(f"{said} ({ending})" for ending, said in _ENDINGS.items())
 
 
@@ -45,7 +46,7 @@ _LISTED = ", ".join(f"{said} ({ending})" for ending, said in _ENDINGS.items())
 @click.option(
     "--policy",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='TOML file: a table for each edge type with its rules, such as weight = "score" and sign = "+1".',
+    help=f"TOML file: a table for each edge type, with its weight ({_RULES[0]}) and its sign ({_RULES[1]}).",
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Whole or not at all.")
 @click.option(
