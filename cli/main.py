@@ -43,7 +43,7 @@ COMMANDS = {
     "release": "List, compare, publish, take back and verify releases.",
     "train": "Train a model on the served release and write its predictions back.",
     "retrain": "Train published runs again where evidence changed, and publish what passes the gate.",
-    "runs": "List, compare, evaluate, publish, take back, prune, resume and discard model runs.",
+    "runs": "List, compare, report, publish, take back, prune, export and reproduce model runs.",
     "backup": "Back up the graph and the files of its runs.",
     "restore": "Restore a backup and verify every release of it.",
     "ask": "Ask the graph a named question.",
