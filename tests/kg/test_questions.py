@@ -334,7 +334,7 @@ def test_a_guarded_question_reads_nothing_once_another_publication_is_served(
             with pytest.raises(NoRows):
                 await Reader(store).run(question.answer(question.parameters(**given_), scope), guard)
 
-    given_ = {"gene": "AGENE2", "peak": peak_id(3), "region": "chr1:0-9000"}
+    given_ = {"gene": "AGENE2", "tf": "AGENE0", "peak": peak_id(3), "region": "chr1:0-9000"}
     for question in questions().values():
         named = {p.name for p in parameters_of(question.parameters)}
         asyncio.run(ask_one(question, {name: value for name, value in given_.items() if name in named}))

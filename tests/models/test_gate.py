@@ -113,7 +113,9 @@ def test_types_that_did_not_guide_rank_everywhere(world: Store, tmp_path: Path) 
     assert found.verdict == FAILED
     assert not verdict.passed
     assert verdict.reason == "gate failed: auroc_CONTACTS 0.2222, of the published run 1, tolerance 0.02"
-    assert judge(world, replace(ONE, auroc_tolerance=0.7), parent, child, 1).passed
+    fell_by = slow_auroc(RIGHT) - slow_auroc(WRONG)
+    assert judge(world, replace(ONE, auroc_tolerance=fell_by + 1e-9), parent, child, 1).passed
+    assert not judge(world, replace(ONE, auroc_tolerance=fell_by - 1e-9), parent, child, 1).passed
     few = figures(world, parent, child, Gate())["auroc_CONTACTS"]
     assert (few.verdict, few.why) == (LEFT_OUT, "3 positive of 6 pairs, 20 are needed")
     assert "auroc_PERTURBS" not in {f.name for f in verdict.figures}, "the release has no such edge"
