@@ -126,7 +126,9 @@ def load_rows(store: Store, folder: Path, progress: Progress = SILENT) -> None:
     for type_ in evidence_types():
         _load(store, folder / f"{type_.name}.parquet", _create(type_), type_.name, progress)
     for type_ in _predicted():
-        names = _predicted_schema(type_).names
+        if not (folder / f"{type_.name}.parquet").exists():
+            continue  # the backup is older than the type
+        names = pq.read_schema(folder / f"{type_.name}.parquet").names
         own = ", ".join(f"{name}: row[{i}]" for i, name in enumerate(names) if i not in (2, 3))
         query = f"{_ends(type_, 2)} CREATE (a)-[:{type_.name} {{{own}}}]->(b)"
         _load(store, folder / f"{type_.name}.parquet", query, type_.name, progress)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from kg.schema import EdgeType
     from kg.store import Store
 
 ROWS = 10_000  # per transaction
@@ -37,7 +38,7 @@ class Predictions:
 
     Attributes:
         links: one batch per predicted edge type.
-        nodes: (V,) graph ids of the embedded nodes.
+        nodes: (V,) graph ids of the embedded nodes; none where the run embeds nothing.
         kinds: (V,) their labels.
         vectors: (V, dims) float32.
     """
@@ -82,15 +83,24 @@ def kept(home: Path, run_id: str) -> tuple[Predictions, dict[str, Any]]:
             f"it stopped before they were made: `regkg runs discard {run_id}`, then train again",
         )
     links = [
-        EdgeBatch(type_, pq.read_table(path).cast(type_.schema))
+        read_links(type_, path)
         for type_ in EDGE_TYPES.values()
         if (path := folder / f"{type_.name}.parquet").exists()
     ]
     table = pq.read_table(folder / "embeddings.parquet")
     flat = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    vectors = flat.reshape(table.num_rows, -1).astype(np.float32)
+    vectors = flat.reshape(table.num_rows, table.schema.field("vector").type.list_size).astype(np.float32)
     metrics = json.loads((folder / "metrics.json").read_text())
     return Predictions(links, table["node"].to_pylist(), table["kind"].to_pylist(), vectors), metrics
+
+
+def read_links(type_: EdgeType, path: Path) -> EdgeBatch:
+    """Predictions of a type from Parquet; columns that have been declared since the file was written are null."""
+    table = pq.read_table(path)
+    for field in type_.schema:
+        if field.name not in table.schema.names and field.nullable:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return EdgeBatch(type_, table.select(type_.schema.names).cast(type_.schema))
 
 
 def write(store: Store, run_id: str, predictions: Predictions, progress: Progress = SILENT) -> None:

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from kg import release_diff, runs
-from kg.batches import EdgeBatch
 from kg.causes import ROWS, Evidence
 from kg.datasets import dataset_versions
 from kg.errors import Conflict
 from kg.guidance import read_guidance
 from kg.policy import POLICY, weigh
-from kg.predictions import run_folder
+from kg.predictions import read_links, run_folder
 from kg.progress import SILENT, Progress
 from kg.run_diff import LINKS, RunDiff, compare, joined
 from kg.schema import EDGE_TYPES, PREDICTED_LINK
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from kg.batches import EdgeBatch
     from kg.guidance import GuidanceGraph
     from kg.release_diff import RowChange
     from kg.runs import Run
@@ -79,7 +78,7 @@ def links(store: Store, home: Path, run: Run) -> pd.DataFrame:
     """All pairs that a run scored, columns LINKS, from its Parquet or else from the graph."""
     path = run_folder(home, run.id) / f"{PREDICTED_LINK.name}.parquet"
     if path.exists():
-        return links_of(EdgeBatch(PREDICTED_LINK, pq.read_table(path).cast(PREDICTED_LINK.schema)))
+        return links_of(read_links(PREDICTED_LINK, path))
     columns = [name for name in LINKS if name not in {"peak", "gene"}]
     rows = store.stream(
         f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) "

@@ -30,9 +30,11 @@ class Run:
         datasets: dataset id -> hash of the rows it used.
         interrupted: it says running, writing or pruning, but its process is gone.
         edge_types: of its guidance graph.
-        parent: the run whose weights it started from or that it is to replace; None for a first one.
+        parent: the run whose weights it started from, that it is to replace, or that it is derived from; None for a
+            first one.
         experiment: why it is never published, such as the datasets it leaves out; None for a run that may be.
         pinned: `prune` keeps it.
+        derived: worked out from what its parent predicts, not trained; it embeds nothing.
     """
 
     id: str
@@ -56,11 +58,12 @@ class Run:
     parent: str | None = None
     experiment: str | None = None
     pinned: bool = False
+    derived: bool = False
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What is known before training starts."""
+    """What is known before training starts; attributes as of `Run`."""
 
     model: str
     cells: str
@@ -75,6 +78,7 @@ class Registration:
     edge_types: tuple[str, ...] = ()
     parent: str | None = None
     experiment: str | None = None
+    derived: bool = False
 
 
 def register(store: Store, about: Registration) -> str:
@@ -233,6 +237,7 @@ def _properties(about: Registration, run_id: str) -> Row:
         "edge_types": list(about.edge_types),
         "parent": about.parent,
         "experiment": about.experiment,
+        "derived": about.derived,
         "metrics": "{}",
         "outcome": "running",
         "process": this_process(),
@@ -254,5 +259,6 @@ def _run(row: Row) -> Run:
         parent=row.get("parent"),
         experiment=row.get("experiment"),
         pinned=bool(row.get("pinned")),
+        derived=bool(row.get("derived")),
         interrupted=row["outcome"] in {"running", "writing", "pruning"} and process_is_gone(row["process"]),
     )

@@ -1,4 +1,4 @@
-"""What exists in the graph, declared once.
+"""What exists in the graph, declared once: here, in `kg.node_types` and in `kg.predicted_types`.
 
 Arrow schemas, constraints, indexes, REST models and the reference page are made from these
 declarations. Labels and relationship types in Cypher come from here and from nowhere else.
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from kg.node_types import ASSEMBLY, BIOSAMPLE, GENE, MOTIF, ORIGINAL, PEAK, TF, VARIANT
+from kg.predicted_types import PREDICTED_LINK, PREDICTED_TARGET
 from kg.row_types import Column, EdgeType, Kind, NodeType, RowType
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "PEAK_CONTACTS",
     "PERTURBS",
     "PREDICTED_LINK",
+    "PREDICTED_TARGET",
     "SCHEMA_VERSION",
     "SUBCLASS_OF",
     "TARGETS",
@@ -52,96 +55,8 @@ __all__ = [
 SCHEMA_VERSION = 2
 OPEN = 2_147_483_647  # `until` of a row that nothing has closed
 
-_INTERVAL = (
-    Column("assembly", pa.string(), "GRCh38, GRCm38, ... (never an alias such as hg38)"),
-    Column("chrom", pa.string(), "UCSC style, such as chr1"),
-    Column("start", pa.int64(), "0-based"),
-    Column("end", pa.int64(), "exclusive"),
-)
-
-_ORIGINAL = Column("original", pa.string(), "assembly:chrom:start-end before it was lifted at load", required=False)
 _BIOSAMPLE = Column("biosample", pa.string(), "CURIE or the file's own text; empty when it is not known")
 _SCORE_KIND = Column("score_kind", pa.string(), "what the score is, such as chicago, pip, abc")
-
-GENE = NodeType(
-    "Gene",
-    "A gene; id is the Ensembl id without version. Those that are transcription factors also carry the label TF.",
-    (
-        Column("symbol", pa.string(), "for display; not an identity"),
-        Column("species", pa.string(), "NCBITaxon CURIE, such as NCBITaxon:9606"),
-        *_INTERVAL,
-        Column("strand", pa.string(), "+ or -"),
-        Column("tss", pa.int64(), "0-based position of the first transcribed base, by strand"),
-        Column("biotype", pa.string(), "such as protein_coding", required=False),
-        Column("version", pa.string(), "Ensembl version of the id, when the file gave one", required=False),
-    ),
-    indexes=(("symbol",), ("chrom", "start")),
-)
-
-PEAK = NodeType(
-    "Peak",
-    "An open-chromatin peak; id is assembly:chrom:start-end.",
-    (
-        *_INTERVAL,
-        Column("summit", pa.int64(), "0-based position of the summit, when the file gave one", required=False),
-        _ORIGINAL,
-    ),
-    indexes=(("chrom", "start"),),
-)
-
-TF = NodeType(
-    "TF",
-    "A gene that is a transcription factor, in the view of the dataset that says so.",
-    (Column("family", pa.string(), "DNA-binding domain, when the dataset gives it", required=False),),
-    role_of="Gene",
-)
-
-MOTIF = NodeType(
-    "Motif",
-    "A binding motif; id is that of its collection with version, such as MA0080.6.",
-    (
-        Column("name", pa.string(), "as the collection shows it, such as SPI1"),
-        Column("base_id", pa.string(), "id without version"),
-        Column("collection", pa.string(), "such as JASPAR2022, HOCOMOCO11"),
-        Column("length", pa.int64(), "positions"),
-        Column("consensus", pa.string(), "IUPAC consensus"),
-        Column("matrix", pa.string(), "JSON counts or probabilities, positions x ACGT"),
-        Column("digest", pa.string(), "sha256 of the matrix; what a cached scan is keyed by"),
-    ),
-    indexes=(("base_id",),),
-)
-
-VARIANT = NodeType(
-    "Variant",
-    "A genetic variant; id is assembly:chrom:pos:ref:alt with the 1-based position that such ids have.",
-    (
-        Column("assembly", pa.string(), "GRCh38, GRCm38, ..."),
-        Column("chrom", pa.string(), "UCSC style, such as chr1"),
-        Column("start", pa.int64(), "0-based"),
-        Column("end", pa.int64(), "exclusive; start + length of the reference allele"),
-        Column("ref", pa.string(), "reference allele"),
-        Column("alt", pa.string(), "other allele"),
-        Column("rsid", pa.string(), "dbSNP id", required=False),
-        _ORIGINAL,
-    ),
-    indexes=(("chrom", "start"), ("rsid",)),
-)
-
-BIOSAMPLE = NodeType(
-    "Biosample",
-    "A cell type, tissue or cell line: a CL, UBERON or EFO CURIE, or the free text that a file gave.",
-    (
-        Column("name", pa.string(), "for display"),
-        Column("ontology", pa.string(), "CL, UBERON, EFO, ...; text where it is free text"),
-    ),
-    indexes=(("name",),),
-)
-
-ASSEMBLY = NodeType(
-    "Assembly",
-    "A genome assembly that peaks were lifted to.",
-    (Column("species", pa.string(), "NCBITaxon CURIE"),),
-)
 
 NEAR = EdgeType(
     "NEAR",
@@ -241,7 +156,7 @@ CONTACTS = EdgeType(
         Column("bait", pa.string(), "chrom:start-end of the fragment or anchor at the gene"),
         Column("other_end", pa.string(), "chrom:start-end of the fragment or anchor at the peak"),
         Column("bait_to_bait", pa.bool_(), "the other end is a bait as well"),
-        _ORIGINAL,
+        ORIGINAL,
     ),
     keys=("biosample", "bait", "other_end"),
     eco="ECO:0000006",
@@ -258,7 +173,7 @@ PEAK_CONTACTS = EdgeType(
         _BIOSAMPLE,
         Column("anchor", pa.string(), "chrom:start-end of the anchor at the first peak"),
         Column("other_end", pa.string(), "chrom:start-end of the anchor at the second"),
-        _ORIGINAL,
+        ORIGINAL,
     ),
     keys=("biosample", "anchor", "other_end"),
     eco="ECO:0000006",
@@ -302,7 +217,7 @@ BINDS = EdgeType(
         Column("q_value", pa.float32(), "-log10, as narrowPeak has it", required=False),
         _BIOSAMPLE,
         Column("experiment", pa.string(), "such as an ENCODE accession or the name of the file"),
-        _ORIGINAL,
+        ORIGINAL,
     ),
     keys=("biosample", "experiment"),
     eco="ECO:0000226",
@@ -351,7 +266,7 @@ EXTERNAL_LINK = EdgeType(
         Column("element", pa.string(), "chrom:start-end of its element"),
         Column("sign", pa.int64(), "-1 or +1", required=False),
         Column("tf", pa.string(), "Ensembl id of the factor of an eRegulon; empty for others"),
-        _ORIGINAL,
+        ORIGINAL,
     ),
     keys=("model", "biosample", "element", "tf"),
     eco="ECO:0000213",
@@ -370,29 +285,11 @@ PERTURBS = EdgeType(
         _BIOSAMPLE,
         Column("study", pa.string(), "as the file names it; empty when it does not"),
         Column("element", pa.string(), "chrom:start-end of the element"),
-        _ORIGINAL,
+        ORIGINAL,
     ),
     kind=Kind.TRUTH,
     keys=("biosample", "study", "element"),
     eco="ECO:0000006",
-)
-
-PREDICTED_LINK = EdgeType(
-    "PREDICTED_LINK",
-    "A model says that the peak regulates the gene.",
-    "Peak",
-    "Gene",
-    (
-        Column("score", pa.float32(), "mean over the run's members"),
-        Column("score_kind", pa.string(), "such as cosine"),
-        Column("p_value", pa.float32(), "one-sided permutation p"),
-        Column("q_value", pa.float32(), "Benjamini-Hochberg over the skeleton"),
-        Column("sign", pa.int64(), "-1 or +1"),
-        Column("stability", pa.float32(), "standard deviation of the score over members", required=False),
-        Column("called", pa.bool_(), "q below the run's threshold"),
-    ),
-    kind=Kind.PREDICTED,
-    eco="ECO:0000213",
 )
 
 NODE_TYPES: dict[str, NodeType] = {t.label: t for t in (GENE, PEAK, TF, MOTIF, VARIANT, BIOSAMPLE, ASSEMBLY)}
@@ -400,7 +297,7 @@ EDGE_TYPES: dict[str, EdgeType] = {
     t.name: t
     for t in (
         NEAR, CONTACTS, PEAK_CONTACTS, EQTL, IN_PEAK, BINDS, TARGETS, MOTIF_OF, HAS_HIT, ACCESSIBLE_IN, EXTERNAL_LINK,
-        LIFTED_TO, NOT_LIFTED, ORTHOLOG_OF, SUBCLASS_OF, PERTURBS, PREDICTED_LINK,
+        LIFTED_TO, NOT_LIFTED, ORTHOLOG_OF, SUBCLASS_OF, PERTURBS, PREDICTED_LINK, PREDICTED_TARGET,
     )
 }  # fmt: skip
 

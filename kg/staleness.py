@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kg import release_diff
-from kg.errors import NotFound
+from kg.errors import Conflict, NotFound
 from kg.releases import served
 from kg.runs import run, runs
 from kg.schema import EDGE_TYPES, GENE, NEAR, PEAK
@@ -69,7 +69,7 @@ class Decision:
 
 
 def decisions(store: Store, slots: Sequence[str] = ()) -> list[Decision]:
-    """One for each published run, by slot.
+    """One for each published run, by slot; derived ones are left out.
 
     Args:
         store: the graph.
@@ -78,6 +78,7 @@ def decisions(store: Store, slots: Sequence[str] = ()) -> list[Decision]:
     Raises:
         UnknownRelease: nothing is published.
         NotFound: no run is published for one of the slots.
+        Conflict: one of the slots is served by a derived run.
     """
     now = served(store)
     unknown = sorted(set(slots) - set(now.runs))
@@ -85,7 +86,11 @@ def decisions(store: Store, slots: Sequence[str] = ()) -> list[Decision]:
         listed = ", ".join(sorted(now.runs)) or "none"
         raise NotFound(f"no run is published for {', '.join(unknown)}", f"published slots: {listed}")
     everyone = runs(store)
-    return [_decision(store, run(store, now.runs[s]), now.release, everyone) for s in sorted(slots or now.runs)]
+    chosen = {slot: run(store, now.runs[slot]) for slot in sorted(slots or now.runs)}
+    derived = [slot for slot, of in chosen.items() if of.derived]
+    if slots and derived:
+        raise Conflict(f"what serves {', '.join(derived)} is derived, not trained", "regkg runs targets RUN")
+    return [_decision(store, of, now.release, everyone) for of in chosen.values() if not of.derived]
 
 
 def changes(store: Store, edge_types: Sequence[str], first: int, second: int) -> tuple[Change, ...]:
@@ -123,7 +128,7 @@ def _touched(rows: Iterable[RowChange]) -> dict[str, tuple[set[str], set[str]]]:
 
 def _decision(store: Store, of: Run, release: int, everyone: Sequence[Run]) -> Decision:
     found = changes(store, of.edge_types, of.release, release) if of.release != release else ()
-    heirs = [r for r in everyone if r.parent == of.id and r.release == release and not r.experiment]
+    heirs = [r for r in everyone if (r.parent, r.slot, r.release) == (of.id, of.slot, release) and not r.experiment]
     done = next((r for r in heirs if r.outcome == "complete"), None)
     cut = next((r.id for r in heirs if r.interrupted), None)
     if not found:

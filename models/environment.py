@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import subprocess
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +27,14 @@ def machine(threads: int | None) -> dict[str, str | int | None]:
         "packages": _packages(),
         "lock": _lock(),
     }
+
+
+def code_version() -> str:
+    """The installed version, and the commit where this is a checkout."""
+    version = metadata.version("regkg")
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return f"{version}+{found.stdout.strip()}" if found.returncode == 0 else version
 
 
 def _cpu() -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +22,7 @@ from kg.progress import SILENT, Progress
 from kg.releases import served
 from kg.schema import GENE, PEAK, PREDICTED_LINK
 from models import registry
-from models.environment import machine
+from models.environment import code_version, machine
 from models.h5ad import Reading, read_cells, write_cells
 from models.kept import keep_history
 from models.preflight import check_room, estimate, silent_cells
@@ -33,6 +31,7 @@ from models.warm import read_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from kg.runs import Run
     from kg.store import Store
@@ -244,7 +243,7 @@ def _about(
         members=settings.get("members", 1),
         config=settings,
         config_hash=_config_hash(config),
-        code=_code_version(),
+        code=code_version(),
         datasets=graph.datasets,
         edge_types=edge_types,
         parent=request.parent,
@@ -281,14 +280,6 @@ def _device(asked: str) -> str:
     if asked.startswith("cuda") and not torch.cuda.is_available():
         raise TrainingError(f"device {asked!r} was asked for, but torch sees no GPU", "regkg doctor; or --device cpu")
     return asked
-
-
-def _code_version() -> str:
-    """The installed version, and the commit where this is a checkout."""
-    version = metadata.version("regkg")
-    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return f"{version}+{found.stdout.strip()}" if found.returncode == 0 else version
 
 
 def _finite(value: float) -> float | None:

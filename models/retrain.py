@@ -116,7 +116,7 @@ def leave_out(
     """
     with held(store, holder, RETRAIN, renewed=True):
         parents = [runs.run(store, run) for slot, run in sorted(served(store).runs.items()) if _is_wanted(slot, wanted)]
-        chosen = [p for p in parents if set(without) <= set(p.datasets)]
+        chosen = [p for p in parents if set(without) <= set(p.datasets) and not p.derived]
         if not chosen:
             read = "; ".join(f"{p.id} read {', '.join(sorted(p.datasets))}" for p in parents)
             raise Conflict(f"no published run has read {', '.join(without)}", read or "regkg runs list")

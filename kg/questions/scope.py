@@ -32,7 +32,7 @@ RETURN p.number AS publication, toString(p.at) AS published_at, p.runs AS served
   rel.number AS release, rel.hash AS hash, rel.datasets AS datasets,
   COLLECT {
     MATCH (m:ModelRun) WHERE m.outcome = 'complete' AND (p.runs CONTAINS m.id OR m.id = $run)
-    RETURN m {.id, .slot, .release, .datasets} ORDER BY m.slot, m.id
+    RETURN m {.id, .slot, .release, .datasets, .derived} ORDER BY m.slot, m.id
   } AS runs
 """
 
@@ -45,12 +45,14 @@ class RunRead:
         slot: "model:cells".
         release: the release that it was trained on.
         stale: a dataset that it used has other rows in the release that is read.
+        derived: worked out from what another run predicts; it embeds nothing.
     """
 
     run: str
     slot: str
     release: int
     stale: bool
+    derived: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,12 @@ def one_run(scope: Scope, what: str) -> str:
     """
     if not scope.runs:
         raise UnknownRun(f"{what} needs a run, and none is served", "regkg train, then `regkg runs publish RUN`")
-    if len(scope.runs) > 1:
+    embedding = [run.run for run in scope.runs if not run.derived] or scope.run_ids
+    if len(embedding) > 1:
         raise ParameterError(
-            f"{what} compares vectors of one run only", hint=f"say run={' or run='.join(scope.run_ids)}"
+            f"{what} compares vectors of one run only", hint=f"say run={' or run='.join(embedding)}"
         )
-    return scope.runs[0].run
+    return embedding[0]
 
 
 def valid(row: str) -> str:
@@ -158,4 +161,4 @@ def _scope(row: Row, run: str | None) -> Scope:
 def _run_read(found: Row, datasets: dict[str, Any]) -> RunRead:
     used = json.loads(found["datasets"])
     stale = any(datasets.get(dataset) != hash_ for dataset, hash_ in used.items())
-    return RunRead(found["id"], found["slot"], found["release"], stale)
+    return RunRead(found["id"], found["slot"], found["release"], stale, derived=bool(found["derived"]))
