@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
 
 from kg.errors import InputError
+from models.stored import StoredCounts, restricted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kg.guidance import GuidanceGraph
+    from models.stored import Counts
 
 COUNTED = frozenset({"nb", "zinb"})  # likelihoods of counts, which add up over cells
 LAYER = "Layer"  # kind of a vertex that is a layer of a gene; never a node of the graph
@@ -29,8 +30,8 @@ class Modality:
 
     Attributes:
         name: such as "rna" or "atac".
-        counts: (cells, features) float32; what the decoder explains: raw counts, or for another likelihood other
-            values, where NaN is not measured.
+        counts: (cells, features) float32, in memory or on disk; what the decoder explains: raw counts, or for another
+            likelihood other values, where NaN is not measured.
         features: (features,) vertex ids of the guidance graph, unique.
         rep: (cells, dims) float32; all that the encoder sees.
         obs_names: (cells,) unique names.
@@ -42,7 +43,7 @@ class Modality:
     """
 
     name: str
-    counts: sp.csr_matrix
+    counts: Counts
     features: NDArray[np.str_]
     rep: NDArray[np.float32]
     obs_names: NDArray[np.str_]
@@ -63,7 +64,7 @@ class Modality:
 
     def restrict(self, keep: NDArray[np.bool_]) -> Modality:
         """The same cells with a subset of the features; `rep` stays what all features gave."""
-        return replace(self, counts=sp.csr_matrix(self.counts[:, keep]), features=self.features[keep])
+        return replace(self, counts=restricted(self.counts, keep), features=self.features[keep])
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,11 @@ class Cells:
             batch = None if m.batch is None else m.batch.tolist()
             said = [m.name, m.features.tolist(), m.obs_names.tolist(), batch, m.likelihood]
             digest.update(json.dumps(said).encode())
-            for array in (m.counts.indptr, m.counts.indices, m.counts.data, m.rep):
-                digest.update(np.ascontiguousarray(array).tobytes())
+            if isinstance(m.counts, StoredCounts):
+                digest.update(m.counts.hash.encode())
+            parts = () if isinstance(m.counts, StoredCounts) else (m.counts.indptr, m.counts.indices, m.counts.data)
+            for array in (*parts, m.rep):
+                digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
     @property

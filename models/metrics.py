@@ -9,6 +9,8 @@ import scipy.sparse as sp
 from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 
+from models.stored import blocks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -131,20 +133,23 @@ def metacell_values(modality: Modality, cluster: NDArray[np.int64], n: int) -> N
     """
     member = sp.csr_matrix((np.ones(len(cluster)), (cluster, np.arange(len(cluster)))), shape=(n, len(cluster)))
     if not modality.is_counted:
-        return _metacell_means(modality.counts, member)
-    total = (member @ modality.counts).toarray()
+        return _metacell_means(modality, member)
+    total = sum((member[:, rows] @ block).toarray() for rows, block in blocks(modality.counts))
     size = total.sum(1, keepdims=True)
     logged: NDArray[np.float64] = np.log1p(total / np.maximum(size, 1.0) * np.median(size[size > 0]))
     return logged
 
 
-def _metacell_means(values: sp.csr_matrix, member: sp.csr_matrix) -> NDArray[np.float64]:
-    missing = values.copy()
-    missing.data = np.isnan(values.data).astype(np.float64)
-    known = values.copy()
-    known.data = np.nan_to_num(values.data, nan=0.0).astype(np.float64)
-    measured = np.asarray(member.sum(axis=1)) - (member @ missing).toarray()
+def _metacell_means(modality: Modality, member: sp.csr_matrix) -> NDArray[np.float64]:
+    shape = member.shape[0], len(modality.features)
+    missing, known = np.zeros(shape), np.zeros(shape)
+    for rows, block in blocks(modality.counts):
+        part = block.astype(np.float64)
+        part.data = np.isnan(block.data).astype(np.float64)
+        missing += (member[:, rows] @ part).toarray()
+        part.data = np.nan_to_num(block.data, nan=0.0).astype(np.float64)
+        known += (member[:, rows] @ part).toarray()
     with np.errstate(invalid="ignore"):
-        mean: NDArray[np.float64] = (member @ known).toarray() / measured
+        mean: NDArray[np.float64] = known / (np.asarray(member.sum(axis=1)) - missing)
     usual = np.nansum(mean, 0) / np.maximum(np.isfinite(mean).sum(0), 1)
     return np.where(np.isnan(mean), usual, mean)

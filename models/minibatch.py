@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from models.likelihoods import CountMatrix, SparseCounts
 from models.pyg import Edges, Propagation
+from models.streaming import StreamedCounts, ahead, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from kg.guidance import GuidanceGraph
     from models.cells import Cells
+    from models.likelihoods import SparseCounts
     from models.sampling import Draw
 
     EdgeBatch = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -111,7 +112,7 @@ class TrainingData:
         self.edges = Edges.of(graph, self.vertices)
         self.propagation = Propagation(self.edges, self.device)
         self.rep = [torch.as_tensor(np.ascontiguousarray(m.rep), device=self.device) for m in modalities]
-        self.counts = [CountMatrix.of(m.counts, self.device) for m in modalities]
+        self.counts = [counted(m.counts, self.device) for m in modalities]
         batch = [_names(m.batch, len(m.rep)) for m in modalities]
         self.batches = [np.unique(names).tolist() for names in batch]
         self.batch = [self._codes(names, own) for names, own in zip(batch, self.batches, strict=True)]
@@ -127,6 +128,15 @@ class TrainingData:
     def sizes(self) -> list[int]:
         """Cells of each modality."""
         return [len(rep) for rep in self.rep]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether counts are read from disk, which then wants neighbours drawn together."""
+        return any(isinstance(counts, StreamedCounts) for counts in self.counts)
+
+    def ahead(self, draws: Iterator[Draw]) -> Iterator[Draw]:
+        """The same draws, what they need of the disk read ahead."""
+        return ahead(draws, self.counts)
 
     def minibatch(self, draw: Draw, weights: Sequence[Tensor], edges: EdgeBatch, *, paired: bool = False) -> Minibatch:
         """Gather the drawn cells of each modality."""

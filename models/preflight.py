@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from kg.errors import InputError, TrainingError
 from models.cells import COUNTED
+from models.stored import StoredCounts, row_sums
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,17 +124,16 @@ def _broken(values: NDArray[np.float32], likelihood: str) -> list[tuple[NDArray[
 
 def silent_cells(cells: Cells) -> dict[str, list[str]]:
     """Modality -> names of cells without a single count; they train, but say nothing."""
-    return {
-        name: m.obs_names[np.asarray(m.counts.sum(axis=1)).ravel() == 0].tolist()
-        for name, m in cells.modalities.items()
-    }
+    return {name: m.obs_names[row_sums(m.counts) == 0].tolist() for name, m in cells.modalities.items()}
 
 
 def estimate(cells: Cells, *, batch_size: int, members: int, latent_dim: int) -> Estimate:
     """Memory, disk and time of training all members, from the size of the data."""
     sizes = [m.counts.shape for m in cells.modalities.values()]
     features = sum(f for _, f in sizes)
-    held = sum(m.counts.nnz * 8 + m.rep.nbytes for m in cells.modalities.values())
+    held = sum(
+        0 if isinstance(m.counts, StoredCounts) else m.counts.nnz * 8 + m.rep.nbytes for m in cells.modalities.values()
+    )
     step = batch_size * max(f for _, f in sizes) * 4 * 3  # a few blocks of cells x features at a time
     parameters = 4 * features * (latent_dim + 10) * 6  # weights, optimiser, the kept checkpoints
     seconds = SECONDS_PER_STEP + SECONDS_PER_ELEMENT * batch_size * features

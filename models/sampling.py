@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 
+CONTIGUOUS = 64  # cells that a disk gives at once
+BLOCKS = 32  # of so many cells, among which those of a step are drawn
 HASHED = (1 << 22) - 3  # prime; a table of 4 MB holds a million edges at a quarter full
 REDRAWS = 50
 
@@ -82,12 +84,41 @@ class CellSampler:
         rows = np.empty_like(table)
         for k in range(table.shape[1]):
             # of a modality with a handful of cells none may be held out
-            rows[:, k] = rng.choice(table[has[:, k], k] if has[:, k].any() else self.every[k], len(table))
+            gaps = ~kinds[place][:, ::-1][:, k]
+            rows[gaps, k] = self._stand_ins(table[has[:, k], k] if has[:, k].any() else self.every[k], gaps, rng)
             for j in np.flatnonzero((table.shape[1] - 1 - kinds.argmax(1)) == k):
                 cells = table[kind == j]
-                cells = cells[rng.permutation(len(cells))]
+                cells = cells[self._shuffled(len(cells), rng)]
                 rows[place == j] = np.where(cells >= 0, cells, rows[place == j])
         return rows, kinds[place][:, ::-1]
+
+    def _stand_ins(self, cells: Rows, gaps: NDArray[np.bool_], rng: np.random.Generator) -> Rows:
+        return rng.choice(cells, len(gaps))[gaps]
+
+    def _shuffled(self, n: int, rng: np.random.Generator) -> Rows:
+        return rng.permutation(n)
+
+
+class BlockSampler(CellSampler):
+    """The same, drawn so that a disk can follow: blocks of neighbours in random order, cells shuffled among a few.
+
+    Stand-ins go through all cells before one comes again.
+    """
+
+    def __init__(self, table: Rows, batch_size: int, held_out: float, rng: np.random.Generator) -> None:
+        super().__init__(table, batch_size, held_out, rng)
+        self.train, self.held = (part[np.lexsort(part.T)] for part in (self.train, self.held))
+
+    def _stand_ins(self, cells: Rows, gaps: NDArray[np.bool_], rng: np.random.Generator) -> Rows:
+        n = int(gaps.sum())
+        rounds = [cells[self._shuffled(len(cells), rng)] for _ in range(-(-n // len(cells)))]
+        return np.concatenate([cells[:0], *rounds])[:n]
+
+    def _shuffled(self, n: int, rng: np.random.Generator) -> Rows:
+        blocks = np.array_split(np.arange(n), max(n // CONTIGUOUS, 1))
+        order = rng.permutation(len(blocks))
+        groups = np.array_split(order, max(len(order) // BLOCKS, 1))
+        return np.concatenate([rng.permutation(np.concatenate([blocks[b] for b in group])) for group in groups])
 
 
 class EdgeSampler:

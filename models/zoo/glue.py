@@ -26,7 +26,7 @@ from models.glue_config import HELD_OUT, Config, published_plan, quick_plan, war
 from models.layers import DataEncoder, Discriminator, GraphEncoder, edge_nll, posterior
 from models.minibatch import TrainingData
 from models.registry import model
-from models.sampling import CellSampler, EdgeSampler, paired, unpaired
+from models.sampling import BlockSampler, CellSampler, EdgeSampler, paired, unpaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -158,7 +158,8 @@ class GlueTask:
         config = module.config
         self.config = config
         rng = np.random.default_rng([seed, 0])
-        self.cells = CellSampler(cell_table(data.cells, config), config.batch_size, HELD_OUT, rng)
+        sampler = BlockSampler if data.is_streamed else CellSampler
+        self.cells = sampler(cell_table(data.cells, config), config.batch_size, HELD_OUT, rng)
         self.edges = EdgeSampler(data.edges, config.negatives, config.graph_batches)
         self.n_steps = self.cells.n_batches
         self.generator = [p for name, p in module.named_parameters() if not name.startswith("discriminator")]
@@ -174,7 +175,7 @@ class GlueTask:
         """One epoch of alternating steps: the discriminator, then everything else against it."""
         noise = NOISE * max(1 - (epoch - 1) / self.burnin, 0) if self.burnin else 0.0
         edges = self._edge_batches(rng)
-        for draw in self.cells.epoch(rng):
+        for draw in self.data.ahead(self.cells.epoch(rng)):
             self.latest = draw.rows
             yield self.step(self.minibatch(draw, next(edges)), noise)
 
@@ -208,7 +209,9 @@ class GlueTask:
             edges = self._edge_batches(rng)
             rows = [
                 self.module.vae_loss(batch, self.module.encode(batch))
-                for batch in (self.minibatch(draw, next(edges)) for draw in self.cells.epoch(rng, held=True))
+                for batch in (
+                    self.minibatch(draw, next(edges)) for draw in self.data.ahead(self.cells.epoch(rng, held=True))
+                )
             ]
         return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
 

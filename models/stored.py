@@ -1,0 +1,155 @@
+"""Values of cells that stay on disk: rows of an h5ad, read when they are asked for.
+
+Memory holds 8 bytes a cell (where its row begins) and the rows last read, whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+
+from kg.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+    Counts: TypeAlias = "sp.csr_matrix | StoredCounts"
+    Rows = NDArray[np.int64]
+
+GAP = 32  # rows; reading on over fewer that nobody wants is quicker than to begin anew
+BLOCK = 4096  # rows of a pass over everything
+
+
+@dataclass(frozen=True)
+class StoredCounts:
+    """A (cells, features) matrix of an h5ad: CSR or dense. Threads may read at once; a pickle holds no values.
+
+    Attributes:
+        path: of the file.
+        name: of the matrix in it, such as X or layers/counts.
+        digest: sha256 of the file.
+        columns: those that are kept, ascending; None for all.
+        order: row of the file for each cell; None as in the file.
+    """
+
+    path: str
+    name: str
+    digest: str
+    columns: Rows | None = None
+    order: Rows | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StoredCounts, tuple(getattr(self, f.name) for f in fields(self))
+
+    @cached_property
+    def _node(self) -> Any:
+        node = h5py.File(self.path)[self.name]
+        kind = node.attrs.get("encoding-type", "array")
+        if kind not in {"csr_matrix", "array"}:
+            raise InputError(
+                f"{self.path}: {self.name} is a {kind}, rows are read from a csr_matrix or an array",
+                f"write it by rows: adata.{self.name.replace('/', ' ')} = ....tocsr(); or train with --no-stream",
+            )
+        return node
+
+    @cached_property
+    def _indptr(self) -> Rows | None:
+        """Where each row begins; None for a dense matrix."""
+        return self._node["indptr"][:].astype(np.int64) if isinstance(self._node, h5py.Group) else None
+
+    @cached_property
+    def _place(self) -> NDArray[np.int32]:
+        """New number of each column of the file, -1 where it is dropped."""
+        place = np.full(self._full[1], -1, np.int32)
+        place[self.columns] = np.arange(self.shape[1], dtype=np.int32)
+        return place
+
+    @property
+    def _full(self) -> tuple[int, int]:
+        node = self._node
+        rows, columns = node.attrs["shape"] if isinstance(node, h5py.Group) else node.shape
+        return int(rows), int(columns)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells, features."""
+        rows, columns = self._full
+        return rows if self.order is None else len(self.order), columns if self.columns is None else len(self.columns)
+
+    @property
+    def nnz(self) -> int:
+        """Stored entries, those of dropped columns among them."""
+        rows, columns = self._full
+        return rows * columns if self._indptr is None else int(self._indptr[-1])
+
+    @property
+    def hash(self) -> str:
+        """sha256 over what decides on the values."""
+        digest = hashlib.sha256(f"{self.digest} {self.name}".encode())
+        for some in (self.columns, self.order):
+            digest.update(b"all" if some is None else some.tobytes())
+        return digest.hexdigest()
+
+    def restrict(self, keep: NDArray[np.bool_]) -> StoredCounts:
+        """The same cells with a subset of the features."""
+        columns = np.arange(self._full[1]) if self.columns is None else self.columns
+        return replace(self, columns=columns[keep])
+
+    def ordered(self, rows: Rows) -> StoredCounts:
+        """The given cells, in the given order."""
+        return replace(self, order=rows if self.order is None else self.order[rows])
+
+    def __getitem__(self, rows: Rows) -> sp.csr_matrix:
+        """The given rows, in the given order; neighbours on disk are read at once."""
+        wanted, back = np.unique(rows if self.order is None else self.order[rows], return_inverse=True)
+        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > GAP) + 1) if len(wanted) else []
+        none = sp.csr_matrix(np.zeros((0, self.shape[1]), np.float32))
+        read = sp.vstack([none, *(self._span(int(r[0]), int(r[-1]) + 1)[r - r[0]] for r in runs)], format="csr")
+        return sp.csr_matrix(read[back])
+
+    def _span(self, start: int, stop: int) -> sp.csr_matrix:
+        """Rows start to stop of the file."""
+        if self._indptr is None:
+            dense = self._node[start:stop]
+            return sp.csr_matrix(dense if self.columns is None else dense[:, self.columns], dtype=np.float32)
+        edges = self._indptr[start : stop + 1]
+        first, last = int(edges[0]), int(edges[-1])
+        value, column = (self._node[name][first:last] for name in ("data", "indices"))
+        edges = edges - first
+        if self.columns is not None:
+            column = self._place[column]
+            kept = column >= 0
+            edges = np.concatenate([[0], np.cumsum(kept)])[edges]
+            value, column = value[kept], column[kept]
+        return sp.csr_matrix((value.astype(np.float32), column, edges), shape=(stop - start, self.shape[1]))
+
+
+def blocks(counts: Counts) -> Iterator[tuple[slice, sp.csr_matrix]]:
+    """All cells, some thousand at a time where they are on disk, all at once where they are not."""
+    n = counts.shape[0]
+    if not isinstance(counts, StoredCounts):
+        yield slice(0, n), counts
+        return
+    for start in range(0, n, BLOCK):
+        rows = slice(start, min(start + BLOCK, n))
+        yield rows, counts[np.arange(rows.start, rows.stop)]
+
+
+def restricted(counts: Counts, keep: NDArray[np.bool_]) -> Counts:
+    """The same cells with a subset of the features."""
+    return counts.restrict(keep) if isinstance(counts, StoredCounts) else sp.csr_matrix(counts[:, keep])
+
+
+def row_sums(counts: Counts) -> NDArray[np.float64]:
+    """(cells,) sum of each."""
+    sums = [np.asarray(block.sum(axis=1, dtype=np.float64)).ravel() for _, block in blocks(counts)]
+    return np.concatenate(sums or [np.zeros(0)])
