@@ -56,6 +56,11 @@ def command_for(model: registry.Model) -> click.Command:
         help="Of a modality's values: nb, zinb, normal, zin, ziln, bernoulli or beta.  [default: ziln for layers of "
         "genes (mCH:...), else nb]",
     )
+    @click.option(
+        "--stream/--no-stream",
+        default=None,
+        help="Leave values on disk and read them step by step.  [default: where memory would not hold them]",
+    )
     @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
     @click.option("--threads", type=click.IntRange(min=1), help="Of torch on the CPU.")
     @click.option(
@@ -73,7 +78,7 @@ def command_for(model: registry.Model) -> click.Command:
         from models.h5ad import Reading  # noqa: PLC0415
         from models.job import Request, train  # noqa: PLC0415
 
-        reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired", "likelihood")))
+        reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired", "likelihood", "stream")))
         where = {name: said.pop(name) for name in ("device", "threads", "edge_types", "held_out")}
         request = Request(model.name, cells, said, reading, **where)
         leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
+import psutil
+from anndata.io import read_elem
 
 from kg.cells import is_gene_layer, match_features
 from kg.errors import InputError
 from kg.files import replaced
 from kg.progress import SILENT, Progress
+from models.bases import streamed_lsi, streamed_pca
 from models.cells import COUNTED, Cells, Modality
 from models.decoders import DECODERS
-from models.preflight import check_cells, values_of
+from models.preflight import check_cells, stored_values, values_of
 from models.preprocess import atac_lsi, rna_pca, value_pca
 from models.transfer import transferred
 
@@ -28,9 +33,13 @@ if TYPE_CHECKING:
 
     from kg.cells import CellsFile
     from models.fit import Fit
+    from models.stored import Counts, StoredCounts
 
 UNKNOWN = "unmapped:"  # put before the name of a feature that the graph does not know, so that no id can clash
 COMPONENTS = 100
+COPIES = 40  # bytes that a value takes at worst on its way into training
+MOST_MEMORY = 0.6  # of what is free
+ROW = "regkg_row"  # of a file
 METHYLATION = -1  # sign of a gene with the methylation of its body (Cao & Gao 2022, triple omics)
 
 
@@ -45,12 +54,14 @@ class Reading:
         paired: whether the modalities hold the same cells, read as labels are; None believes uns["paired"].
         likelihoods: modality -> likelihood of its values, where it is not the usual one: counts are negative
             binomial, layers of genes (methylation ratios) zero-inflated log-normal.
+        stream: whether values stay on disk and are read step by step; None: where memory would not hold them.
     """
 
     labels: str = "cell_type"
     batch: str | None = None
     paired: bool | None = None
     likelihoods: Mapping[str, str] = field(default_factory=dict)
+    stream: bool | None = None
 
     def likelihood(self, modality: str) -> str:
         """Of the values of this modality."""
@@ -75,21 +86,40 @@ def read_cells(
         InputError: counts are not raw, names repeat, a column of obs is missing, or paired files hold different cells.
         CoverageTooLow: the graph knows too few of a file's features.
     """
-    adatas = {}
+    adatas, stored = {}, {}
+    streams = outgrow_memory(files, how) if how.stream is None else how.stream
     for file in sorted(files, key=lambda f: f.modality != "rna"):
         progress.begin(f"reading {file.modality}", 1, "files")
-        adatas[file.modality] = anndata.read_h5ad(file.path)
+        adatas[file.modality] = _names_of(file.path) if streams else anndata.read_h5ad(file.path)
+        if streams:
+            stored[file.path] = _stored(file, how)
         progress.end()
     by_name = {file.modality: file for file in files}
     _check_likelihoods(how, adatas)
     check_cells(
         {by_name[name].path: adata for name, adata in adatas.items()},
         {by_name[name].path: how.likelihood(name) for name in adatas},
+        stored,
     )
     paired = all(a.uns.get("paired", False) for a in adatas.values()) if how.paired is None else how.paired
     if paired:
         adatas = _aligned(adatas)
-    return Cells({name: _modality(by_name[name], a, genes, peaks, how) for name, a in adatas.items()}, paired)
+    found = {}
+    for name, adata in adatas.items():
+        progress.begin(f"encoder inputs of {name}")
+        values = stored.get(by_name[name].path)
+        found[name] = _modality(by_name[name], adata, genes, peaks, how, values)
+        progress.end()
+    return Cells(found, paired)
+
+
+def outgrow_memory(files: Sequence[CellsFile], how: Reading) -> bool:
+    """Whether reading files whole would take most of the memory that is free now."""
+    needed = 0
+    for file in files:
+        cells, features = file.shape
+        needed += _stored(file, how).nnz * COPIES + (0 if file.modality == "atac" else 4 * cells * features)
+    return bool(needed > MOST_MEMORY * psutil.virtual_memory().available)
 
 
 def write_cells(folder: Path, cells: Cells, fit: Fit, key: str, provenance: Mapping[str, str]) -> list[Path]:
@@ -119,19 +149,45 @@ def write_cells(folder: Path, cells: Cells, fit: Fit, key: str, provenance: Mapp
     return written
 
 
-def _modality(file: CellsFile, adata: anndata.AnnData, genes: pa.Table, peaks: pa.Table, how: Reading) -> Modality:
+def _stored(file: CellsFile, how: Reading) -> StoredCounts:
+    return stored_values(file.path, file.layers, file.sha256, how.likelihood(file.modality))
+
+
+def _names_of(path: str) -> anndata.AnnData:
+    """A file without its matrices; `row` of obs is where each cell stands."""
+    with h5py.File(path) as file:
+        obs, var, uns = (read_elem(file[name]) if name in file else {} for name in ("obs", "var", "uns"))
+    return anndata.AnnData(obs=obs.assign(**{ROW: np.arange(len(obs))}), var=var, uns=uns)
+
+
+def _modality(
+    file: CellsFile,
+    adata: anndata.AnnData,
+    genes: pa.Table,
+    peaks: pa.Table,
+    how: Reading,
+    stored: StoredCounts | None = None,
+) -> Modality:
     match = match_features(adata.var_names.tolist(), genes, peaks, file.assembly)
     match.check(file.path)
     named = zip(match.ids, adata.var_names, strict=True)
     features = np.array([graph_id or f"{UNKNOWN}{file.modality}:{name}" for graph_id, name in named], dtype=np.str_)
     likelihood = how.likelihood(file.modality)
-    values, _ = values_of(adata, likelihood)
-    reduce = atac_lsi if file.modality == "atac" else rna_pca if likelihood in COUNTED else value_pca
+    values: Counts
+    if stored is None:
+        values, _ = values_of(adata, likelihood)
+        reduce = atac_lsi if file.modality == "atac" else rna_pca if likelihood in COUNTED else value_pca
+        rep = reduce(values.astype(np.float64), COMPONENTS)
+    else:
+        rows = adata.obs[ROW].to_numpy()
+        values = stored if (np.diff(rows) == 1).all() else stored.ordered(rows)
+        pca = partial(streamed_pca, counted=likelihood in COUNTED)
+        rep = (streamed_lsi if file.modality == "atac" else pca)(values, COMPONENTS)
     return Modality(
         name=file.modality,
         counts=values,
         features=features,
-        rep=reduce(values.astype(np.float64), COMPONENTS),
+        rep=rep,
         obs_names=adata.obs_names.to_numpy(dtype=np.str_),
         labels=_column(adata, how.labels) if how.labels in adata.obs else None,
         batch=None if how.batch is None else _column(adata, how.batch, file.path),

@@ -23,7 +23,7 @@ from kg.releases import served
 from kg.schema import GENE, PEAK, PREDICTED_LINK
 from models import registry
 from models.environment import code_version, machine
-from models.h5ad import Reading, read_cells, write_cells
+from models.h5ad import Reading, outgrow_memory, read_cells, write_cells
 from models.kept import keep_history
 from models.preflight import check_room, estimate, silent_cells
 from models.train import Trainer
@@ -113,6 +113,7 @@ def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -
 def _train(store: Store, home: Path, request: Request, release: int, run_id: str | None, progress: Progress) -> Run:
     model = registry.get(request.model)
     config = model.config(**request.options)
+    request = _decided(store, request)
     edge_types = _edge_types(model, request)
     graph = _guidance(store, request, release, edge_types)
     cells = _read(store, request, release, progress)
@@ -190,6 +191,14 @@ def _start(store: Store, home: Path, request: Request, cells: Cells, progress: P
             raise
         progress.say(f"warning: a cold start, not from the weights of {parent.id}: {error.message}")
         return None
+
+
+def _decided(store: Store, request: Request) -> Request:
+    """The request, whether to stream decided once, so that a resumed run reads as it began."""
+    if request.reading.stream is not None:
+        return request
+    streams = outgrow_memory(registered_cells(store, request.cells), request.reading)
+    return replace(request, reading=replace(request.reading, stream=streams))
 
 
 def _files(store: Store, request: Request) -> dict[str, str]:

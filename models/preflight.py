@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +17,10 @@ import scipy.sparse as sp
 
 from kg.errors import InputError, TrainingError
 from models.cells import COUNTED
-from models.stored import StoredCounts, row_sums
+from models.stored import StoredCounts, blocks, row_sums
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.cells import Cells
+
+    _Tally = tuple[int, NDArray[np.int64], NDArray[np.int64]]
 
 COUNTS = "counts"
 NORM = "norm"  # layer of a ratio over the level of its cell, as methylation is compared
@@ -71,18 +74,32 @@ def values_of(adata: AnnData, likelihood: str) -> tuple[sp.csr_matrix, str]:
     return sp.csr_matrix(matrix, dtype=np.float32), name
 
 
-def check_cells(adatas: Mapping[str, AnnData], likelihoods: Mapping[str, str]) -> None:
+def stored_values(path: str, layers: Collection[str], digest: str, likelihood: str) -> StoredCounts:
+    """The matrix of a file that `values_of` would read, left on disk."""
+    layer = COUNTS if likelihood in COUNTED else NORM
+    taken = layer in layers and likelihood not in SHARES
+    return StoredCounts(path, f"layers/{layer}" if taken else "X", digest)
+
+
+def check_cells(
+    adatas: Mapping[str, AnnData],
+    likelihoods: Mapping[str, str],
+    stored: Mapping[str, StoredCounts] = MappingProxyType({}),
+) -> None:
     """Refuse files that cannot be trained on.
 
     Args:
         adatas: path -> the file.
         likelihoods: path -> the likelihood of its values.
+        stored: path -> its values, where they are on disk and `adatas` has but names.
 
     Raises:
         InputError: with all problems of all files.
     """
     problems = [
-        f"{path}: {problem}" for path, adata in adatas.items() for problem in problems_of(adata, likelihoods[path])
+        f"{path}: {problem}"
+        for path, adata in adatas.items()
+        for problem in problems_of(adata, likelihoods[path], stored.get(path))
     ]
     if problems:
         raise InputError(
@@ -93,20 +110,29 @@ def check_cells(adatas: Mapping[str, AnnData], likelihoods: Mapping[str, str]) -
         )
 
 
-def problems_of(adata: AnnData, likelihood: str = "nb") -> list[str]:
+def problems_of(adata: AnnData, likelihood: str = "nb", stored: StoredCounts | None = None) -> list[str]:
     """What is wrong with one file, in sentences that name cells and features; empty when nothing is."""
     if not (adata.n_obs and adata.n_vars):
         return [f"there are {adata.n_obs} cells and {adata.n_vars} features"]
-    matrix, where = values_of(adata, likelihood)
+    matrix, where = values_of(adata, likelihood) if stored is None else (stored, stored.name)
     found = [_repeated("cells", adata.obs_names), _repeated("features", adata.var_names)]
-    values = matrix.data
-    finite = np.isfinite(values)
-    endless = np.isinf(values) if likelihood not in COUNTED else ~finite
-    rules = [(endless, "not finite"), *((finite & wrong, what) for wrong, what in _broken(values, likelihood))]
-    found += [_wrong(adata, matrix, wrong, f"values of {where} are {what}") for wrong, what in rules]
-    if not any(found) and not np.nan_to_num(values).any():
+    tallies: dict[str, list[_Tally]] = {}
+    silent = True
+    for rows, block in blocks(matrix):
+        silent &= not np.nan_to_num(block.data).any()
+        for what, wrong in _rules(block.data, likelihood).items():
+            tallies.setdefault(what, []).append(_tally(rows.start, block, wrong))
+    found += [_said(adata, parts, f"values of {where} are {what}") for what, parts in tallies.items()]
+    if not any(found) and silent:
         found.append(f"{where} holds no {'count' if likelihood in COUNTED else 'value'} at all")
     return [problem for problem in found if problem]
+
+
+def _rules(values: NDArray[np.float32], likelihood: str) -> dict[str, NDArray[np.bool_]]:
+    """What values are that cannot be trained on, and which of them."""
+    finite = np.isfinite(values)
+    endless = np.isinf(values) if likelihood not in COUNTED else ~finite
+    return {"not finite": endless, **{what: finite & wrong for wrong, what in _broken(values, likelihood)}}
 
 
 def _broken(values: NDArray[np.float32], likelihood: str) -> list[tuple[NDArray[np.bool_], str]]:
@@ -168,14 +194,20 @@ def _repeated(what: str, names: pd.Index) -> str:
     return f"{len(repeated)} names of {what} come more than once: {_listed(repeated.tolist())}" if len(repeated) else ""
 
 
-def _wrong(adata: AnnData, counts: sp.csr_matrix, wrong: NDArray[np.bool_], what: str) -> str:
-    if not wrong.any():
-        return ""
+def _tally(first: int, block: sp.csr_matrix, wrong: NDArray[np.bool_]) -> _Tally:
+    """How many values of a block are wrong, in which cells and features."""
     at = np.flatnonzero(wrong)
-    rows = np.unique(np.searchsorted(counts.indptr, at, side="right") - 1)
-    columns = np.unique(counts.indices[at])
+    rows = np.unique(np.searchsorted(block.indptr, at, side="right") - 1)
+    return len(at), first + rows, np.unique(block.indices[at])
+
+
+def _said(adata: AnnData, parts: Sequence[_Tally], what: str) -> str:
+    n = sum(number for number, _, _ in parts)
+    if not n:
+        return ""
+    rows, columns = (np.unique(np.concatenate([part[k] for part in parts])) for k in (1, 2))
     return (
-        f"{len(at):,} {what}, in {len(rows):,} cells ({_listed(adata.obs_names[rows].tolist())}) "
+        f"{n:,} {what}, in {len(rows):,} cells ({_listed(adata.obs_names[rows].tolist())}) "
         f"and {len(columns):,} features ({_listed(adata.var_names[columns].tolist())})"
     )
 

@@ -52,19 +52,18 @@ class StoredCounts:
 
     @cached_property
     def _node(self) -> Any:
-        node = h5py.File(self.path)[self.name]
-        kind = node.attrs.get("encoding-type", "array")
-        if kind not in {"csr_matrix", "array"}:
-            raise InputError(
-                f"{self.path}: {self.name} is a {kind}, rows are read from a csr_matrix or an array",
-                f"write it by rows: adata.{self.name.replace('/', ' ')} = ....tocsr(); or train with --no-stream",
-            )
-        return node
+        return h5py.File(self.path)[self.name]
 
     @cached_property
     def _indptr(self) -> Rows | None:
         """Where each row begins; None for a dense matrix."""
-        return self._node["indptr"][:].astype(np.int64) if isinstance(self._node, h5py.Group) else None
+        kind = self._node.attrs.get("encoding-type", "array")
+        if kind not in {"csr_matrix", "array"}:
+            raise InputError(
+                f"{self.path}: {self.name} is a {kind}, rows are read from a csr_matrix or an array",
+                "write the file by rows (scipy's .tocsr()), or train with --no-stream",
+            )
+        return self._node["indptr"][:].astype(np.int64) if kind == "csr_matrix" else None
 
     @cached_property
     def _place(self) -> NDArray[np.int32]:
@@ -88,8 +87,8 @@ class StoredCounts:
     @property
     def nnz(self) -> int:
         """Stored entries, those of dropped columns among them."""
-        rows, columns = self._full
-        return rows * columns if self._indptr is None else int(self._indptr[-1])
+        node = self._node
+        return len(node["data"]) if isinstance(node, h5py.Group) else int(np.prod(self._full))
 
     @property
     def hash(self) -> str:

@@ -87,7 +87,7 @@ def test_all_rows_come_in_blocks(tmp_path: Path) -> None:
 
 def test_a_matrix_by_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="csc_matrix"):
-        _ = stored(tmp_path, drawn(5, 5).tocsc()).shape
+        list(blocks(stored(tmp_path, drawn(5, 5).tocsc())))
 
 
 def test_training_from_disk_is_training_in_memory(world: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
