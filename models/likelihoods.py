@@ -12,18 +12,25 @@ gradients are worked out together, block of rows by block of rows, while a block
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from models.kernels import Nonzeros, nb_rows
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import scipy.sparse as sp
+    from numpy.typing import NDArray
 
 EPS = 1e-7
-BLOCK = 500_000  # entries of a block on the CPU: small enough for its caches, large enough for its cores
+BLOCK = 500_000  # entries of a block on the CPU for each thread: they stay in its caches
 TINY = 1e-12
 
 
@@ -84,6 +91,18 @@ class CountMatrix:
         return SparseCounts(row, self.indices[at], self.data[at], self.library[rows], self.n_features, self.missing)
 
 
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
+
+
+def in_threads(work: Callable[..., float], threads: int, *given: Any) -> list[float]:
+    """What `work(thread, *given)` returns, for each thread; work must release the interpreter's lock."""
+    if threads == 1:
+        return [work(0, *given)]
+    return list(_pool(threads).map(work, range(threads), *([each] * threads for each in given)))
+
+
 def elementwise(name: str, x: Tensor, out: Tensor) -> Tensor:
     """exp, log or log1p of a contiguous tensor into `out`, which may be `x`.
 
@@ -123,10 +142,11 @@ class _SparseNB(torch.autograd.Function):
         counts: SparseCounts,
         needed: bool,  # noqa: FBT001
     ) -> Tensor:
-        work = _Work(u, w, bias, log_theta, counts)
+        compiled = u.device.type == "cpu" and u.dtype == torch.float32
+        work = (_Compiled if compiled else _Work)(u, w, bias, log_theta, counts, needed=needed)
         for start in range(0, len(u), work.rows):
-            work.block(slice(start, min(start + work.rows, len(u))), needed=needed)
-        loss, grads = work.finish(needed=needed)
+            work.block(slice(start, min(start + work.rows, len(u))))
+        loss, grads = work.finish()
         ctx.save_for_backward(*grads)
         return loss
 
@@ -136,11 +156,57 @@ class _SparseNB(torch.autograd.Function):
         return (*(grad.mul_(scale) for grad in ctx.saved_tensors), None, None)
 
 
-class _Work:
-    """Running sums over blocks of rows. `r` is mu / theta throughout, `t` is r / (1 + r)."""
+class _Compiled:
+    """Running sums over blocks of rows on the CPU: products by torch, the rest in compiled loops."""
 
-    def __init__(self, u: Tensor, w: Tensor, bias: Tensor, log_theta: Tensor, counts: SparseCounts) -> None:
-        self.u, self.w, self.counts = u, w, counts
+    def __init__(
+        self, u: Tensor, w: Tensor, bias: Tensor, log_theta: Tensor, counts: SparseCounts, *, needed: bool
+    ) -> None:
+        self.u, self.w, self.needed = u, w, needed
+        self.theta = log_theta.exp()
+        self.offset = bias - log_theta
+        self.w_theta = w * self.theta[:, None]
+        self.threads = min(torch.get_num_threads(), len(u))
+        self.rows = min(max(BLOCK * self.threads // len(w), 8 * self.threads), len(u))
+        self.logits = u.new_empty(self.rows, len(w))
+        self.into = np.zeros((self.threads, 4, len(w)))
+        start = torch.searchsorted(counts.row, torch.arange(len(u) + 1))
+        spare = torch.empty_like(counts.value) if needed else counts.value[:0]
+        nonzeros = Nonzeros(*(t.numpy() for t in (counts.library, start, counts.column, counts.value)))
+        self.given = (self.theta.numpy(), nonzeros, spare.numpy())
+        self.sparse_nll = 0.0
+        self.d_u, self.d_w = torch.empty_like(u), torch.zeros_like(w)
+
+    def block(self, rows: slice) -> None:
+        a = torch.addmm(self.offset, self.u[rows], self.w.t(), out=self.logits[: rows.stop - rows.start])
+        self.sparse_nll += sum(in_threads(self._part, self.threads, a.numpy(), rows.start))
+        if self.needed:
+            torch.mm(a, self.w_theta, out=self.d_u[rows])
+            self.d_w.addmm_(a.t(), self.u[rows])
+
+    def _part(self, thread: int, a: NDArray[np.float32], first: int) -> float:
+        own = slice(*(len(a) * (thread + i) // self.threads for i in (0, 1)))
+        return nb_rows(a[own], first + own.start, *self.given, self.into[thread])
+
+    def finish(self) -> tuple[Tensor, list[Tensor]]:
+        log_sum, t_sum, d_sum, d_nonzero = self.into.sum(0)
+        theta = self.theta.numpy()
+        entries = len(self.u) * len(self.w)
+        loss = self.u.new_tensor((log_sum @ theta + self.sparse_nll) / entries)
+        if not self.needed:
+            return loss, []
+        sums = (d_sum * theta, d_nonzero + theta * (log_sum - t_sum))
+        grads = [self.d_u, self.d_w.mul_(self.theta[:, None]), *(self.u.new_tensor(s) for s in sums)]
+        return loss, [grad.div_(entries) for grad in grads]
+
+
+class _Work:
+    """The same in torch alone, on any device and in any precision. `r` is mu / theta throughout, `t` is r / (1 + r)."""
+
+    def __init__(
+        self, u: Tensor, w: Tensor, bias: Tensor, log_theta: Tensor, counts: SparseCounts, *, needed: bool
+    ) -> None:
+        self.u, self.w, self.counts, self.needed = u, w, counts, needed
         self.theta = log_theta.exp()
         self.offset = bias - log_theta
         self.w_theta = w * self.theta[:, None]
@@ -152,7 +218,7 @@ class _Work:
         self.sparse_nll = u.new_zeros(())
         self.edges = torch.searchsorted(counts.row, torch.arange(len(u) + 1, device=u.device))
 
-    def block(self, rows: slice, *, needed: bool) -> None:
+    def block(self, rows: slice) -> None:
         n = rows.stop - rows.start
         library = self.counts.library[rows]
         r = torch.addmm(self.offset, self.u[rows], self.w.t(), out=self.ratio[:n])
@@ -161,7 +227,7 @@ class _Work:
         ones = r.new_ones(n)
         self.log_sum.addmv_(elementwise("log1p", r, self.other[:n]).t(), ones)
         at, column, d_nonzero = self.nonzeros(rows, r)
-        if not needed:
+        if not self.needed:
             return
         t = torch.div(r, torch.add(r, 1, out=self.other[:n]), out=self.other[:n])
         self.t_sum.addmv_(t.t(), ones)
@@ -186,10 +252,10 @@ class _Work:
         self.d_log_theta.index_add_(0, column, x / (1 + r_eps) - theta * gained)
         return at, column, -x * mu / ((mu + EPS) * (1 + r_eps))
 
-    def finish(self, *, needed: bool) -> tuple[Tensor, list[Tensor]]:
+    def finish(self) -> tuple[Tensor, list[Tensor]]:
         entries = len(self.u) * len(self.w)
         loss = (self.log_sum @ self.theta + self.sparse_nll) / entries
-        if not needed:
+        if not self.needed:
             return loss, []
         self.d_log_theta += self.theta * (self.log_sum - self.t_sum)
         grads = [self.d_u, self.d_w.mul_(self.theta[:, None]), self.d_sum.mul_(self.theta), self.d_log_theta]

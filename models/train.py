@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kg.errors import Diverged
 from kg.progress import SILENT
 from models import checkpoint
+from models.allocation import keep_freed_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,6 +148,7 @@ class Trainer:
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
         """Torch with this seed and thread count inside, as it was outside."""
+        keep_freed_memory()
         threads = torch.get_num_threads()
         cuda = [torch.cuda.current_device()] if self.device.startswith("cuda") else []
         with torch.random.fork_rng(devices=cuda):

@@ -94,12 +94,13 @@ def test_discriminator_has_no_batch_norm() -> None:
     torch.testing.assert_close(discriminator(x)[:1], discriminator(x[:1]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # compiled, and torch's own
 @pytest.mark.parametrize("kinds", [[1, 0, 0, 0, 1], [1, 1], [0, 0, 0]])
-def test_edge_nll_balances_real_and_absent(kinds: list[int]) -> None:
+def test_edge_nll_balances_real_and_absent(kinds: list[int], dtype: torch.dtype) -> None:
     rng = np.random.default_rng(0)
-    v = torch.randn(6, 4, requires_grad=True)
+    v = (4 * torch.randn(6, 4, dtype=dtype)).requires_grad_()
     source, target = (torch.from_numpy(rng.integers(6, size=len(kinds))) for _ in range(2))
-    sign, present = torch.from_numpy(rng.choice([-1.0, 1.0], len(kinds))).float(), torch.tensor(kinds).float()
+    sign, present = torch.from_numpy(rng.choice([-1.0, 1.0], len(kinds))).to(dtype), torch.tensor(kinds, dtype=dtype)
     each = [
         -Bernoulli(logits=s * (v[i] @ v[j])).log_prob(p)  # type: ignore[no-untyped-call]
         for i, j, s, p in zip(source, target, sign, present, strict=True)

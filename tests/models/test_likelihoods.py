@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import digamma, gammaln
 from torch import Tensor
 from torch.distributions import NegativeBinomial
 
-from models import likelihoods
+from models import kernels, likelihoods
 from models.likelihoods import EPS, CountMatrix, elementwise, sparse_nb_nll
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CPU = torch.device("cpu")
 
@@ -28,10 +36,24 @@ def problem(n: int, f: int, m: int, rate: float, seed: int, dtype: torch.dtype) 
     return [torch.tensor(a, dtype=dtype) for a in arrays]
 
 
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("threads", [1, 3], indirect=True)
+@pytest.mark.parametrize("way", ["_Compiled", "_Work"])
 @pytest.mark.parametrize("block", [1, 500_000])  # eight rows at a time, or all
 @pytest.mark.parametrize(("n", "f", "rate"), [(1, 7, 2.0), (5, 3, 40.0), (70, 50, 0.1), (33, 400, 1.0)])
-def test_equals_torch_distributions(n: int, f: int, rate: float, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("threads")
+def test_equals_torch_distributions(
+    n: int, f: int, rate: float, block: int, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(likelihoods, "BLOCK", block)
+    monkeypatch.setattr(likelihoods, "_Compiled", getattr(likelihoods, way))
     *parameters, x = problem(n, f, 6, rate, n, torch.float64)
     exact = [p.requires_grad_() for p in parameters]
     expected = dense_nll(exact[0], exact[1], exact[2], exact[3], x)
@@ -65,6 +87,36 @@ def test_rows_are_taken_in_the_order_asked_for() -> None:
     back[counts.row, counts.column] = counts.value
     np.testing.assert_array_equal(back.numpy(), dense[rows.numpy()])
     np.testing.assert_array_equal(counts.library.numpy(), dense[rows.numpy()].sum(1))
+
+
+def test_a_cell_without_counts_costs_nothing_and_pulls_nowhere() -> None:
+    u, w, bias, log_theta, x = problem(3, 12, 5, 0.5, 0, torch.float32)
+    x[1] = 0
+    counts = CountMatrix.of(sp.csr_matrix(x.numpy()), CPU).take(torch.arange(3))
+    loss = sparse_nb_nll(u.requires_grad_(), w, bias, log_theta, counts)
+    (grad,) = torch.autograd.grad(loss, u)
+    assert float(grad[1].abs().max()) == 0
+    others = CountMatrix.of(sp.csr_matrix(x[[0, 2]].numpy()), CPU).take(torch.arange(2))
+    two = sparse_nb_nll(u[[0, 2]], w, bias, log_theta, others)
+    assert float(loss.detach()) == pytest.approx(float(two.detach()) * 2 / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stays_so(value: float) -> None:
+    u, w, bias, log_theta, x = problem(40, 30, 5, 0.5, 0, torch.float32)
+    u[17, 2] = value
+    counts = CountMatrix.of(sp.csr_matrix(x.numpy()), CPU).take(torch.arange(40))
+    assert not np.isfinite(float(sparse_nb_nll(u, w, bias, log_theta, counts)))
+
+
+@given(st.floats(1e-6, 1e6), st.one_of(st.integers(1, 5000), st.floats(0.1, 5000)), st.floats(1e-6, 1e6))
+def test_a_count_adds_what_gamma_functions_say(theta: float, x: float, mu: float) -> None:
+    odds = 1 + theta / mu
+    loss, slope = kernels._count_terms(theta, float(x), odds)
+    terms = [x * np.log(odds), gammaln(x + 1), gammaln(theta), gammaln(theta + x)]
+    size = max(map(abs, terms))
+    assert loss == pytest.approx(terms[0] + terms[1] + terms[2] - terms[3], rel=1e-9, abs=1e-12 * size)
+    assert slope == pytest.approx(digamma(theta + x) - digamma(theta), rel=1e-9, abs=1e-13 * abs(digamma(theta)))
 
 
 def test_log1pkeeps_small_numbers() -> None:

@@ -1,0 +1,231 @@
+"""The compiled inner loops of GLUE on the CPU: negative binomial of sparse counts, sampled edges of the graph.
+
+A step is bound by memory, so each row is walked while it is in cache, and what a walk can gather along the way is
+gathered. numba compiles at the first use (some seconds) and keeps the result beside this file or in the user's cache.
+It reads no annotations. All arrays are C-contiguous; float32 where nothing else is said.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+EPS = 1e-7
+GROUP = 32  # rows whose 1 + mu / theta are multiplied, in float64, before one logarithm is taken
+FEW = 16  # up to this count, sums over j < x stand in for gamma functions
+SAFE = {"reassoc", "contract", "arcp", "nsz"}  # sums in any order; NaN and infinity keep their meaning
+f32, i32 = np.float32, np.int32
+TINY = f32(1e-12)
+_fast = numba.njit(fastmath=SAFE, nogil=True, cache=True)
+
+
+class Nonzeros(NamedTuple):
+    """Counts of some cells.
+
+    Attributes:
+        library: (cells,) float32 row sums.
+        start: (cells + 1,) int64, first nonzero of each cell.
+        column, value: (nonzeros,) int64 and float32.
+    """
+
+    library: NDArray[np.float32]
+    start: NDArray[np.int64]
+    column: NDArray[np.int64]
+    value: NDArray[np.float32]
+
+
+@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, inline="always")
+def _exp(x: Any) -> Any:
+    """Exponential of x <= 0 to 1e-6 of itself: 2^n times a polynomial, as in the Cephes library; without a branch."""
+    x = max(x, f32(-87.0))
+    n = i32(x * f32(1.44269504) - f32(0.5))
+    x = x - f32(n) * f32(0.693359375)
+    x = x - f32(n) * f32(-2.12194440e-4)
+    y = f32(1.9875691500e-4) * x + f32(1.3981999507e-3)
+    y = y * x + f32(8.3334519073e-3)
+    y = y * x + f32(4.1665795894e-2)
+    y = y * x + f32(1.6666665459e-1)
+    y = y * x + f32(5.0000001201e-1)
+    y = y * (x * x) + x + f32(1)
+    return y * i32((n + i32(127)) << i32(23)).view(f32)
+
+
+@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, nogil=True, cache=True)
+def _weigh(row: Any, theta: Any) -> Any:
+    """Replace finite logits by exp(logit - largest); return their sum weighted by theta."""
+    largest = row[0]
+    for j in range(len(row)):
+        largest = max(largest, row[j])
+    total = f32(0)
+    for j in range(len(row)):
+        row[j] = _exp(row[j] - largest)
+        total += row[j] * theta[j]
+    return total
+
+
+@_fast
+def _sum(row: Any) -> Any:
+    total = f32(0)
+    for j in range(len(row)):
+        total += row[j]
+    return total
+
+
+@_fast
+def _digamma(x: Any) -> Any:
+    """Of x > 0, by recurrence up to 6 and then its asymptotic series."""
+    below = 0.0
+    while x < 6.0:
+        below += 1.0 / x
+        x += 1.0
+    y = 1.0 / (x * x)
+    return math.log(x) - 0.5 / x - y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y / 132)))) - below
+
+
+@_fast
+def _count_terms(theta: Any, x: Any, odds: Any) -> Any:
+    """What a count x > 0 adds to the loss, and digamma(theta + x) - digamma(theta).
+
+    The loss is x log(odds) - lgamma(theta + x) + lgamma(theta) + lgamma(x + 1), with odds = 1 + theta / mu; for few
+    counts a single logarithm.
+    """
+    if x <= FEW and x == math.floor(x):
+        ratio, slope = 1.0, 0.0
+        for j in range(int(x)):
+            ratio *= odds * (j + 1) / (theta + j)
+            slope += 1.0 / (theta + j)
+        return math.log(ratio), slope
+    terms = math.lgamma(theta) - math.lgamma(theta + x) + math.lgamma(x + 1.0)
+    return x * math.log(odds) + terms, _digamma(theta + x) - _digamma(theta)
+
+
+@_fast
+def _walk_means(row: Any, scale: Any, theta: Any, product: Any, shares: Any) -> Any:
+    """Turn weights into r; gather 1 + r and r / (1 + r); return the sum of theta r / (1 + r)."""
+    total = f32(0)
+    for j in range(len(row)):
+        r = row[j] * scale
+        row[j] = r
+        product[j] *= 1.0 + r
+        share = r / (f32(1) + r)
+        shares[j] += share
+        total += share * theta[j]
+    return total
+
+
+@_fast
+def _walk_counts(row: Any, own: Any, counts: Any, theta: Any, spare: Any, into: Any) -> Any:
+    """What a cell's nonzeros add: to the loss, to the sum over features of the gradient by log mu, and to `into`."""
+    nll, total = 0.0, 0.0
+    for at in own:
+        j = counts.column[at]
+        x, t, mu = float(counts.value[at]), float(theta[j]), float(row[j]) * theta[j]
+        r_eps = (mu + EPS) / t
+        loss, gained = _count_terms(t, x, (1.0 + r_eps) / r_eps)
+        slope = x / (1.0 + r_eps)
+        nll += loss
+        into[3, j] += slope - t * gained
+        slope *= mu / (mu + EPS)
+        total -= slope
+        if len(spare):
+            spare[at] = slope / t
+            into[2, j] -= slope / t
+    return nll, f32(total)
+
+
+@_fast
+def _walk_slopes(row: Any, lost: Any, slopes: Any) -> Any:
+    """Turn r into the gradient that all entries have, nonzero or not."""
+    for j in range(len(row)):
+        r = row[j]
+        d = r / (f32(1) + r) - r * lost
+        row[j] = d
+        slopes[j] += d
+
+
+@_fast
+def _take_logs(product: Any, log_sum: Any) -> Any:
+    for j in range(len(product)):
+        log_sum[j] += math.log(product[j])
+        product[j] = 1.0
+
+
+@_fast
+def _nb_rows(a: Any, first: Any, theta: Any, counts: Any, spare: Any, into: Any) -> Any:
+    n, width = a.shape
+    nll = 0.0
+    product, shares, slopes = np.ones(width), np.zeros(width, f32), np.zeros(width, f32)
+    for i in range(n):
+        row, library = a[i], counts.library[first + i]
+        own = range(counts.start[first + i], counts.start[first + i + 1])
+        if not math.isfinite(_sum(row)):
+            return math.nan
+        total = _walk_means(row, library / _weigh(row, theta), theta, product, shares)
+        if i % GROUP == GROUP - 1 or i == n - 1:
+            _take_logs(product, into[0])
+        loss, gained = _walk_counts(row, own, counts, theta, spare, into)
+        nll += loss
+        if len(spare):
+            _walk_slopes(row, (total + gained) / max(library, TINY), slopes)
+            for at in own:
+                row[counts.column[at]] -= spare[at]
+    into[1] += shares
+    into[2] += slopes
+    return nll
+
+
+@_fast
+def _edges(v: Any, source: Any, target: Any, sign: Any, present: Any, real: Any, absent: Any, grad: Any) -> Any:
+    loss = 0.0
+    for e in range(len(source)):
+        head, tail = v[source[e]], v[target[e]]
+        dot = f32(0)
+        for j in range(v.shape[1]):
+            dot += head[j] * tail[j]
+        logit = float(sign[e] * dot)
+        weight = real if present[e] else absent
+        small = math.exp(-abs(logit))
+        loss += weight * (max(logit, 0.0) - logit * present[e] + math.log1p(small))
+        chance = (1.0 if logit >= 0 else small) / (1.0 + small)
+        slope = f32(weight * (chance - present[e]) * sign[e])
+        to_head, to_tail = grad[source[e]], grad[target[e]]
+        for j in range(v.shape[1]):
+            to_head[j] += slope * tail[j]
+        for j in range(v.shape[1]):
+            to_tail[j] += slope * head[j]
+    return loss
+
+
+nb_rows: Callable[..., float] = _nb_rows
+"""Negative log-likelihood of some cells, less the sum over entries of theta * log1p(r), which `into` gathers.
+
+r is mu / theta. A loss that is not finite is NaN. Where gradients are needed, `a` is left with the gradient by log mu
+over theta; otherwise with r.
+
+Args:
+    a: (n, features) logits of the mean, less log theta.
+    first: place of the first of these cells in `counts`.
+    theta: (features,) inverse dispersion.
+    counts: `Nonzeros`.
+    spare: as long as the nonzeros, overwritten; empty where no gradients are needed.
+    into: (4, features) float64, added to: sums over cells of log1p(r), of r / (1 + r), of the gradient by log mu over
+        theta, and of the gradient by log theta that the nonzeros bring.
+"""
+
+edges: Callable[..., float] = _edges
+"""Weighted cross-entropy of edges, whose logit is sign * <v_source, v_target>.
+
+Args:
+    v: (V, m).
+    source, target, sign, present: (e,) each; present is 1 for a real edge, else 0.
+    real, absent: weight of an edge of each kind.
+    grad: (V, m), the gradient by v is added.
+"""
