@@ -13,6 +13,7 @@ from cli.run_diff import diff, why
 from cli.run_keeping import pin, prune, restore, rollback, unpin
 from cli.run_report import report
 from cli.run_reproduce import export, reproduce
+from cli.run_targets import targets
 from kg import runs
 from kg.errors import MissingInput, UnknownRelease
 from kg.releases import served
@@ -125,5 +126,5 @@ def discard(run: str, *, as_json: bool) -> None:
         emit(runs.discard(store, run), as_json=as_json)
 
 
-for command in (diff, why, report, pin, unpin, prune, restore, rollback, export, reproduce):
+for command in (diff, why, report, pin, unpin, prune, restore, rollback, export, reproduce, targets):
     group.add_command(command)

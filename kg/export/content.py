@@ -57,9 +57,11 @@ class Content:
     isolated: bool = False
 
     def frames(self) -> Iterator[Frame]:
-        """The rows with whole numbers and truth values that may be missing."""
+        """The rows with whole numbers and truth values that may be missing, and lists as text, separated by ;."""
+        lists = [field.name for field in self.schema if pa.types.is_list(field.type)]
         for table in self.rows:
-            yield table.to_pandas(types_mapper=_NULLABLE.get)
+            frame = table.to_pandas(types_mapper=_NULLABLE.get)
+            yield frame.assign(**{name: frame[name].map(";".join, na_action="ignore") for name in lists})
 
     def links(self) -> Iterator[Frame]:
         """The links, with name, chrom, start, end and strand of both ends, such as `start_name`, `end_chrom`."""

@@ -30,6 +30,7 @@ def test_operation_ids_are_stable() -> None:
         "ask_peak_targets",
         "ask_region_edges",
         "ask_similar_genes",
+        "ask_tf_targets",
         "ask_why_not",
         "get_health",
         "get_readiness",

@@ -30,6 +30,7 @@ ASKED = {
     "peak-targets": ["--peak", peak_id(3)],
     "region-edges": ["--region", "chr1:0-9000", "--limit", "5"],
     "similar-genes": ["--gene", "AGENE0", "--run", "glue-cortex-1"],
+    "tf-targets": ["--tf", "AGENE0", "--called-only"],
     "why-not": ["--tf", "AGENE0", "--gene", "AGENE2"],
 }
 
@@ -39,6 +40,7 @@ GIVEN: dict[str, dict[str, Any]] = {
     "peak-targets": {"peak": peak_id(3)},
     "region-edges": {"region": "chr1:0-9000", "limit": 5},
     "similar-genes": {"gene": "AGENE0", "run": "glue-cortex-1"},
+    "tf-targets": {"tf": "AGENE0", "called_only": True},
     "why-not": {"tf": "AGENE0", "gene": "AGENE2"},
 }
 

@@ -305,6 +305,7 @@ def test_jobs_and_the_api_get_the_same_answers(
         ("similar-genes", {"gene": gene_id(0), "run": world.served[0]}),
         ("similar-genes", {"gene": gene_id(1), "run": world.served[0]}),
         ("similar-genes", {"gene": gene_id(1), "run": world.served[1]}),
+        ("tf-targets", {"tf": "AGENE0"}),
         ("why-not", {"tf": "AGENE0", "gene": "AGENE2"}),
     ]
     assert {name for name, _ in asked} == set(questions())

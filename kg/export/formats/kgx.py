@@ -60,6 +60,7 @@ _MEANINGS = {
     "EXTERNAL_LINK": _Meaning("biolink:regulates", "prediction", _MODEL),
     "PERTURBS": _Meaning("biolink:related_to", "observation", _PIPELINE),
     "PREDICTED_LINK": _Meaning("biolink:regulates", "prediction", _MODEL),
+    "PREDICTED_TARGET": _Meaning("biolink:regulates", "prediction", _MODEL),
 }
 
 

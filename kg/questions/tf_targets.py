@@ -1,0 +1,105 @@
+"""Which genes does a transcription factor regulate?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kg.questions.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
+from kg.questions.plan import Plan, Query
+from kg.questions.registry import Asked, Found, param, question
+from kg.questions.scope import Scope, record, valid
+from kg.schema import GENE, PREDICTED_TARGET, TARGETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class TfTargets(Asked):
+    """Which factor, and how much of the answer."""
+
+    tf: str = param("transcription factor: Ensembl id, with or without version, or symbol", example="SPI1")
+    limit: int = param("best targets at most", 50, low=1, high=1000)
+    called_only: bool = param("only targets that the run called", default=False)
+
+
+@dataclass(frozen=True)
+class FactorTarget:
+    """A gene that a run says the factor regulates.
+
+    Attributes:
+        gene: Ensembl id without version.
+        symbol: for display.
+        rank: among all genes for this factor, 1 is best; ties share their mean.
+        score: chance that as many random peaks hold at most as many sites as the gene's linked peaks do.
+        score_kind: motifs or chip, for what a site is.
+        p_value: chance that they hold at least as many.
+        q_value: Benjamini-Hochberg over all factors and genes.
+        called: q_value is under the run's threshold.
+        sign: of the supporting links, +1 or -1; whether the factor itself activates is not known.
+        observed: linked peaks with a site of the factor.
+        expected: mean of that number among random peaks of the same lengths.
+        peaks: ids of those peaks, strongest link first, 100 at most.
+        curated: a dataset of curated targets names the pair at this release.
+        run: that says so; derived from another run's links.
+        edge_id: of the prediction, the same in every run.
+        release: the release that the run was made on.
+    """
+
+    gene: str
+    symbol: str
+    rank: float
+    score: float
+    score_kind: str
+    p_value: float
+    q_value: float
+    called: bool
+    sign: int
+    observed: int
+    expected: float
+    peaks: list[str]
+    curated: bool
+    run: str
+    edge_id: str
+    release: int
+
+
+_OWN = ("rank", "score", "score_kind", "p_value", "q_value", "called", "sign", "observed", "expected", "peaks")
+_COLUMNS = {
+    "gene": "o.id",
+    "symbol": "target.symbol",
+    **{name: f"e.{name}" for name in _OWN},
+    "curated": f"EXISTS {{ MATCH (g)-[c:{TARGETS.name}]->(o) WHERE {valid('c')} }}",
+    **{name: f"e.{name}" for name in ("run", "edge_id")},
+}
+# The run is named anew before it is compared, see gene_regulators.
+_CYPHER = f"""{GENES_NAMED}
+RETURN {GENE_FIELDS}, COLLECT {{
+  MATCH (g)-[e:{PREDICTED_TARGET.name}]->(o:{GENE.label})
+  WITH e, o, e.run AS run WHERE run IN $runs AND (e.called OR NOT $called_only)
+  WITH e, o, {record("o", GENE)} AS target WHERE target IS NOT NULL
+  WITH e, o, target ORDER BY e.rank, o.id, e.run LIMIT $limit
+  RETURN [{", ".join(_COLUMNS.values())}]
+}} AS targets
+"""
+
+
+@question(parameters=TfTargets, row=FactorTarget)
+def tf_targets(asked: TfTargets, scope: Scope) -> Plan[Found]:
+    """Which genes does this transcription factor regulate, and by way of which peaks?
+
+    Genes whose linked peaks hold more sites of the factor (motif hits or ChIP-seq) than random peaks would, best rank
+    first. Answered by runs of `regkg runs targets`; where none is served there is no row.
+    """
+    rows = yield Query(
+        _CYPHER,
+        {
+            **gene_parameters(asked.tf),
+            "release": scope.release,
+            "runs": scope.run_ids,
+            "called_only": asked.called_only,
+            "limit": asked.limit + 1,
+        },
+    )
+    found = yield from only_gene(rows, asked.tf, scope)
+    made_on = {run.run: run.release for run in scope.runs}
+    targets = [dict(zip(_COLUMNS, target, strict=True)) for target in found["targets"]]
+    rows = [FactorTarget(**target, release=made_on[target["run"]]) for target in targets[: asked.limit]]
+    return Found(rows, found["gene"], truncated=len(targets) > asked.limit)
