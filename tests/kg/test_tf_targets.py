@@ -136,8 +136,9 @@ def test_a_factor_is_found_as_genes_are(session_store: Store, world: World) -> N
 
 def test_a_derived_run_embeds_nothing_and_is_not_asked_for_neighbours(session_store: Store, world: World) -> None:
     question = question_named("similar-genes")
+    given: Row = {"gene": gene_id(0)}
     with pytest.raises(ParameterError) as error:
-        run_plan(question.plan(question.parameters(gene=gene_id(0))), session_store)
+        run_plan(question.plan(question.parameters(**given)), session_store)
     assert world.served not in error.value.hint
     assert all(run in error.value.hint for run in world.published.served)
 
