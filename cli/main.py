@@ -44,6 +44,7 @@ COMMANDS = {
     "train": "Train a model on the served release and write its predictions back.",
     "retrain": "Train published runs again where evidence changed, and publish what passes the gate.",
     "runs": "List, compare, report, publish, take back, prune, export and reproduce model runs.",
+    "bench": "Measure how a model fares on priors that are partly made up.",
     "backup": "Back up the graph and the files of its runs.",
     "restore": "Restore a backup and verify every release of it.",
     "ask": "Ask the graph a named question.",

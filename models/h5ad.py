@@ -13,10 +13,13 @@ import pandas as pd
 import psutil
 from anndata.io import read_elem
 
+from kg.cells import cells as registered_cells
 from kg.cells import is_gene_layer, match_features
 from kg.errors import InputError
 from kg.files import replaced
+from kg.nodes import read_nodes
 from kg.progress import SILENT, Progress
+from kg.schema import GENE, PEAK
 from models.bases import streamed_lsi, streamed_pca
 from models.cells import COUNTED, Cells, Modality
 from models.decoders import DECODERS
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kg.cells import CellsFile
+    from kg.store import Store
     from models.fit import Fit
     from models.stored import Counts, StoredCounts
 
@@ -66,6 +70,19 @@ class Reading:
     def likelihood(self, modality: str) -> str:
         """Of the values of this modality."""
         return self.likelihoods.get(modality, "ziln" if is_gene_layer(modality) else "nb")
+
+
+def read_registered(store: Store, name: str, release: int, how: Reading, progress: Progress = SILENT) -> Cells:
+    """A set of cells by its name, its features matched to the nodes of a release.
+
+    Raises:
+        NotFound: no such cells.
+        InputError: a file has changed since it was registered, or see `read_cells`.
+    """
+    files = registered_cells(store, name)
+    for file in files:
+        file.check_unchanged()
+    return read_cells(files, read_nodes(store, GENE, release), read_nodes(store, PEAK, release), how, progress)
 
 
 def read_cells(

@@ -1,0 +1,53 @@
+"""Train scglue on a folder and leave its embeddings there; run by the Python of an environment that has scglue.
+
+The folder holds rna.h5ad-like files named in world.json (raw counts in X, obsm["X_rep"]) and links.tsv (source, target,
+weight, sign). All of scglue's defaults, both stages. Imports nothing of ours.
+
+    PYTHON scglue_here.py FOLDER SEED THREADS
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+
+import anndata
+import networkx as nx
+import numpy as np
+import pandas as pd
+import scglue
+import torch
+
+
+def guidance(links: pd.DataFrame, features: set[str]) -> nx.MultiDiGraph:
+    """Both directions of every link, and a loop on every feature."""
+    graph = nx.MultiDiGraph()
+    for source, target, weight, sign in links.itertuples(index=False):
+        graph.add_edge(source, target, weight=weight, sign=sign)
+        graph.add_edge(target, source, weight=weight, sign=sign)
+    for name in features:
+        graph.add_edge(name, name, weight=1.0, sign=1)
+    return graph
+
+
+def main(folder: pathlib.Path, seed: int, threads: int) -> None:
+    """Train, encode, write cells.npz and features.npz."""
+    torch.set_num_threads(threads)
+    likelihoods: dict[str, str] = json.loads((folder / "world.json").read_text())
+    cells = {name: anndata.read_h5ad(folder / f"{name}.h5ad") for name in likelihoods}
+    links = pd.read_csv(folder / "links.tsv", sep="\t")
+    for name, adata in cells.items():
+        adata.var["highly_variable"] = True  # the folder holds only features that are trained on
+        scglue.models.configure_dataset(adata, likelihoods[name].upper(), use_highly_variable=True, use_rep="X_rep")
+    used = {feature for adata in cells.values() for feature in adata.var_names}
+    graph = guidance(links[links["source"].isin(used) & links["target"].isin(used)], used)
+    model = scglue.models.fit_SCGLUE(
+        cells, graph, init_kws={"random_seed": seed}, fit_kws={"directory": str(folder / "scglue")}
+    )
+    np.savez(folder / "cells.npz", **{name: model.encode_data(name, adata) for name, adata in cells.items()})
+    np.savez(folder / "features.npz", features=model.vertices.to_numpy(dtype=str), vectors=model.encode_graph(graph))
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
