@@ -64,6 +64,13 @@ def command_for(model: registry.Model) -> click.Command:
     @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
     @click.option("--threads", type=click.IntRange(min=1), help="Of torch on the CPU.")
     @click.option(
+        "--devices",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Processes that share each step, one for each GPU.",
+    )
+    @click.option(
         "--edge-types",
         type=click.Choice(model.reads),
         multiple=True,
@@ -79,7 +86,7 @@ def command_for(model: registry.Model) -> click.Command:
         from models.job import Request, train  # noqa: PLC0415
 
         reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired", "likelihood", "stream")))
-        where = {name: said.pop(name) for name in ("device", "threads", "edge_types", "held_out")}
+        where = {name: said.pop(name) for name in ("device", "threads", "devices", "edge_types", "held_out")}
         request = Request(model.name, cells, said, reading, **where)
         leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
         with graph(as_json=as_json) as (store, settings, report):

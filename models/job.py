@@ -53,6 +53,7 @@ class Request:
         reading: how the files are read.
         device: "auto", "cpu", or "cuda".
         threads: of torch on the CPU; None leaves it to torch.
+        devices: processes that train together, on GPUs one for each.
         edge_types: of the guidance graph; empty for all that the model reads.
         held_out: chromosomes whose CONTACTS and EQTL rows do not guide, so that they can test the run.
         without: datasets that are left out; such a run is an experiment and never published.
@@ -73,6 +74,7 @@ class Request:
     parent: str | None = None
     warm: bool = False
     experiment: str | None = None
+    devices: int = 1
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Request:
@@ -119,7 +121,7 @@ def _train(store: Store, home: Path, request: Request, release: int, run_id: str
     cells = _read(store, request, release, progress)
     start = _start(store, home, request, cells, progress, must=run_id is not None)
     request = replace(request, warm=start is not None)
-    device = _device(request.device)
+    device = _device(request.device, request.devices)
     _announce(cells, config, home, progress)
     if run_id is None:
         run_id = runs.register(store, _about(request, config, graph, release, edge_types, _files(store, request)))
@@ -127,7 +129,7 @@ def _train(store: Store, home: Path, request: Request, release: int, run_id: str
         runs.take_over(store, run_id, "running")
     progress.say(f"run {run_id}: {request.model} on release {release}, {device}")
     folder = predictions.run_folder(home, run_id)
-    trainer = Trainer(device, request.threads, folder / "checkpoints", progress)
+    trainer = Trainer(device, request.threads, folder / "checkpoints", progress, devices=request.devices)
     try:
         fit = model.fit(graph, cells, config, trainer, **({} if start is None else {"start": start}))
     except KeyboardInterrupt:
@@ -283,11 +285,14 @@ def _config_hash(config: Any) -> str:
     return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
 
 
-def _device(asked: str) -> str:
+def _device(asked: str, devices: int = 1) -> str:
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked.startswith("cuda") and not torch.cuda.is_available():
-        raise TrainingError(f"device {asked!r} was asked for, but torch sees no GPU", "regkg doctor; or --device cpu")
+        return "cuda" if found else "cpu"
+    if asked.startswith("cuda") and found < devices:
+        raise TrainingError(
+            f"{devices} of {asked!r} were asked for, torch sees {found} GPUs", "regkg doctor; or --device cpu"
+        )
     return asked
 
 

@@ -26,10 +26,16 @@ class Draw(NamedTuple):
     Attributes:
         rows: of each modality, (n,).
         own: (modalities, n) whether the cell is the one whose turn it is, and no random one in its place.
+        whole: rows of the step in all processes, where this is a share of it.
     """
 
     rows: list[Rows]
     own: NDArray[np.bool_]
+    whole: list[Rows] | None = None
+
+    def share(self, places: Rows) -> Draw:
+        """The cells at these places alone."""
+        return Draw([rows[places] for rows in self.rows], self.own[:, places], self.rows)
 
 
 def unpaired(sizes: Sequence[int]) -> Rows:

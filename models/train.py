@@ -16,6 +16,7 @@ from kg.errors import Diverged
 from kg.progress import SILENT
 from models import checkpoint
 from models.allocation import keep_freed_memory
+from models.parallel import ALONE, Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -136,6 +137,8 @@ class Trainer:
         progress: where to report.
         on_epoch: called after each epoch with the stage, the task and the epoch's row; its time is not counted.
         checkpoint_s: seconds between checkpoints, at least.
+        devices: processes that train together, each on its share of a minibatch; on GPUs one for each.
+        group: of these processes; set in each of them by `models.parallel.spread`.
     """
 
     device: str = "cpu"
@@ -144,6 +147,8 @@ class Trainer:
     progress: Progress = SILENT
     on_epoch: Callable[[str, Any, Row], None] | None = None
     checkpoint_s: float = 30.0
+    devices: int = 1
+    group: Group = ALONE
 
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
@@ -169,9 +174,10 @@ class Trainer:
             Diverged: a loss is not finite; the last checkpoint stays.
             CheckpointRefused: the checkpoint is damaged or of another identity.
         """
-        rng = np.random.default_rng([seed, 1])
-        run = _Run(self, task, plan, stage, identity, rng)
+        run = _Run(self, task, plan, stage, identity, seed)
         run.resume()
+        self.group.meet()  # nobody writes where another still reads
+        self.group.tell(list(task.module.state_dict().values()))
         state = run.state
         self.progress.begin(stage, plan.max_epochs, "epochs")
         self.progress.advance(state.epoch)
@@ -194,9 +200,10 @@ class _Run:
         plan: Plan,
         stage: str,
         identity: Mapping[str, Any],
-        rng: np.random.Generator,
+        seed: int,
     ) -> None:
-        self.trainer, self.task, self.plan, self.rng = trainer, task, plan, rng
+        self.trainer, self.task, self.plan, self.seed = trainer, task, plan, seed
+        self.rng = np.random.default_rng([seed, 1])
         self.identity = {**identity, "stage": stage, "plan": asdict(plan)}
         self.path = trainer.directory / stage if trainer.directory else None
         self.state = State()
@@ -209,9 +216,11 @@ class _Run:
         state.epoch += 1
         if self.plan.annealed:
             self._set_lr(self.plan.rate(state.epoch))
+        self._part_ways()
         self.task.module.train()
         sums = self._steps()
         self.task.module.eval()
+        self._agree()
         row: Row = {"epoch": state.epoch, "lr": self._lr()}
         row |= {f"train_{name}": value / self.task.n_steps for name, value in sums.items()}
         state.train_seconds += time.perf_counter() - start
@@ -233,6 +242,18 @@ class _Run:
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         return sums
+
+    def _part_ways(self) -> None:
+        """Other processes draw other noise than the first, whose state a checkpoint keeps."""
+        if self.trainer.group.rank:
+            words = np.random.SeedSequence([self.seed, self.state.epoch, self.trainer.group.rank])
+            torch.manual_seed(int(words.generate_state(1)[0]))
+
+    def _agree(self) -> None:
+        """Running statistics become those of all processes."""
+        buffers = [buffer for buffer in self.task.module.buffers() if buffer.is_floating_point()]
+        for buffer, mean in zip(buffers, self.trainer.group.mean(buffers), strict=True):
+            buffer.copy_(mean)
 
     def _lr(self) -> float:
         return float(next(iter(self.task.optimisers.values())).param_groups[0]["lr"])
@@ -265,7 +286,7 @@ class _Run:
     def save(self) -> None:
         """Write a checkpoint, when there is a directory."""
         self.saved_at = time.monotonic()
-        if self.path is None:
+        if self.path is None or self.trainer.group.rank:
             return
         tensors = {f"module/{k}": v for k, v in self.task.module.state_dict().items()}
         tensors |= {f"best/{e}/{k}": v for e, weights in self.best.items() for k, v in weights.items()}

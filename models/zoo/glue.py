@@ -22,27 +22,26 @@ from models.balance import balancing_weights
 from models.decoders import DECODERS
 from models.diagnostics import measure, verdict
 from models.fit import Fit
-from models.glue_config import HELD_OUT, Config, published_plan, quick_plan, warm_plan
+from models.glue_config import Config, published_plan, quick_plan, warm_plan
+from models.glue_task import NOISE, GlueTask, cell_table
 from models.layers import DataEncoder, Discriminator, GraphEncoder, edge_nll, posterior
 from models.minibatch import TrainingData
+from models.parallel import spread
 from models.registry import model
-from models.sampling import BlockSampler, CellSampler, EdgeSampler, paired, unpaired
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from kg.guidance import GuidanceGraph
     from models.cells import Cells
-    from models.minibatch import EdgeBatch, Minibatch, Pairing, Part
-    from models.sampling import Draw
-    from models.train import Plan, Row, Trainer
+    from models.minibatch import Minibatch, Pairing, Part
+    from models.train import Trainer
     from models.warm import Start
 
-__all__ = ["Config", "Glue", "GlueTask", "embed_cells", "embed_features", "fit", "train_member"]
+__all__ = ["NOISE", "Config", "Glue", "GlueTask", "cell_table", "embed_cells", "embed_features", "fit", "train_member"]
 
-NOISE = 1.5  # standard deviations of burn-in noise on what the discriminator sees
 EVAL_ROWS = 4096
 
 
@@ -96,13 +95,13 @@ class Glue(nn.Module):
     def vae_loss(self, step: Minibatch, encoded: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """Parts of the loss without the adversary; "total" is their weighted sum."""
         config = self.config
-        v, v_kl = posterior(*self.graph())
+        v, v_kl = posterior(self.graph.joint())
         parts = {"graph_nll": edge_nll(v, *step.edges), "graph_kl": v_kl / len(v) ** 2}
         total = config.graph_weight * len(self.sizes) * (parts["graph_nll"] + config.kl_weight * parts["graph_kl"])
         by_modality = torch.split(v, self.sizes)
         cells = []
         for k, ((mean, raw), features) in enumerate(zip(encoded, by_modality, strict=True)):
-            u, kl = posterior(mean, raw)
+            u, kl = posterior(torch.cat([mean, raw], 1))
             parts |= {f"nll_{k}": self.nll(k, u, features, step.parts[k]), f"kl_{k}": kl / len(u) / len(features)}
             total = total + parts[f"nll_{k}"] + config.kl_weight * parts[f"kl_{k}"]
             cells.append(u)
@@ -148,87 +147,6 @@ class Glue(nn.Module):
         return {**losses, "cosine": torch.stack(apart).sum()}
 
 
-class GlueTask:
-    """Training of one member in one stage, as the loop in `models.train` drives it."""
-
-    def __init__(
-        self, data: TrainingData, module: Glue, plan: Plan, burnin: float, weights: Sequence[Tensor], seed: int
-    ) -> None:
-        self.data, self.module, self.burnin, self.weights = data, module, burnin, weights
-        config = module.config
-        self.config = config
-        rng = np.random.default_rng([seed, 0])
-        sampler = BlockSampler if data.is_streamed else CellSampler
-        self.cells = sampler(cell_table(data.cells, config), config.batch_size, HELD_OUT, rng)
-        self.edges = EdgeSampler(data.edges, config.negatives, config.graph_batches)
-        self.n_steps = self.cells.n_batches
-        self.generator = [p for name, p in module.named_parameters() if not name.startswith("discriminator")]
-        self.adversary = list(module.discriminator.parameters())
-        self.optimisers = {
-            "generator": torch.optim.RMSprop(self.generator, plan.lr, foreach=True),
-            "adversary": torch.optim.RMSprop(self.adversary, plan.lr, foreach=True),
-        }
-        self.seed = seed
-        self.latest: list[NDArray[np.int64]] = []
-
-    def steps(self, epoch: int, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        """One epoch of alternating steps: the discriminator, then everything else against it."""
-        noise = NOISE * max(1 - (epoch - 1) / self.burnin, 0) if self.burnin else 0.0
-        edges = self._edge_batches(rng)
-        for draw in self.data.ahead(self.cells.epoch(rng)):
-            self.latest = draw.rows
-            yield self.step(self.minibatch(draw, next(edges)), noise)
-
-    def minibatch(self, draw: Draw, edges: EdgeBatch) -> Minibatch:
-        """What a step sees of these cells."""
-        return self.data.minibatch(draw, self.weights, edges, paired=self.config.use_pairs)
-
-    def step(self, batch: Minibatch, noise: float) -> dict[str, Tensor]:
-        """Update the discriminator, then encoders, decoders and graph."""
-        module, weight = self.module, self.config.align_weight
-        encoded = module.encode(batch)
-        means = torch.cat([mean for mean, _ in encoded])
-        loss = weight * module.adversary_loss(means.detach(), batch, noise)
-        self._update("adversary", self.adversary, loss)
-        adversary = module.adversary_loss(means, batch, noise)
-        parts = module.vae_loss(batch, encoded)
-        self._update("generator", self.generator, parts["total"] - weight * adversary)
-        return {name: value.detach() for name, value in parts.items()} | {"adversary": adversary.detach()}
-
-    def _update(self, name: str, parameters: Sequence[Tensor], loss: Tensor) -> None:
-        for parameter, grad in zip(parameters, torch.autograd.grad(loss, list(parameters)), strict=True):
-            parameter.grad = grad
-        self.optimisers[name].step()
-
-    @torch.no_grad()
-    def validate(self, epoch: int) -> Row:
-        """Losses on held-out cells with the same cells, edges and noise after every epoch."""
-        rng = np.random.default_rng([self.seed, 2])
-        with torch.random.fork_rng(devices=[self.data.device] if self.data.device.type == "cuda" else []):
-            torch.manual_seed(self.seed)
-            edges = self._edge_batches(rng)
-            rows = [
-                self.module.vae_loss(batch, self.module.encode(batch))
-                for batch in (
-                    self.minibatch(draw, next(edges)) for draw in self.data.ahead(self.cells.epoch(rng, held=True))
-                )
-            ]
-        return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
-
-    def current_cells(self) -> list[str]:
-        """Cells of the latest step with values that are not finite, or else all of them."""
-        modalities = self.data.cells.modalities.values()
-        everyone = (str(name) for m, r in zip(modalities, self.latest, strict=True) for name in m.obs_names[r])
-        return self.data.not_finite(self.latest) or list(everyone)
-
-    def _edge_batches(self, rng: np.random.Generator) -> Iterator[EdgeBatch]:
-        """Graph epochs without end; each starts anew with an epoch of cells, so that no state outlives one."""
-        while True:
-            for part in self.edges.epoch(rng):
-                source, target, sign, present = (torch.from_numpy(a).to(self.data.device) for a in part)
-                yield source, target, sign, present
-
-
 @torch.no_grad()
 def embed_cells(module: Glue, data: TrainingData) -> list[NDArray[np.float32]]:
     """Posterior means of u of all cells, (cells, m) for each modality."""
@@ -271,7 +189,13 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, st
         InputError: a modality has no feature in the graph, or an option asks for what the cells have not.
         Diverged: a loss is not finite.
         CheckpointRefused: the trainer's directory holds another run.
+        TrainingError: one of several processes failed.
     """
+    return spread(fit_here, trainer, graph, cells, config, start)
+
+
+def fit_here(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config, start: Start | None) -> Fit:
+    """`fit` in one of the trainer's processes; only the first one's measures are of use."""
     graph = cells.guide(graph)
     data = TrainingData(graph, cells.linked(graph), trainer.device)
     check_options(data, config)
@@ -288,9 +212,10 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, st
         history += [{"member": member, **row} for row in rows]
         if first_cells is None:
             first_cells = embed_cells(module, data)
-    order = np.argsort(data.vertices)
-    found = measure(graph, data.cells, first_cells or [], history, saw_labels=config.use_labels)
-    trainer.progress.say(verdict(found).sentence)
+    order, found = np.argsort(data.vertices), {}
+    if not trainer.group.rank:
+        found = measure(graph, data.cells, first_cells or [], history, saw_labels=config.use_labels)
+        trainer.progress.say(verdict(found).sentence)
     return Fit(
         data.vertices[order],
         np.stack(features)[:, order],
@@ -327,21 +252,11 @@ def train_member(
             module = fresh
             n_cells = len(cell_table(data.cells, config))
             plan, burnin = warm_plan(n_cells, config) if warm else plan_for(n_cells, config, first=stage == "first")
-            task = GlueTask(data, module, plan, burnin, weights, seed + (stage == "second"))
+            task = GlueTask(data, module, plan, burnin, weights, seed + (stage == "second"), trainer.group)
             rows = trainer.train(task, plan, f"member-{member}-{stage}", seed, identity)
             history += [{"stage": stage, **row} for row in rows]
     assert module is not None  # noqa: S101 - two stages ran
     return module.eval(), history
-
-
-def cell_table(cells: Cells, config: Config) -> NDArray[np.int64]:
-    """Which rows of the modalities are one cell, as the sampler reads it."""
-    modalities = list(cells.modalities.values())
-    if not config.use_pairs:
-        return unpaired([len(m.obs_names) for m in modalities])
-    if cells.paired:
-        return np.repeat(np.arange(len(modalities[0].obs_names))[:, None], len(modalities), 1)
-    return paired([m.obs_names for m in modalities])
 
 
 def check_options(data: TrainingData, config: Config) -> None:
@@ -365,6 +280,10 @@ def balance(module: Glue, data: TrainingData, trainer: Trainer) -> list[Tensor]:
     """Discriminator weights from clusters of the first stage's embeddings, within each batch where they are shared."""
     trainer.progress.begin("balancing weights")
     batch = [code.cpu().numpy() for code in data.batch] if module.config.shared_batches else None
-    weights = balancing_weights(embed_cells(module, data), batch)
+    found = [torch.ones(n, device=data.device) for n in data.sizes]
+    if not trainer.group.rank:
+        weights = balancing_weights(embed_cells(module, data), batch)
+        found = [torch.as_tensor(w, dtype=torch.float32, device=data.device) for w in weights]
+    trainer.group.tell(found)
     trainer.progress.end()
-    return [torch.as_tensor(w, dtype=torch.float32, device=data.device) for w in weights]
+    return found

@@ -91,9 +91,7 @@ def test_a_matrix_by_columns_is_refused(tmp_path: Path) -> None:
 
 
 def test_training_from_disk_is_training_in_memory(world: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.zoo import glue as module
-
-    monkeypatch.setattr(module, "CellSampler", BlockSampler)  # so that both draw alike
+    monkeypatch.setattr("models.glue_task.CellSampler", BlockSampler)  # so that both draw alike
     streamed = on_disk(world.cells, tmp_path)
     assert TrainingData(world.graph, streamed, "cpu").is_streamed
     here = glue.fit(world.graph, world.cells, SMALL, Trainer())

@@ -1,0 +1,139 @@
+"""Training of GLUE as the loop in `models.train` drives it: minibatches, the alternating steps, validation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.glue_config import HELD_OUT, Config
+from models.parallel import ALONE, Group
+from models.sampling import BlockSampler, CellSampler, EdgeSampler, paired, unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from models.cells import Cells
+    from models.minibatch import EdgeBatch, Minibatch, TrainingData
+    from models.sampling import Draw
+    from models.train import Plan, Row
+    from models.zoo.glue import Glue
+
+NOISE = 1.5  # standard deviations of burn-in noise on what the discriminator sees
+
+
+class GlueTask:
+    """Training of one member in one stage, as the loop in `models.train` drives it."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        module: Glue,
+        plan: Plan,
+        burnin: float,
+        weights: Sequence[Tensor],
+        seed: int,
+        group: Group = ALONE,
+    ) -> None:
+        self.group = group
+        self.data, self.module, self.burnin, self.weights = data, module, burnin, weights
+        config = module.config
+        self.config = config
+        rng = np.random.default_rng([seed, 0])
+        sampler = BlockSampler if data.is_streamed else CellSampler
+        self.cells = sampler(cell_table(data.cells, config), config.batch_size, HELD_OUT, rng)
+        self.edges = EdgeSampler(data.edges, config.negatives, config.graph_batches)
+        self.n_steps = self.cells.n_batches
+        self.generator = [p for name, p in module.named_parameters() if not name.startswith("discriminator")]
+        self.adversary = list(module.discriminator.parameters())
+        self.optimisers = {
+            "generator": torch.optim.RMSprop(self.generator, plan.lr, foreach=True),
+            "adversary": torch.optim.RMSprop(self.adversary, plan.lr, foreach=True),
+        }
+        self.seed = seed
+        self.latest: list[NDArray[np.int64]] = []
+
+    def steps(self, epoch: int, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
+        """One epoch of alternating steps: the discriminator, then everything else against it."""
+        noise = NOISE * max(1 - (epoch - 1) / self.burnin, 0) if self.burnin else 0.0
+        edges = self._edge_batches(rng)
+        for draw in self.data.ahead(map(self.share, self.cells.epoch(rng))):
+            self.latest = draw.whole or draw.rows
+            yield self.step(self.minibatch(draw, next(edges)), noise)
+
+    def share(self, draw: Draw) -> Draw:
+        """This process's part of a step."""
+        return draw if self.group.size == 1 else draw.share(self.group.places(len(draw.rows[0])))
+
+    def share_edges(self, present: NDArray[np.float32]) -> NDArray[np.int64]:
+        """This process's part of a batch of edges: as much of the real ones as of the absent ones, which follow."""
+        real = int(np.count_nonzero(present))
+        return np.concatenate([self.group.places(real), real + self.group.places(len(present) - real)])
+
+    def minibatch(self, draw: Draw, edges: EdgeBatch) -> Minibatch:
+        """What a step sees of these cells."""
+        return self.data.minibatch(draw, self.weights, edges, paired=self.config.use_pairs)
+
+    def step(self, batch: Minibatch, noise: float) -> dict[str, Tensor]:
+        """Update the discriminator, then encoders, decoders and graph."""
+        module, weight = self.module, self.config.align_weight
+        encoded = module.encode(batch)
+        means = torch.cat([mean for mean, _ in encoded])
+        loss = weight * module.adversary_loss(means.detach(), batch, noise)
+        self._update("adversary", self.adversary, loss)
+        adversary = module.adversary_loss(means, batch, noise)
+        parts = module.vae_loss(batch, encoded)
+        self._update("generator", self.generator, parts["total"] - weight * adversary)
+        parts = {name: value.detach() for name, value in parts.items()} | {"adversary": adversary.detach()}
+        return dict(zip(parts, self.group.mean(list(parts.values())), strict=True))
+
+    def _update(self, name: str, parameters: Sequence[Tensor], loss: Tensor) -> None:
+        grads = self.group.mean(torch.autograd.grad(loss, list(parameters)))
+        for parameter, grad in zip(parameters, grads, strict=True):
+            parameter.grad = grad
+        self.optimisers[name].step()
+
+    @torch.no_grad()
+    def validate(self, epoch: int) -> Row:
+        """Losses on held-out cells with the same cells, edges and noise after every epoch."""
+        rng = np.random.default_rng([self.seed, 2])
+        with torch.random.fork_rng(devices=[self.data.device] if self.data.device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            edges = self._edge_batches(rng)
+            rows = [
+                self.module.vae_loss(batch, self.module.encode(batch))
+                for batch in (
+                    self.minibatch(draw, next(edges))
+                    for draw in self.data.ahead(map(self.share, self.cells.epoch(rng, held=True)))
+                )
+            ]
+        means = {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+        return {name: float(mean) for name, mean in zip(means, self.group.mean(list(means.values())), strict=True)}
+
+    def current_cells(self) -> list[str]:
+        """Cells of the latest step with values that are not finite, or else all of them."""
+        modalities = self.data.cells.modalities.values()
+        everyone = (str(name) for m, r in zip(modalities, self.latest, strict=True) for name in m.obs_names[r])
+        return self.data.not_finite(self.latest) or list(everyone)
+
+    def _edge_batches(self, rng: np.random.Generator) -> Iterator[EdgeBatch]:
+        """Graph epochs without end; each starts anew with an epoch of cells, so that no state outlives one."""
+        while True:
+            for part in self.edges.epoch(rng):
+                own = slice(None) if self.group.size == 1 else self.share_edges(part[3])
+                source, target, sign, present = (torch.from_numpy(a[own]).to(self.data.device) for a in part)
+                yield source, target, sign, present
+
+
+def cell_table(cells: Cells, config: Config) -> NDArray[np.int64]:
+    """Which rows of the modalities are one cell, as the sampler reads it."""
+    modalities = list(cells.modalities.values())
+    if not config.use_pairs:
+        return unpaired([len(m.obs_names) for m in modalities])
+    if cells.paired:
+        return np.repeat(np.arange(len(modalities[0].obs_names))[:, None], len(modalities), 1)
+    return paired([m.obs_names for m in modalities])

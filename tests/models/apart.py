@@ -1,0 +1,64 @@
+"""What other processes run in tests; they import it by this name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from kg.errors import Diverged, InputError
+from models.glue_task import GlueTask
+from models.minibatch import TrainingData
+from models.train import Plan, Trainer
+from models.zoo.glue import Config, Glue
+
+if TYPE_CHECKING:
+    from kg.guidance import GuidanceGraph
+    from models.cells import Cells
+
+
+def gradients(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config) -> dict[str, np.ndarray[Any, Any]]:
+    """Of one step of 32 cells and as many real edges as absent ones: noise off, batch norm in eval."""
+    torch.randn_like = torch.zeros_like  # the other process draws other noise
+    data = TrainingData(graph, cells.linked(graph), trainer.device)
+    with trainer.seeded(0):
+        module = Glue(data, config)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(0.1 * torch.rand(parameter.shape) - 0.05)
+    weights = [torch.linspace(0.5, 1.5, n) for n in data.sizes]
+    task = GlueTask(data, module, Plan(1, 0.0), 0.0, weights, 0, trainer.group)
+    module.eval()
+    rng = np.random.default_rng(0)
+    draw = next(task.cells.epoch(rng))
+    assert len(draw.rows[0]) == 32
+    batch = next(task.edges.epoch(rng))
+    even = np.r_[0:20, np.count_nonzero(batch[3]) + np.arange(40)]
+    part = [a[even] for a in batch]
+    own = task.share_edges(part[3]) if trainer.group.size > 1 else np.arange(60)
+    source, target, sign, present = (torch.from_numpy(a[own]) for a in part)
+    losses = task.step(task.minibatch(task.share(draw), (source, target, sign, present)), 0.0)
+    found = {name: p.grad.numpy().copy() for name, p in module.named_parameters() if p.grad is not None}
+    return found | {f"loss/{name}": value.numpy() for name, value in losses.items()}
+
+
+def fails(trainer: Trainer, how: str) -> None:
+    """The second process fails while the first waits for it."""
+    if trainer.group.rank:
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise InputError("a broken cell", "mend it")
+    trainer.group.mean([torch.zeros(1)])
+
+
+def diverges(trainer: Trainer) -> None:
+    """All fail alike, and name what each of them said."""
+    said = torch.zeros(trainer.group.size, 1)
+    said[trainer.group.rank] = 10 + trainer.group.rank
+    (mean,) = trainer.group.mean([said])
+    told = torch.tensor([7 - trainer.group.rank])
+    trainer.group.tell([told])
+    raise Diverged(3, [str((mean * trainer.group.size).tolist()), str(told.tolist())], "look")

@@ -1,0 +1,100 @@
+"""Two processes train as one does."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from kg.errors import Diverged, TrainingError
+from models.parallel import Group, spread
+from models.train import Trainer
+from models.zoo import glue
+from tests.models.toy import Toy, toy
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from models.fit import Fit
+
+CONFIG = glue.Config(latent_dim=6, hidden_dim=16, batch_size=32, first_steps=60, second_steps=200)
+TWO = Trainer(devices=2, threads=1)
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    import apart
+
+    return apart
+
+
+@pytest.fixture(scope="module")
+def world() -> Toy:
+    return toy(160, 24)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("n", [1, 2, 5, 64])
+def test_shares_are_of_one_size_and_leave_nothing_out(n: int, size: int) -> None:
+    shares = [Group(rank, size).places(n) for rank in range(size)]
+    assert {len(share) for share in shares} == {-(-n // size)}
+    assert set(np.concatenate(shares).tolist()) == set(range(n))
+    assert sum(map(len, shares)) < n + size
+
+
+def test_gradients_of_two_are_those_of_one(world: Toy, apart: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.randn_like", apart.torch.zeros_like)
+    config = replace(CONFIG, dropout=0.0, graph_batches=4)
+    one, two = (spread(apart.gradients, t, world.graph, world.cells, config) for t in (Trainer(threads=1), TWO))
+    assert set(one) == set(two)
+    assert {name.partition(".")[0] for name in one} >= {"graph", "encoders", "decoders", "discriminator"}
+    for name, expected in one.items():
+        np.testing.assert_allclose(two[name], expected, atol=1e-6, err_msg=name)
+    assert max(np.abs(g).max() for name, g in one.items() if "/" not in name) > 1e-3
+
+
+@pytest.fixture(scope="module")
+def unbroken(world: Toy) -> Fit:
+    return glue.fit(world.graph, world.cells, CONFIG, TWO)
+
+
+def test_two_processes_train_as_well_as_one(world: Toy, unbroken: Fit) -> None:
+    one = glue.fit(world.graph, world.cells, CONFIG, Trainer(threads=1))
+    assert unbroken.metrics["val_total"] == pytest.approx(one.metrics["val_total"], rel=0.05)
+    assert abs(unbroken.metrics["foscttm"] - one.metrics["foscttm"]) < 0.08
+    assert len(unbroken.history) == len(one.history)
+
+
+class Stop(Exception):  # noqa: N818
+    """Raised by the test."""
+
+
+def test_a_killed_run_of_two_ends_as_an_unbroken_one(world: Toy, unbroken: Fit, tmp_path: Path) -> None:
+    def stop(_stage: str, _task: object, row: dict[str, float]) -> None:
+        if row["epoch"] == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        glue.fit(world.graph, world.cells, CONFIG, replace(TWO, directory=tmp_path, checkpoint_s=0, on_epoch=stop))
+    assert not multiprocessing.active_children()
+    resumed = glue.fit(world.graph, world.cells, CONFIG, replace(TWO, directory=tmp_path))
+    np.testing.assert_array_equal(resumed.features, unbroken.features)
+
+
+@pytest.mark.parametrize(("how", "said"), [("raised", "InputError: a broken cell"), ("killed", "lack of memory")])
+def test_an_error_in_one_process_ends_all_and_is_told(apart: ModuleType, how: str, said: str) -> None:
+    with pytest.raises(TrainingError, match=said) as caught:
+        spread(apart.fails, TWO, how)
+    assert "process 1" in caught.value.message
+    assert "--devices 1" in caught.value.hint
+    assert not multiprocessing.active_children()
+
+
+def test_what_all_processes_find_wrong_is_told_as_it_is(apart: ModuleType) -> None:
+    with pytest.raises(Diverged, match=r"\[\[10.0\], \[11.0\]\], \[7\]"):
+        spread(apart.diverges, TWO)
