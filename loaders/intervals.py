@@ -1,4 +1,4 @@
-"""Which intervals meet, and how far apart they are. 0-based half-open, nested or not; pure NumPy."""
+"""Which intervals meet, and how far apart they are. 0-based half-open, nested or not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -29,10 +30,12 @@ class Intervals(NamedTuple):
 def overlapping(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
     """Rows (i, j) of all pairs that share a base, ordered by i, then j; see `meeting`."""
     i, j = meeting(left, right)
-    # one number a pair sorts several times faster than two columns do
-    width = max(len(right.start), 1)
-    pairs = np.sort(i * width + j)
-    return pairs // width, pairs % width
+    # a sparse matrix counts its rows into place and sorts each, several times faster than the pairs are sorted at once
+    shape = len(left.start), len(right.start)
+    places = (i.astype(np.int32), j.astype(np.int32)) if max(shape) < 2**31 else (i, j)
+    pairs = sp.coo_array((np.ones(len(i), np.int8), places), shape=shape).tocsr()
+    rows = np.repeat(np.arange(shape[0]), np.diff(pairs.indptr))
+    return rows, pairs.indices.astype(np.int64)
 
 
 def meeting(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
@@ -50,9 +53,12 @@ def meeting(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
     l_shift, r_shift = (chrom[: len(left.start)] * span - low, chrom[len(left.start) :] * span - low)
     l_start, l_end = left.start + l_shift, left.end + l_shift
     r_start, r_end = right.start + r_shift, right.end + r_shift
+    # sorted questions are answered several times faster than others, by what is in the cache
+    i, j = np.argsort(l_start, kind="stable"), np.argsort(r_start, kind="stable")
+    l_start, l_end, r_start, r_end = l_start[i], l_end[i], r_start[j], r_end[j]
     i1, j1 = _starts_within(l_start, l_end, r_start)
     j2, i2 = _starts_within(r_start + 1, r_end, l_start)
-    return np.concatenate([i1, i2]), np.concatenate([j1, j2])
+    return np.concatenate([i[i1], i[i2]]), np.concatenate([j[j1], j[j2]])
 
 
 def within(left: Intervals, right: Intervals, window_bp: int = 0) -> tuple[Ints, Ints]:
@@ -93,11 +99,11 @@ def signed_distance(point: ArrayLike, strand: ArrayLike, start: ArrayLike, end: 
 
 
 def _starts_within(low: Ints, high: Ints, starts: Ints) -> tuple[Ints, Ints]:
-    """Pairs (k, j) with low[k] <= starts[j] < high[k]."""
-    order = np.argsort(starts, kind="stable")
-    ordered = starts[order]
-    first = np.searchsorted(ordered, low, side="left")
-    count = np.maximum(np.searchsorted(ordered, high, side="left") - first, 0)
+    """Pairs (k, at) with low[k] <= starts[at] < high[k]; starts are sorted."""
+    first = np.searchsorted(starts, low, side="left")
+    count = np.maximum(np.searchsorted(starts, high, side="left") - first, 0)
     k = np.repeat(np.arange(len(low)), count)
-    within_run = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-    return k, order[np.repeat(first, count) + within_run]
+    before = np.cumsum(count) - count
+    at = np.repeat(first - before, count)
+    at += np.arange(len(at))
+    return k, at

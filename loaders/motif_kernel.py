@@ -154,6 +154,6 @@ def _search_words(index: Any, plan: Any) -> Any:
 
 _quads_of = numba.njit(cache=True)(_score_quads)
 _rest = numba.njit(cache=True)(_score_rest)
-plan = numba.njit(cache=True)(_plan_words)
-index = numba.njit(cache=True)(_index_words)
+plan = numba.njit(cache=True, nogil=True)(_plan_words)
+index = numba.njit(cache=True, nogil=True)(_index_words)
 search = numba.njit(cache=True, nogil=True)(_search_words)  # several threads search at once

@@ -21,16 +21,19 @@ from kg.progress import SILENT, Progress
 from loaders.motif_words import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
-    from loaders.motif_kernel import Index
+    from loaders.motif_kernel import Index, Plan
     from loaders.motif_scores import Profile
 
     Ints = NDArray[np.int64]
+    Block = tuple[int, int, Future[Index]]  # first position, letters, the words of it
 
 BLOCK_BP = 1 << 22  # positions that are indexed together; small enough for a processor's cache
+SHARES = 4  # of the motifs for each thread: who is done early takes another
 _CODES = bytes("ACGT".find(chr(byte).upper()) % (OTHER + 1) for byte in range(256))  # -1, not there, becomes OTHER
 
 
@@ -101,23 +104,38 @@ def find(
 
     from loaders.motif_kernel import index, plan, search  # noqa: PLC0415
 
-    plans = [[plan(one.scores, one.threshold) for one in (forward, forward.reversed)] for forward in profiles]
     hits: list[list[tuple[Ints, Ints, Ints]]] = [[] for _ in profiles]
     workers = threads or numba.get_num_threads()
+    shares = SHARES * workers
+
+    def both_strands(forward: Profile) -> list[Plan]:
+        return [plan(one.scores, one.threshold) for one in (forward, forward.reversed)]
 
     def search_share(first: int, start: int, words: Index) -> None:
-        for found, strands in zip(hits[first::workers], plans[first::workers], strict=True):
+        for found, strands in zip(hits[first::shares], plans[first::shares], strict=True):
             for minus, strand in enumerate(strands):
                 position, score = search(words, strand)
                 if len(position):
                     found.append((position + start, np.full(len(position), minus), score))
 
     with ThreadPoolExecutor(workers) as pool:
-        for start, codes in text.blocks():
-            words = index(codes)
-            list(pool.map(partial(search_share, start=start, words=words), range(workers)))
-            progress.advance(len(codes))
+        plans = list(pool.map(both_strands, profiles))
+        blocks = ((start, len(codes), pool.submit(index, codes)) for start, codes in text.blocks())
+        for start, letters, words in _one_ahead(blocks):
+            list(pool.map(partial(search_share, start=start, words=words.result()), range(shares)))
+            progress.advance(letters)
     return [_in_order(found) for found in hits]
+
+
+def _one_ahead(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The same, each asked for before the one in front of it is used, so that it is worked on meanwhile."""
+    waiting = None
+    for upcoming in blocks:
+        if waiting is not None:
+            yield waiting
+        waiting = upcoming
+    if waiting is not None:
+        yield waiting
 
 
 def _in_order(found: list[tuple[Ints, Ints, Ints]]) -> Found:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from loaders.files import InputFile
 
 Line = tuple[int, bytes]
-# What no plain row of tabs has: comments, blank lines, display lines, blanks at line ends.
-_ODD = (b"\n#", b"\n\n", b"\n\t", b"\n ", b" \n", b"\ntrack", b"\nbrowser")
+_NO_FIRST = np.frombuffer(b"#\n\t ", np.uint8)  # comments, blank lines, empty first fields
+_DISPLAY = np.frombuffer(b"tb", np.uint8)  # track, browser
 LOOKED_AT = 1000  # rows, to see whether a column repeats itself
 REJECTED = ["file", "line", "column", "reason", "rule", "text"]
 """Columns of a table of rejected rows; `text` is the row as it stood in the file."""
@@ -192,13 +192,25 @@ def _shape_of(number: int, text: bytes, names: Sequence[str] | None) -> tuple[_S
 
 def _regular(number: int, text: bytes, shape: _Shape) -> pd.DataFrame | None:
     """All rows at once where nothing but rows of tabs and of the right width is there; None where something else is."""
-    text_with_ends = b"\n" + text + b"\n"
-    if shape.between != "tabs" or any(odd in text_with_ends for odd in _ODD):
+    if shape.between != "tabs" or _has_odd_lines(text):
         return None
     try:
         return _parsed(text, shape.names, pd.RangeIndex(number, number + text.count(b"\n") + 1))
     except (pa.ArrowInvalid, ValueError):  # a row of another width
         return None
+
+
+def _has_odd_lines(text: bytes) -> bool:
+    """Whether a line begins or ends as no plain row of tabs does; looks at these bytes only."""
+    if not text:
+        return True
+    byte = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(byte == ord("\n"))
+    firsts, lasts = byte[np.append(0, np.minimum(ends + 1, len(byte) - 1))], byte[np.append(ends - 1, len(byte) - 1)]
+    if text.endswith(b"\n") or np.isin(firsts, _NO_FIRST).any() or (lasts == ord(" ")).any():
+        return True
+    displays = np.isin(firsts, _DISPLAY)
+    return bool(displays.any()) and any(word in b"\n" + text for word in (b"\ntrack", b"\nbrowser"))
 
 
 def _data_lines(number: int, text: bytes, containing: Sequence[bytes], shape: _Shape) -> list[Line]:
