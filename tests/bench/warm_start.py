@@ -9,7 +9,7 @@ Called edges of warm and cold runs are compared by Jaccard, beside those of cold
 many, for where few genes vary alike by chance, links are called.
 
     python tests/bench/warm_start.py [--seeds 3] [--cells 800] [--genes 150] [--peaks 900]
-        [--first-steps 300] [--second-steps 1200] [--threads 1]
+        [--first-steps 300] [--second-steps 1200] [--threads 1] [--world FOLDER]
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from world import read_world
 
 from kg.guidance import GuidanceGraph
 from kg.policy import power_decay
@@ -64,12 +66,27 @@ def read_cells(folder: Path) -> Cells:
     return Cells(modalities, paired=True)
 
 
+def simulated(said: argparse.Namespace) -> tuple[pd.DataFrame, Cells]:
+    """Rows with their truth, and cells."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = Path(folder) / "world"
+        simulate(WorldConfig(genes=said.genes, peaks=said.peaks, cells=said.cells, **WORLD), world)
+        return pd.read_csv(world / "truth.tsv", sep="\t"), read_cells(world)
+
+
+def prepared(folder: Path) -> tuple[pd.DataFrame, Cells]:
+    """Rows with their weights, and cells, of a folder that `world.read_world` reads."""
+    links = pd.read_csv(folder / "links.tsv", sep="\t")
+    return links.rename(columns={"gene": "gene_id", "peak": "peak_id"}), read_world(folder)[1]
+
+
 def guidance(rows: pd.DataFrame) -> GuidanceGraph:
     """All rows of a release, weighed by distance."""
     vertices = np.unique(np.concatenate([rows["gene_id"], rows["peak_id"]]).astype(str))
     peaks, genes = (np.searchsorted(vertices, rows[c].to_numpy(str)) for c in ("peak_id", "gene_id"))
     kinds = np.where(np.isin(vertices, rows["gene_id"].to_numpy(str)), "Gene", "Peak")
-    weight = power_decay(rows["distance_bp"].to_numpy(np.int64))
+    known = "weight" in rows
+    weight = rows["weight"].to_numpy(np.float32) if known else power_decay(rows["distance_bp"].to_numpy(np.int64))
     return GuidanceGraph(vertices, kinds, peaks, genes, weight, np.ones(len(rows), np.int8))
 
 
@@ -104,6 +121,7 @@ def steps_to(fit: Fit, loss: float, per_epoch: int) -> int | None:
 def of_seed(seed: int, rows: pd.DataFrame, cells: Cells, said: argparse.Namespace) -> tuple[dict[str, Any], set[int]]:
     """What one seed says, and the edges that its cold run calls."""
     config = Config(first_steps=said.first_steps, second_steps=said.second_steps, seed=seed)
+    truth = "is_link" in rows
     older, newer = releases(rows, seed)
     graph = guidance(newer)
     per_epoch = max(1, round(sum(len(m.obs_names) for m in cells.modalities.values()) * 0.9 / config.batch_size))
@@ -135,7 +153,7 @@ def of_seed(seed: int, rows: pd.DataFrame, cells: Cells, said: argparse.Namespac
         "jaccard_warm_cold": jaccard(called["warm"], called["cold"]),
         "jaccard_parent_cold": jaccard(called["parent"], called["cold"]),
         **{f"called_{name}": len(ids) for name, ids in called.items()},
-        **{f"auroc_{name}": ranked(fit, newer) for name, fit in (("warm", warm), ("cold", cold))},
+        **({f"auroc_{name}": ranked(fit, newer) for name, fit in (("warm", warm), ("cold", cold))} if truth else {}),
         **{f"foscttm_{name}": fit.metrics["foscttm"] for name, fit in (("warm", warm), ("cold", cold))},
     }, called["cold"]
 
@@ -168,12 +186,9 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in (("first-steps", 300), ("second-steps", 1200), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--world", help="a prepared folder, as of glue_vs_scglue.py, instead of a simulated one")
     said = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        world = Path(folder) / "world"
-        sizes = {"genes": said.genes, "peaks": said.peaks, "cells": said.cells}
-        simulate(WorldConfig(**sizes, **WORLD), world)
-        rows, cells = pd.read_csv(world / "truth.tsv", sep="\t"), read_cells(world)
+    rows, cells = prepared(Path(said.world)) if said.world else simulated(said)
     found, called = [], []
     for seed in range(said.seeds):
         one, own = of_seed(10 * seed, rows, cells, said)  # members of a run use the seeds that follow its own
