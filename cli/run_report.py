@@ -11,7 +11,7 @@ from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option, note
 from kg import runs
-from kg.errors import UnknownRelease
+from kg.errors import Conflict, UnknownRelease
 from kg.nodes import read_nodes
 from kg.predictions import run_folder
 from kg.releases import served
@@ -50,11 +50,14 @@ def gather(store: Store, home: Path, run_id: str) -> Gathered:
 
     Raises:
         UnknownRun: there is none.
+        Conflict: it is derived.
     """
     from cli.run_report_page import Gathered  # noqa: PLC0415
     from models.kept import read_embedded, read_history  # noqa: PLC0415 - anndata
 
     found = runs.run(store, run_id)
+    if found.derived:
+        raise Conflict(f"run {run_id} is derived and holds no link", f"regkg runs report {found.parent}")
     try:
         in_force = run_id in served(store).runs.values()
     except UnknownRelease:

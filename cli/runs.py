@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option, note
 from cli.run_diff import diff, why
+from cli.run_evaluate import evaluate
 from cli.run_keeping import pin, prune, restore, rollback, unpin
 from cli.run_report import report
 from cli.run_reproduce import export, reproduce
@@ -62,35 +61,6 @@ def show(run: str, *, as_json: bool) -> None:
 
 @group.command()
 @click.argument("run")
-@click.option("--against", default="CONTACTS", show_default=True, help="Type of the edges that make a pair right.")
-@click.option("--release", type=click.IntRange(min=1), help="Whose rows are read; default: the one served.")
-@click.option("--biosample", multiple=True, help="Only rows of this biosample and those below it; may be repeated.")
-@json_option
-def evaluate(run: str, *, against: str, release: int | None, biosample: tuple[str, ...], as_json: bool) -> None:
-    """How well RUN ranks its pairs by what other evidence says of them, beside distance alone."""
-    from kg.scored import scored_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
-    from models.ranking import Figure, rank  # noqa: PLC0415
-
-    with graph(as_json=as_json) as (store, _, _):
-        number = release or served(store).release
-        found = scored_pairs(store, run, against, number, biosample)
-    ranking = rank(found.pairs)
-    if as_json:
-        emit(
-            {"run": run, "against": against, "release": number, "guided": found.guided, **asdict(ranking)}, as_json=True
-        )
-        return
-    shown = {
-        k: f"{v.value:.3f} ({v.low:.3f} to {v.high:.3f})" if isinstance(v, Figure) else v
-        for k, v in vars(ranking).items()
-    }
-    emit(shown, as_json=False)
-    if found.guided:
-        note(f"warning: {against} guided this run, so these figures say nothing; train with other --edge-types")
-
-
-@group.command()
-@click.argument("run")
 @click.option("--note", "text", default="", help="For people.")
 @json_option
 def publish(run: str, text: str, *, as_json: bool) -> None:
@@ -126,5 +96,5 @@ def discard(run: str, *, as_json: bool) -> None:
         emit(runs.discard(store, run), as_json=as_json)
 
 
-for command in (diff, why, report, pin, unpin, prune, restore, rollback, export, reproduce, targets):
+for command in (diff, why, evaluate, report, pin, unpin, prune, restore, rollback, export, reproduce, targets):
     group.add_command(command)

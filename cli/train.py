@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,12 @@ def command_for(model: registry.Model) -> click.Command:
         multiple=True,
         help="Evidence that guides the model; may be said several times.  [default: all that it reads]",
     )
+    @click.option(
+        "--candidates",
+        metavar="DISTANCE",
+        callback=base_pairs,
+        help="Also score peaks so far from a gene's start site that no evidence joins to it, such as 150kb.",
+    )
     @click.option("--held-out", multiple=True, help="Chromosome whose contacts and eQTLs test and do not guide.")
     @click.option("--release", type=click.IntRange(min=1), help="Whose evidence is read; default: the one served.")
     @click.option("--publish", is_flag=True, help="Serve the run when it is complete.")
@@ -87,6 +94,7 @@ def command_for(model: registry.Model) -> click.Command:
 
         reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired", "likelihood", "stream")))
         where = {name: said.pop(name) for name in ("device", "threads", "devices", "edge_types", "held_out")}
+        where["candidates_bp"] = said.pop("candidates")
         request = Request(model.name, cells, said, reading, **where)
         leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
         with graph(as_json=as_json) as (store, settings, report):
@@ -100,6 +108,16 @@ def command_for(model: registry.Model) -> click.Command:
     command = click.command(model.name, help=f"Train {model.name} ({model.cites}).")(train)
     command.params = [*command.params, *config_options(model.config)]
     return command
+
+
+def base_pairs(_context: click.Context, _option: click.Parameter, said: str | None) -> int | None:
+    """A distance such as 150kb, 1Mb or 150000, in base pairs."""
+    if said is None:
+        return None
+    found = re.fullmatch(r"([\d,]+)\s*(bp|kb|mb)?", said.strip().lower())
+    if found is None:
+        raise click.BadParameter(f"{said!r} is no distance, such as 150kb")
+    return int(found[1].replace(",", "")) * {None: 1, "bp": 1, "kb": 1000, "mb": 1_000_000}[found[2]]
 
 
 def likelihoods(_context: click.Context, _option: click.Parameter, said: Sequence[str]) -> dict[str, str]:

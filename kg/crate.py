@@ -216,13 +216,16 @@ def _load(version: DatasetVersion) -> str:
 
 
 def _train(run: Run, request: Mapping[str, Any]) -> str:
+    if run.derived:
+        return _shell("runs", "targets", run.parent, *_options(run.config))
     reading = {k: v for k, v in request.get("reading", {}).items() if k != "likelihoods"}
     likelihoods = request.get("reading", {}).get("likelihoods") or {}
     words = ["train", run.model, *_options({"cells": run.cells, **reading})]
     words += [word for pair in sorted(likelihoods.items()) for word in ("--likelihood", "=".join(pair))]
     for name in ("edge_types", "held_out"):
         words += [word for one in request.get(name, ()) for word in (f"--{name.replace('_', '-')}", one)]
-    words += _options({"device": request.get("device"), "threads": request.get("threads")})
+    said = {"device": "device", "threads": "threads", "candidates": "candidates_bp"}
+    words += _options({option: request.get(name) for option, name in said.items()})
     return _shell(*words, *_options({k: v for k, v in run.config.items() if v is not False}))
 
 

@@ -66,9 +66,11 @@ def complete(store: Store, run_id: str) -> Run:
 
     Raises:
         UnknownRun: there is none with this id.
-        Conflict: it is not complete.
+        Conflict: it is not complete, or derived.
     """
     found = runs.run(store, run_id)
+    if found.derived:
+        raise Conflict(f"run {run_id} is derived and holds no link", f"compare its parent, {found.parent}")
     if found.outcome != "complete":
         raise Conflict(f"run {run_id} is {found.outcome}; only complete runs can be compared", "regkg runs list")
     return found

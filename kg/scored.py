@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kg.errors import Conflict, NotFound
+from kg.errors import Conflict, InputError, MissingInput, NotFound
 from kg.runs import run
 from kg.schema import EDGE_TYPES, NEAR, PERTURBS, PREDICTED_LINK, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
+    from kg.runs import Run
     from kg.store import Store
 
 PAIR = ["peak", "gene"]
@@ -26,7 +28,7 @@ class Scored:
     Attributes:
         pairs: columns peak, gene, chrom, distance_bp (from the transcription start site to the peak, unsigned), score,
             positive.
-        of: type of the edges that make a pair positive.
+        of: type of the edges that make a pair positive, or name of the file that does.
         guided: whether such edges guided the training, so that no figure made of them says anything.
     """
 
@@ -54,12 +56,11 @@ def scored_pairs(store: Store, run_id: str, against: str, release: int, biosampl
         NotFound: the release has no such row, or the run no pair.
         Conflict: the type does not join peaks and genes, or the run is not complete.
     """
-    found, type_ = run(store, run_id), EDGE_TYPES.get(against)
+    type_ = EDGE_TYPES.get(against)
     if type_ is None or (type_.start, type_.end) != (PREDICTED_LINK.start, PREDICTED_LINK.end):
         fit = [t.name for t in EDGE_TYPES.values() if (t.start, t.end) == (PREDICTED_LINK.start, PREDICTED_LINK.end)]
         raise Conflict(f"{against} does not join a peak and a gene", f"these do: {', '.join(fit)}")
-    if found.outcome != "complete":
-        raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
+    found = _complete(store, run_id)
     pairs = _pairs(store, run_id, release)
     rows = _rows(store, against, release, biosamples)
     if pairs.empty or rows.empty:
@@ -72,9 +73,59 @@ def scored_pairs(store: Store, run_id: str, against: str, release: int, biosampl
     return Scored(joined, against, against in (found.edge_types or (NEAR.name,)))
 
 
+def told_pairs(store: Store, run_id: str, path: Path, release: int) -> Scored:
+    """The pairs that a run scored and that a file gives a verdict of; others are left out.
+
+    Args:
+        store: the graph.
+        run_id: a complete run.
+        path: tab-separated with a header: peak (or peak_id), gene (or gene_id), and positive (or is_link), 0 or 1. Of
+            several rows of a pair one that says 1 is enough.
+        release: where peaks and genes lie.
+
+    Raises:
+        UnknownRun: there is none.
+        MissingInput: there is no such file.
+        InputError: it lacks a column, or says something else than 0 or 1.
+        NotFound: the run scored none of its pairs.
+        Conflict: the run is not complete.
+    """
+    _complete(store, run_id)
+    rows = read_verdicts(path)
+    joined = _pairs(store, run_id, release).merge(rows, on=PAIR)
+    if joined.empty:
+        hint = f"its first is {rows.iloc[0]['peak']}, {rows.iloc[0]['gene']}" if len(rows) else "it holds no row"
+        raise NotFound(f"run {run_id} scored none of the {len(rows):,} pairs of {path}", hint)
+    return Scored(joined, path.name, guided=False)
+
+
+def read_verdicts(path: Path) -> pd.DataFrame:
+    """Columns peak, gene and positive of a file, as `told_pairs` takes it; raises as it does."""
+    if not path.exists():
+        raise MissingInput(f"{path}: no such file", "name an edge type, or a TSV of peak, gene and positive")
+    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    frame = frame.rename(columns={"peak_id": "peak", "gene_id": "gene", "is_link": "positive"})
+    missing = [name for name in (*PAIR, "positive") if name not in frame.columns]
+    if missing:
+        raise InputError(f"{path}: no column {', '.join(missing)}", f"it has {', '.join(frame.columns)}")
+    odd = frame[~frame["positive"].isin(["0", "1"])]
+    if len(odd):
+        raise InputError(f"{path}:{odd.index[0] + 2} column 'positive': {odd['positive'].iloc[0]!r}", "0 or 1")
+    verdicts = frame.assign(positive=frame["positive"] == "1").groupby(PAIR)["positive"].max()
+    return verdicts.reset_index()
+
+
+def _complete(store: Store, run_id: str) -> Run:
+    found = run(store, run_id)
+    if found.outcome != "complete":
+        raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
+    return found
+
+
 def _pairs(store: Store, run_id: str, release: int) -> pd.DataFrame:
+    """Without those beyond the skeleton: of them only the best are in the graph, which would flatter any score."""
     rows = store.stream(
-        f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) "
+        f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) WHERE coalesce(e.in_prior, true) "
         "MATCH (g)-[:HAS_RECORD]->(r:GeneRecord) WHERE r.since <= $n AND $n < r.until "
         "MATCH (p)-[:HAS_RECORD]->(q:PeakRecord) WHERE q.since <= $n AND $n < q.until "
         "RETURN p.id, g.id, q.chrom, q.start, q.end, r.tss, e.score",

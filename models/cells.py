@@ -74,10 +74,12 @@ class Cells:
     Attributes:
         modalities: name -> Modality, in the order the model keeps; the first is the anchor, whose features are genes.
         paired: row i is the same cell in every modality; for metrics, and for training where it is told to.
+        also: features that a guided model explains though no edge joins them to one of the anchor's; None for none.
     """
 
     modalities: Mapping[str, Modality]
     paired: bool = False
+    also: NDArray[np.str_] | None = None
 
     def __getitem__(self, name: str) -> Modality:
         return self.modalities[name]
@@ -111,7 +113,7 @@ class Cells:
     def linked(self, graph: GuidanceGraph) -> Cells:
         """The same cells with the features that a guided model explains.
 
-        All features of the anchor, and of the others those that an edge joins to one of its features.
+        All features of the anchor, and of the others those that an edge joins to one of its features, or in `also`.
 
         Raises:
             InputError: a modality keeps no feature.
@@ -119,7 +121,7 @@ class Cells:
         anchor = self.anchor
         known = np.isin(graph.vertices, self[anchor].features)
         ends = np.concatenate([graph.source[known[graph.target]], graph.target[known[graph.source]]])
-        reached = graph.vertices[np.unique(ends)]
+        reached = np.union1d(graph.vertices[np.unique(ends)], graph.vertices[:0] if self.also is None else self.also)
         kept = {}
         for name, modality in self.modalities.items():
             keep = np.isin(modality.features, reached) | (name == anchor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,9 @@ class Fit:
         cells: modality -> (cells, m) float32 embeddings by member 0.
         history: one row for each epoch, member and stage.
         metrics: name -> value.
+        without_prior: (E,) for each edge of the guidance graph, in its order, the mean cosine of its ends over members
+            when no edge between the two is in the graph; NaN where an end was not trained, None where the model cannot
+            say.
     """
 
     vertices: NDArray[np.str_]
@@ -35,6 +39,7 @@ class Fit:
     cells: Mapping[str, NDArray[np.float32]]
     history: pd.DataFrame
     metrics: Mapping[str, float]
+    without_prior: NDArray[np.float64] | None = None
 
     def links(self, source: Sequence[str], target: Sequence[str], *, seed: int = 0) -> pd.DataFrame:
         """Regulatory scores of skeleton pairs, against embeddings permuted among the skeleton's features.
@@ -49,27 +54,54 @@ class Fit:
 
         Returns:
             source, target, score, stability (standard deviation over members; NaN with one), p, q, sign (of the
-            score), called (q < 0.05), in the given order; pairs with an end that was not trained are left out.
+            score), called (q < 0.05), in the given order, indexed by the place there; pairs with an end that was not
+            trained are left out.
         """
+        at, known = self.places(source, target)
+        by_member = cosines(self.unit, *at)
+        p = greater_p(by_member.mean(0), self.null(*at, seed=seed))
+        q = false_discovery_control(p) if len(p) else p
+        names = (self.vertices[at[0]], self.vertices[at[1]])
+        return tabulated(*names, by_member, p, q).set_index(np.flatnonzero(known))
+
+    @cached_property
+    def unit(self) -> NDArray[np.float32]:
+        """The features scaled to length 1."""
+        scaled: NDArray[np.float32] = self.features / np.maximum(
+            np.linalg.norm(self.features, axis=-1, keepdims=True), 1e-12
+        )
+        return scaled
+
+    def places(self, source: Sequence[str], target: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows of both ends of those pairs whose ends were trained, (2, known), and which pairs these are."""
         ends = np.stack([np.asarray(source, dtype=str), np.asarray(target, dtype=str)])
         at = np.searchsorted(self.vertices, ends).clip(max=len(self.vertices) - 1)
         known = (self.vertices[at] == ends).all(0)
-        ends = ends[:, known]
-        nodes, (i, j) = np.unique(at[:, known], return_inverse=True)
-        unit = self.features[:, nodes]
-        unit = unit / np.maximum(np.linalg.norm(unit, axis=-1, keepdims=True), 1e-12)
-        by_member = cosines(unit, i, j)
-        score = by_member.mean(0)
-        p = greater_p(score, permuted(unit, i, j, np.random.default_rng(seed)))
-        q = false_discovery_control(p) if len(p) else p
-        spread = by_member.std(0, ddof=1) if len(by_member) > 1 else np.full(len(score), np.nan)
-        return pd.DataFrame(
-            {
-                "source": ends[0], "target": ends[1], "score": score.astype(np.float32),
-                "stability": spread.astype(np.float32), "p": p, "q": q,
-                "sign": np.where(score < 0, -1, 1).astype(np.int8), "called": q < Q_CALLED,
-            }
-        )  # fmt: skip
+        return at[:, known], known
+
+    def null(self, i: NDArray[np.int64], j: NDArray[np.int64], *, seed: int = 0) -> NDArray[np.float64]:
+        """Cosines of the skeleton's pairs, whose ends are rows i and j, after the rows of its features are permuted."""
+        nodes, (i, j) = np.unique(np.stack([i, j]), return_inverse=True)
+        return permuted(self.unit[:, nodes], i, j, np.random.default_rng(seed))
+
+
+def tabulated(
+    source: NDArray[np.str_],
+    target: NDArray[np.str_],
+    by_member: NDArray[np.float64],
+    p: NDArray[np.float64],
+    q: NDArray[np.float64],
+) -> pd.DataFrame:
+    """The columns of `Fit.links` from cosines by member, p and q."""
+    score = by_member.mean(0)
+    spread = by_member.std(0, ddof=1) if len(by_member) > 1 else np.full(len(score), np.nan)
+    return pd.DataFrame(
+        {
+            "source": source, "target": target, "score": score.astype(np.float32),
+            "stability": spread.astype(np.float32), "p": p, "q": q,
+            "sign": np.where(score < 0, -1, 1).astype(np.int8), "called": q < Q_CALLED,
+        }
+    )  # fmt: skip
 
 
 def cosines(unit: NDArray[np.float32], i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from kg import predictions, runs
-from kg.batches import EdgeBatch
 from kg.cells import cells as registered_cells
 from kg.datasets import dataset_versions
 from kg.errors import CheckpointRefused, MissingInput, RegkgError, TrainingError, UnknownDataset
-from kg.guidance import GuidanceGraph, read_guidance
+from kg.guidance import read_guidance
 from kg.nodes import read_nodes
-from kg.predictions import Predictions
 from kg.progress import SILENT, Progress
 from kg.releases import served
-from kg.schema import GENE, PEAK, PREDICTED_LINK
+from kg.schema import GENE, PEAK
 from models import registry
 from models.environment import code_version, machine
 from models.h5ad import Reading, outgrow_memory, read_cells, write_cells
 from models.kept import keep_history
+from models.predicted import candidates, predict, reaching
 from models.preflight import check_room, estimate, silent_cells
 from models.train import Trainer
 from models.warm import read_start
@@ -33,10 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import pyarrow as pa
+
+    from kg.guidance import GuidanceGraph
     from kg.runs import Run
     from kg.store import Store
     from models.cells import Cells
-    from models.fit import Fit
     from models.warm import Start
 
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "anndata", "scikit-network")
@@ -60,6 +61,8 @@ class Request:
         parent: the run that this one may replace.
         warm: start from the parent's weights, where they are to be had.
         experiment: why the run is never published; None for one that may be.
+        candidates_bp: peaks so far from a gene's start site are scored with it as well, joined by evidence or not; None
+            for the pairs that guide alone.
     """
 
     model: str
@@ -75,6 +78,7 @@ class Request:
     warm: bool = False
     experiment: str | None = None
     devices: int = 1
+    candidates_bp: int | None = None
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Request:
@@ -118,7 +122,8 @@ def _train(store: Store, home: Path, request: Request, release: int, run_id: str
     request = _decided(store, request)
     edge_types = _edge_types(model, request)
     graph = _guidance(store, request, release, edge_types)
-    cells = _read(store, request, release, progress)
+    nodes = read_nodes(store, GENE, release), read_nodes(store, PEAK, release)
+    cells = _read(store, request, nodes, progress)
     start = _start(store, home, request, cells, progress, must=run_id is not None)
     request = replace(request, warm=start is not None)
     device = _device(request.device, request.devices)
@@ -141,32 +146,14 @@ def _train(store: Store, home: Path, request: Request, release: int, run_id: str
     folder.mkdir(parents=True, exist_ok=True)
     write_cells(folder, cells, fit, f"X_{request.model}", _provenance(run_id, request.model, graph, config))
     keep_history(folder, fit.history)
-    made = predict(graph, fit, seed=getattr(config, "seed", 0))
+    seed, more = getattr(config, "seed", 0), None
+    if request.candidates_bp is not None:
+        progress.begin("scoring candidates")
+        more = candidates(graph, fit, nodes, request.candidates_bp, folder, seed=seed)
+        progress.end(f"{len(more):,} kept beyond the skeleton")
+    made = predict(graph, fit, seed=seed, more=more)
     predictions.keep(home, run_id, made, {k: _finite(v) for k, v in fit.metrics.items()})
     return runs.write_back(store, home, run_id, progress)
-
-
-def predict(graph: GuidanceGraph, fit: Fit, *, seed: int = 0) -> Predictions:
-    """Links for every skeleton pair (the peak-gene edges of the guidance graph), embeddings for every known node."""
-    peak_to_gene = (graph.kinds[graph.source] == PEAK.label) & (graph.kinds[graph.target] == GENE.label)
-    ends = graph.vertices[graph.source[peak_to_gene]], graph.vertices[graph.target[peak_to_gene]]
-    links = fit.links(*ends, seed=seed)
-    batch = EdgeBatch.build(
-        PREDICTED_LINK,
-        start_id=links["source"].to_numpy(dtype=object),
-        end_id=links["target"].to_numpy(dtype=object),
-        score=links["score"].to_numpy(),
-        score_kind="cosine",
-        p_value=links["p"].to_numpy(),
-        q_value=links["q"].to_numpy(),
-        sign=links["sign"].to_numpy(),
-        stability=links["stability"].to_numpy(),
-        called=links["called"].to_numpy(),
-    )
-    kind_of = dict(zip(graph.vertices.tolist(), graph.kinds.tolist(), strict=True))
-    known = [i for i, vertex in enumerate(fit.vertices.tolist()) if vertex in kind_of]
-    nodes = fit.vertices[known].tolist()
-    return Predictions([batch], nodes, [kind_of[node] for node in nodes], fit.features[0, known])
 
 
 def _guidance(store: Store, request: Request, release: int, edge_types: tuple[str, ...]) -> GuidanceGraph:
@@ -208,12 +195,12 @@ def _files(store: Store, request: Request) -> dict[str, str]:
     return {file.modality: file.sha256 for file in registered_cells(store, request.cells)}
 
 
-def _read(store: Store, request: Request, release: int, progress: Progress) -> Cells:
+def _read(store: Store, request: Request, nodes: tuple[pa.Table, pa.Table], progress: Progress) -> Cells:
     files = registered_cells(store, request.cells)
     for file in files:
         file.check_unchanged()
-    genes, peaks = read_nodes(store, GENE, release), read_nodes(store, PEAK, release)
-    return read_cells(files, genes, peaks, request.reading, progress)
+    cells = read_cells(files, *nodes, request.reading, progress)
+    return cells if request.candidates_bp is None else reaching(cells, nodes, request.candidates_bp)
 
 
 def _announce(cells: Cells, config: Any, home: Path, progress: Progress) -> None:

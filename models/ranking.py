@@ -1,8 +1,8 @@
-"""How well scored pairs are ranked: AUROC and average precision, overall and among pairs equally far apart.
+"""How well scores rank pairs: AUROC and average precision, overall and among pairs equally far apart.
 
-Pairs close together are both scored higher and true more often, so a score must beat distance. The matched AUROC
-compares pairs only within bins of 25 kb, each weighted by its positives. Intervals come from resampling genes, since
-the pairs of one gene are not independent.
+Pairs close together are both scored higher and true more often, so a score must beat distance. The matched figures
+compare pairs only within bins of 25 kb, each weighted by its positives. Intervals come from resampling genes, since
+the pairs of one gene are not independent; every score is judged on the same samples, so that two can be compared.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import average_precision_score
 
 from models.metrics import auroc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
+    Ints = NDArray[np.int64]
 
 BIN_BP = 25_000
 RESAMPLES = 400
+DISTANCE = "distance"
 
 
 @dataclass(frozen=True)
@@ -36,62 +38,123 @@ class Figure:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
 
 @dataclass(frozen=True)
-class Ranking:
-    """How a score ranks pairs, beside what distance alone does.
+class Ranked:
+    """How one score ranks pairs.
+
+    Attributes:
+        score: its name; "distance" is minus the distance to the start site.
+        auroc, average_precision: over all pairs.
+        matched_auroc, matched_average_precision: within bins of 25 kb.
+        beyond_distance: by how much `matched_auroc` is above that of distance, which ranks within a bin too.
+    """
+
+    score: str
+    auroc: Figure
+    average_precision: Figure
+    matched_auroc: Figure
+    matched_average_precision: Figure
+    beyond_distance: Figure
+
+
+@dataclass(frozen=True)
+class Tenth:
+    """A tenth of the pairs by score, lowest first.
+
+    Attributes:
+        low, high: lowest and highest score.
+        pairs, positives: how many.
+        share: of positives.
+        by_distance: the share that distance alone lets expect: of positives among all pairs as far apart.
+    """
+
+    low: float
+    high: float
+    pairs: int
+    positives: int
+    share: float
+    by_distance: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of the same pairs beside each other.
 
     Attributes:
         pairs, positives, genes: how many there are.
-        auroc, matched_auroc, average_precision: of the score.
-        distance_auroc, distance_matched_auroc, distance_average_precision: of minus the distance; what is left of it
-            within bins too, which a matched figure must beat.
         prevalence: share of positives, which an average precision must beat.
+        scores: the first is the run's.
+        calibration: of the run's score.
     """
 
     pairs: int
     positives: int
     genes: int
     prevalence: float
-    auroc: Figure
-    matched_auroc: Figure
-    average_precision: Figure
-    distance_auroc: Figure
-    distance_matched_auroc: Figure
-    distance_average_precision: Figure
+    scores: Sequence[Ranked]
+    calibration: Sequence[Tenth]
 
 
-def rank(pairs: pd.DataFrame, *, seed: int = 0) -> Ranking:
-    """Figures of pairs with the columns gene, distance_bp, score and positive (`kg.scored`)."""
+def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, seed: int = 0) -> Comparison:
+    """The run's score, distance alone, and others beside them.
+
+    Args:
+        pairs: columns gene, distance_bp, score and positive (`kg.scored`).
+        others: name -> a score of each pair, without NaN.
+        seed: of the resampling.
+    """
     positive = pairs["positive"].to_numpy(dtype=bool)
-    score = pairs["score"].to_numpy(dtype=np.float64)
     distance = pairs["distance_bp"].to_numpy(dtype=np.float64)
+    score = pairs["score"].to_numpy(dtype=np.float64)
     gene = np.unique(pairs["gene"].to_numpy(dtype=str), return_inverse=True)[1]
-    samples = list(_resampled(gene, seed))
+    samples: list[Ints] = [np.arange(len(pairs)), *_resampled(gene, seed)]
+    named = {"run": score, DISTANCE: -distance, **(others or {})}
+    found = {name: _figures(positive, one, distance, samples) for name, one in named.items()}
+    chance = found[DISTANCE]["matched_auroc"]
+    ranked = [
+        Ranked(name, **{n: _figure(v) for n, v in f.items()}, beyond_distance=_figure(f["matched_auroc"] - chance))
+        for name, f in found.items()
+    ]
+    genes = int(gene.max(initial=-1) + 1)
+    return Comparison(
+        len(pairs), int(positive.sum()), genes, float(positive.mean()), ranked, calibration(positive, score, distance)
+    )
 
-    def figure(of: str) -> Figure:
-        whole = slice(None)
-        spread = [_FIGURES[of](positive[at], score[at], distance[at]) for at in samples]
-        low, high = np.nanquantile(spread, [0.025, 0.975]) if np.isfinite(spread).any() else (np.nan, np.nan)
-        return Figure(_FIGURES[of](positive[whole], score[whole], distance[whole]), float(low), float(high))
 
-    return Ranking(
-        len(pairs), int(positive.sum()), int(gene.max(initial=-1) + 1), float(positive.mean()),
-        **{name: figure(name) for name in _FIGURES},
-    )  # fmt: skip
+def calibration(positive: Bools, score: Floats, distance: Floats) -> list[Tenth]:
+    """Share of positives by tenth of the score; ties stay in the order given."""
+    frame = pd.DataFrame({"positive": positive, "score": score, "bin": distance // BIN_BP})
+    frame["expected"] = frame.groupby("bin")["positive"].transform("mean")
+    place = np.argsort(np.argsort(score, kind="stable"), kind="stable")
+    parts = frame.groupby(place * 10 // max(len(frame), 1))
+    return [
+        Tenth(
+            float(part["score"].min()), float(part["score"].max()), len(part), int(part["positive"].sum()),
+            float(part["positive"].mean()), float(part["expected"].mean()),
+        )
+        for _, part in parts
+    ]  # fmt: skip
 
 
-def matched_auroc(positive: Bools, score: Floats, distance: Floats) -> float:
-    """AUROC within bins of 25 kb of distance, mean weighted by the positives of each bin that has both kinds."""
+def matched(of: Callable[[Bools, Floats], float], positive: Bools, score: Floats, distance: Floats) -> float:
+    """A figure within bins of 25 kb of distance, mean weighted by the positives of each bin that has both kinds."""
     bins = (distance // BIN_BP).astype(np.int64)
     values, weights = [], []
     for one in np.unique(bins[positive]):
         inside = bins == one
-        value = auroc(positive[inside], score[inside])
-        if np.isfinite(value):
-            values.append(value)
+        if not positive[inside].all():
+            values.append(of(positive[inside], score[inside]))
             weights.append(int(positive[inside].sum()))
     return float(np.average(values, weights=weights)) if values else float("nan")
+
+
+def matched_auroc(positive: Bools, score: Floats, distance: Floats) -> float:
+    """AUROC within bins of 25 kb of distance."""
+    return matched(auroc, positive, score, distance)
 
 
 def _average_precision(positive: Bools, score: Floats) -> float:
@@ -100,12 +163,25 @@ def _average_precision(positive: Bools, score: Floats) -> float:
 
 _FIGURES: dict[str, Callable[[Bools, Floats, Floats], float]] = {
     "auroc": lambda positive, score, distance: auroc(positive, score),
-    "matched_auroc": matched_auroc,
     "average_precision": lambda positive, score, distance: _average_precision(positive, score),
-    "distance_auroc": lambda positive, score, distance: auroc(positive, -distance),
-    "distance_matched_auroc": lambda positive, score, distance: matched_auroc(positive, -distance, distance),
-    "distance_average_precision": lambda positive, score, distance: _average_precision(positive, -distance),
+    "matched_auroc": matched_auroc,
+    "matched_average_precision": lambda positive, score, distance: matched(
+        _average_precision, positive, score, distance
+    ),
 }
+
+
+def _figures(positive: Bools, score: Floats, distance: Floats, samples: Sequence[Ints]) -> dict[str, Floats]:
+    """Of each figure its value and then those of the samples."""
+    return {
+        name: np.array([of(positive[at], score[at], distance[at]) for at in samples]) for name, of in _FIGURES.items()
+    }
+
+
+def _figure(values: Floats) -> Figure:
+    spread = values[1:][np.isfinite(values[1:])]
+    low, high = np.quantile(spread, [0.025, 0.975]) if len(spread) else (np.nan, np.nan)
+    return Figure(float(values[0]), float(low), float(high))
 
 
 def _resampled(gene: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:

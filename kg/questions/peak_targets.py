@@ -35,6 +35,8 @@ class Target:
         sign: +1 activates, -1 represses.
         called: q_value is under the run's threshold.
         stability: standard deviation of the score over members.
+        in_prior: evidence that guided the run joins the pair; false where it was only near enough to be tried.
+        without_prior: the score without that evidence, all else equal; null where the run did not say.
         distance_bp: from the gene by the rule of the NEAR dataset; 0 when they overlap; null where there is none.
         tss_distance_bp: from the TSS, signed along the strand; 0 inside the peak.
         run: that says so.
@@ -50,6 +52,8 @@ class Target:
     sign: int
     called: bool
     stability: float | None
+    in_prior: bool
+    without_prior: float | None
     distance_bp: int | None
     tss_distance_bp: int | None
     run: str
@@ -61,6 +65,8 @@ _COLUMNS = {
     "gene": "g.id",
     "symbol": "gene.symbol",
     **{name: f"e.{name}" for name in ("score", "score_kind", "q_value", "sign", "called", "stability")},
+    "in_prior": "coalesce(e.in_prior, true)",
+    "without_prior": "e.without_prior",
     **{name: f"near.{name}" for name in ("distance_bp", "tss_distance_bp")},
     **{name: f"e.{name}" for name in ("run", "edge_id")},
 }

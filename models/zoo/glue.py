@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kg.errors import InputError
+from models.ablation import Linear, without_edges
 from models.balance import balancing_weights
 from models.decoders import DECODERS
 from models.diagnostics import measure, verdict
@@ -196,7 +197,7 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, st
 
 def fit_here(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config, start: Start | None) -> Fit:
     """`fit` in one of the trainer's processes; only the first one's measures are of use."""
-    graph = cells.guide(graph)
+    asked, graph = graph, cells.guide(graph)
     data = TrainingData(graph, cells.linked(graph), trainer.device)
     check_options(data, config)
     identity: dict[str, Any] = {"model": "glue", "graph": graph.hash, "cells": data.cells.hash}
@@ -205,10 +206,11 @@ def fit_here(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Confi
     identity |= {"paired": cells.paired} if config.use_pairs else {}
     if start is not None:
         identity["start"] = start.run
-    features, history, first_cells = [], [], None
+    features, without, history, first_cells = [], [], [], None
     for member in range(config.members):
         module, rows = train_member(data, config, trainer, member, identity, start)
         features.append(embed_features(module))
+        without.append(without_edges(Linear.of(module.graph, data.edges), data.vertices, asked))
         history += [{"member": member, **row} for row in rows]
         if first_cells is None:
             first_cells = embed_cells(module, data)
@@ -222,6 +224,7 @@ def fit_here(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Confi
         dict(zip(data.names, first_cells or [], strict=True)),
         pd.DataFrame(history),
         found,
+        np.mean(without, axis=0),
     )
 
 

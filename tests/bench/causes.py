@@ -28,7 +28,7 @@ from kg.run_diff import RunDiff, compare, joined
 from kg.run_diff_inputs import links_of, scored
 from kg.shifts import of_members, of_shifts
 from models.fit import cosines
-from models.job import predict
+from models.predicted import predict
 from models.train import Trainer
 from models.zoo import glue
 

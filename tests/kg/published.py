@@ -163,6 +163,8 @@ def _links(pairs: list[tuple[int, int]], rng: np.random.Generator) -> EdgeBatch:
         sign=rng.choice([-1, 1], n),
         stability=[None if rng.random() < 0.2 else 0.125] * n,
         called=q_values < 0.4,
+        in_prior=[(None, True, False)[i % 3] for i in range(n)],
+        without_prior=[None if i % 2 else i / 128 for i in range(n)],
     )
 
 

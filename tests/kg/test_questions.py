@@ -67,7 +67,8 @@ def expected_links(
 
 def link_columns(link: Row) -> Row:
     names = ("score", "score_kind", "q_value", "sign", "called", "stability", "distance_bp", "tss_distance_bp")
-    return {name: link[name] for name in (*names, "run", "edge_id")}
+    same = {"in_prior": link["in_prior"] is not False, "without_prior": link["without_prior"]}
+    return {name: link[name] for name in (*names, "run", "edge_id")} | same
 
 
 def expected_regulators(world: Published, gene: str, release: int, runs: list[str], *, called_only: bool) -> list[Row]:

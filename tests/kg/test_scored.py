@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,11 @@ import pytest
 from kg import predictions, runs
 from kg.batches import EdgeBatch
 from kg.draft import Source
-from kg.errors import Conflict, NotFound
+from kg.errors import Conflict, InputError, MissingInput, NotFound
 from kg.guidance import read_guidance
 from kg.releases import publish
-from kg.schema import CONTACTS, PERTURBS
-from kg.scored import scored_pairs
+from kg.schema import CONTACTS, PERTURBS, PREDICTED_LINK
+from kg.scored import scored_pairs, told_pairs
 from tests.kg import toy
 
 if TYPE_CHECKING:
@@ -65,6 +66,49 @@ def test_scored_pairs_of_genes_with_evidence_count_against_it(store: Store, run:
 def test_only_tested_pairs_count_against_truth(store: Store, run: str) -> None:
     found = scored_pairs(store, run, "PERTURBS", 1)
     assert found.pairs[["peak", "gene", "positive"]].to_numpy().tolist() == [[toy.peak_id(0), "G1", True]]
+
+
+def test_a_file_gives_verdicts_of_pairs(store: Store, run: str, tmp_path: Path) -> None:
+    path = tmp_path / "truth.tsv"
+    rows = [(toy.peak_id(0), "G1", 0), (toy.peak_id(2000), "G2", 0), (toy.peak_id(2000), "G2", 1), ("P9", "G1", 1)]
+    path.write_text("gene_id\tnote\tpeak_id\tis_link\n" + "".join(f"{g}\tx\t{p}\t{v}\n" for p, g, v in rows))
+    found = told_pairs(store, run, path, 1)
+    assert (found.of, found.guided) == ("truth.tsv", False)
+    assert found.pairs[["peak", "gene", "positive", "distance_bp"]].to_numpy().tolist() == [
+        [toy.peak_id(0), "G1", False, 0],
+        [toy.peak_id(2000), "G2", True, 1000],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "says"),
+    [
+        ("peak\tgene\nP\tG\n", InputError, "no column positive"),
+        ("peak\tgene\tpositive\nP\tG\t1\nP\tG\tyes\n", InputError, ":3 column 'positive': 'yes'"),
+        ("peak\tgene\tpositive\nP\tG\t1\n", NotFound, "scored none of the 1 pairs"),
+        (None, MissingInput, "no such file"),
+    ],
+)
+def test_a_file_that_does_not_do_is_refused(
+    store: Store, run: str, tmp_path: Path, text: str | None, error: type[Exception], says: str
+) -> None:
+    if text is not None:
+        (tmp_path / "t.tsv").write_text(text)
+    with pytest.raises(error, match=says):
+        told_pairs(store, run, tmp_path / "t.tsv", 1)
+
+
+def test_pairs_beyond_the_skeleton_are_left_out(store: Store, run: str, tmp_path: Path) -> None:
+    beyond = toy.made().links[0].table.to_pylist()
+    batch = EdgeBatch.build(
+        PREDICTED_LINK, **{name: [row[name] for row in beyond] for name in beyond[0] if name != "in_prior"},
+        in_prior=[True, False],
+    )  # fmt: skip
+    run_id = toy.registered(store)
+    predictions.keep(tmp_path, run_id, replace(toy.made(), links=[batch]), toy.METRICS)
+    runs.write_back(store, tmp_path, run_id)
+    assert len(scored_pairs(store, run, "NEAR", 1).pairs) == 2
+    assert scored_pairs(store, run_id, "NEAR", 1).pairs["peak"].tolist() == [toy.peak_id(0)]
 
 
 def test_what_guided_the_run_is_said(store: Store, run: str) -> None:

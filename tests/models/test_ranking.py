@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models.ranking import matched_auroc, rank
+from models.ranking import calibration, compare, matched_auroc
 
 
 def pairs(seed: int = 0, n: int = 600, *, by_distance: bool = False) -> pd.DataFrame:
@@ -21,21 +21,41 @@ def pairs(seed: int = 0, n: int = 600, *, by_distance: bool = False) -> pd.DataF
 
 def test_figures_are_those_of_scikit_learn() -> None:
     frame = pairs()
-    found = rank(frame)
-    assert found.auroc.value == pytest.approx(roc_auc_score(frame["positive"], frame["score"]))
-    assert found.average_precision.value == pytest.approx(average_precision_score(frame["positive"], frame["score"]))
-    assert found.distance_auroc.value == pytest.approx(roc_auc_score(frame["positive"], -frame["distance_bp"]))
+    other = np.random.default_rng(1).normal(size=len(frame))
+    found = compare(frame, {"noise": other})
+    assert [one.score for one in found.scores] == ["run", "distance", "noise"]
+    scores = [frame["score"].to_numpy(), -frame["distance_bp"].to_numpy(), other]
+    for one, score in zip(found.scores, scores, strict=True):
+        assert one.auroc.value == pytest.approx(roc_auc_score(frame["positive"], score))
+        assert one.average_precision.value == pytest.approx(average_precision_score(frame["positive"], score))
+        inside = frame.assign(score=score).groupby(frame["distance_bp"] // 25_000)
+        bins = [part for _, part in inside if 0 < part["positive"].sum() < len(part)]
+        precision = [average_precision_score(part["positive"], part["score"]) for part in bins]
+        weights = [part["positive"].sum() for part in bins]
+        assert one.matched_average_precision.value == pytest.approx(np.average(precision, weights=weights))
+        for figure in (one.auroc, one.matched_auroc, one.average_precision, one.matched_average_precision):
+            assert figure.low < figure.value < figure.high
     assert found.prevalence == pytest.approx(frame["positive"].mean())
     assert (found.pairs, found.positives, found.genes) == (600, int(frame["positive"].sum()), 60)
-    for figure in (found.auroc, found.matched_auroc, found.average_precision):
-        assert figure.low < figure.value < figure.high
 
 
 def test_a_score_that_is_distance_wins_nothing_among_pairs_equally_far_apart() -> None:
-    found = rank(pairs(by_distance=True, n=5000))
-    assert found.auroc.value == found.distance_auroc.value > 0.7
-    assert found.matched_auroc == found.distance_matched_auroc
-    assert 0.5 < found.matched_auroc.value < found.auroc.value - 0.1
+    run, distance = compare(pairs(by_distance=True, n=5000)).scores
+    assert run.auroc.value == distance.auroc.value > 0.7
+    assert run.matched_auroc == distance.matched_auroc
+    assert 0.5 < run.matched_auroc.value < run.auroc.value - 0.1
+    assert (run.beyond_distance.low, run.beyond_distance.value, run.beyond_distance.high) == (0, 0, 0)
+
+
+def test_what_is_beyond_distance_is_judged_on_the_same_samples() -> None:
+    run, distance = compare(pairs()).scores
+    gain = run.beyond_distance
+    assert gain.value == pytest.approx(run.matched_auroc.value - distance.matched_auroc.value)
+    assert 0 < gain.low < gain.value < gain.high
+    # where all are equally far apart, distance is chance on every sample
+    run, distance = compare(pairs().assign(distance_bp=0)).scores
+    assert (distance.matched_auroc.low, distance.matched_auroc.high) == (0.5, 0.5)
+    assert run.beyond_distance.low == pytest.approx(run.matched_auroc.low - 0.5)
 
 
 def test_the_matched_figure_by_hand() -> None:
@@ -46,14 +66,28 @@ def test_the_matched_figure_by_hand() -> None:
     assert matched_auroc(positive, score, distance) == pytest.approx((1 * 0.5 + 2 * 1.0) / 3)
 
 
+def test_tenths_by_hand() -> None:
+    score = np.arange(20)[::-1].astype(float)  # falling, so that order must come from the score
+    positive = np.arange(20) < 5  # the five best
+    distance = np.where(np.arange(20) < 10, 1000.0, 60_000.0)  # half of the near ones are right, none of the far
+    found = calibration(positive, score, distance)
+    assert [tenth.pairs for tenth in found] == [2] * 10
+    assert [tenth.positives for tenth in found] == [0] * 7 + [1, 2, 2]
+    assert [tenth.share for tenth in found[-3:]] == [0.5, 1.0, 1.0]
+    assert [tenth.by_distance for tenth in found] == [0.0] * 5 + [0.5] * 5
+    assert [(tenth.low, tenth.high) for tenth in found[:2]] == [(0, 1), (2, 3)]
+    assert sum(tenth.pairs for tenth in calibration(positive[:13], score[:13], distance[:13])) == 13
+
+
 def test_intervals_widen_when_pairs_of_a_gene_are_copies() -> None:
     frame = pairs(n=120)
-    copies = pd.concat([frame] * 10)
-    assert rank(copies).auroc.value == pytest.approx(rank(frame).auroc.value)
-    wide, same = (found.auroc.high - found.auroc.low for found in (rank(copies), rank(frame)))
+    many, one = (compare(some).scores[0].auroc for some in (pd.concat([frame] * 10), frame))
+    assert many.value == pytest.approx(one.value)
+    wide, same = many.high - many.low, one.high - one.low
     assert wide == pytest.approx(same, rel=0.15), "ten copies of the same evidence say no more than one"
 
 
 def test_without_both_kinds_nothing_is_said() -> None:
-    frame = pairs().assign(positive=False)
-    assert np.isnan(rank(frame).auroc.value)
+    found = compare(pairs().assign(positive=False))
+    assert np.isnan(found.scores[0].auroc.value)
+    assert np.isnan(found.scores[0].matched_average_precision.high)

@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cli.run_report import gather
 from kg import predictions, runs
 from kg.batches import EdgeBatch, NodeBatch
+from kg.crate import export_run
 from kg.draft import Source
 from kg.errors import Conflict, NotFound
 from kg.predictions import Predictions
 from kg.pruning import prune, restore
 from kg.regulation import curated_targets, factor_sites
 from kg.releases import publish, served
+from kg.run_diff_inputs import complete
 from kg.schema import BINDS, HAS_HIT, MOTIF, MOTIF_OF, PREDICTED_LINK, TARGETS
 from kg.staleness import decisions
 from models import target_job
@@ -176,3 +179,14 @@ def test_sites_are_read_by_motif_or_chip_at_a_release(store: Store, world: str) 
         ("G0", "G2"),
         ("G0", "G7"),
     }
+
+
+def test_what_asks_for_links_says_where_they_are(store: Store, world: str, tmp_path: Path) -> None:
+    run = targets(store, tmp_path, world, Wanted())
+    with pytest.raises(Conflict, match="holds no link") as error:
+        complete(store, run.id)
+    assert world in error.value.hint
+    with pytest.raises(Conflict, match="holds no link"):
+        gather(store, tmp_path, run.id)
+    export_run(store, tmp_path, run.id, tmp_path / "out")
+    assert f"regkg runs targets {world} --sites motifs --best 100" in (tmp_path / "out" / "commands.sh").read_text()
