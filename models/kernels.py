@@ -58,6 +58,41 @@ def _exp(x: Any) -> Any:
     return y * i32((n + i32(127)) << i32(23)).view(f32)
 
 
+@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, inline="always")
+def _log(x: Any) -> Any:
+    """Natural logarithm of a normal x > 0, by the Cephes library's polynomial; without a branch."""
+    bits = f32(x).view(i32)
+    n = i32((bits >> i32(23)) - i32(126))
+    x = i32((bits & i32(0x7FFFFF)) | i32(0x3F000000)).view(f32)  # in [0.5, 1)
+    low = x < f32(0.707106781)
+    n = i32(n - i32(1)) if low else n
+    x = x + x - f32(1) if low else x - f32(1)
+    y = f32(7.0376836292e-2) * x - f32(1.1514610310e-1)
+    y = y * x + f32(1.1676998740e-1)
+    y = y * x - f32(1.2420140846e-1)
+    y = y * x + f32(1.4249322787e-1)
+    y = y * x - f32(1.6668057665e-1)
+    y = y * x + f32(2.0000714765e-1)
+    y = y * x - f32(2.4999993993e-1)
+    y = y * x + f32(3.3333331174e-1)
+    y = y * x * (x * x) - f32(2.12194440e-4) * f32(n) - f32(0.5) * (x * x)
+    return x + y + f32(0.693359375) * f32(n)
+
+
+@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, inline="always")
+def _log1p(x: Any) -> Any:
+    """Log(1 + x) of x in [0, 1] as 2 artanh(x / (2 + x)), whose series keeps small x to the last digit."""
+    s = x / (f32(2) + x)
+    z = s * s
+    y = f32(1 / 15) * z + f32(1 / 13)
+    y = y * z + f32(1 / 11)
+    y = y * z + f32(1 / 9)
+    y = y * z + f32(1 / 7)
+    y = y * z + f32(1 / 5)
+    y = y * z + f32(1 / 3)
+    return f32(2) * s * (y * z + f32(1))
+
+
 @numba.njit(fastmath={*SAFE, "nnan", "ninf"}, nogil=True, cache=True)
 def _weigh(row: Any, theta: Any) -> Any:
     """Replace finite logits by exp(logit - largest); return their sum weighted by theta."""
@@ -204,6 +239,44 @@ def _edges(v: Any, source: Any, target: Any, sign: Any, present: Any, real: Any,
     return loss
 
 
+@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, nogil=True, cache=True)
+def _sample_row(mean: Any, raw: Any, noise: Any, sample: Any, std: Any, slope: Any) -> Any:
+    """A row of `sample`, and its KL divergence; raw is finite."""
+    kl = f32(0)
+    for j in range(len(mean)):
+        small = _exp(-abs(raw[j]))
+        spread = max(raw[j], f32(0)) + _log1p(small) + f32(EPS)
+        slope[j] = (f32(1) if raw[j] >= f32(0) else small) / (f32(1) + small)
+        std[j] = spread
+        sample[j] = mean[j] + spread * noise[j]
+        kl += f32(0.5) * (mean[j] * mean[j] + spread * spread - f32(1)) - _log(spread)
+    return kl
+
+
+@_fast
+def _sample(joint: Any, noise: Any, sample: Any, kept: Any) -> Any:
+    m = noise.shape[1]
+    kl = 0.0
+    for i in range(len(joint)):
+        row = joint[i]
+        if not math.isfinite(_sum(row)):
+            sample[i], kept[i], kl = math.nan, math.nan, math.nan
+        else:
+            kl += _sample_row(row[:m], row[m:], noise[i], sample[i], kept[i, :m], kept[i, m:])
+    return kl
+
+
+@_fast
+def _sample_back(joint: Any, noise: Any, kept: Any, d_sample: Any, d_kl: Any, out: Any) -> None:
+    m = noise.shape[1]
+    for i in range(len(joint)):
+        row, d, wobble, std, slope = joint[i], d_sample[i], noise[i], kept[i, :m], kept[i, m:]
+        to_mean, to_raw = out[i, :m], out[i, m:]
+        for j in range(m):
+            to_mean[j] = d[j] + d_kl * row[j]
+            to_raw[j] = (d[j] * wobble[j] + d_kl * (std[j] - f32(1) / std[j])) * slope[j]
+
+
 nb_rows: Callable[..., float] = _nb_rows
 """Negative log-likelihood of some cells, less the sum over entries of theta * log1p(r), which `into` gathers.
 
@@ -229,3 +302,16 @@ Args:
     real, absent: weight of an edge of each kind.
     grad: (V, m), the gradient by v is added.
 """
+
+sample: Callable[..., float] = _sample
+"""Sum of KL(Normal(mean, std) | Normal(0, 1)), std = softplus(raw) + EPS; NaN where an entry is not finite.
+
+Args:
+    joint: (n, 2 m), mean and raw side by side.
+    noise: (n, m) standard normal.
+    sample: (n, m), overwritten with mean + std * noise.
+    kept: (n, 2 m), overwritten with std and its slope by raw, for `sample_back`.
+"""
+
+sample_back: Callable[..., None] = _sample_back
+"""Gradient by `joint`, into `out`, from those by `sample` and (float32) by the divergence."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models import kernels
-from models.likelihoods import EPS, elementwise
+from models.likelihoods import EPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,40 +22,36 @@ SLOPE = 0.2  # of LeakyReLU
 
 
 class _Posterior(torch.autograd.Function):
-    """Sample and KL divergence of Normal(mean, softplus(raw) + EPS), each in closed form and few passes."""
+    """`posterior` on the CPU, by the compiled loop."""
 
     @staticmethod
-    def forward(ctx: Any, mean: Tensor, raw: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        std = softplus(raw).add_(EPS)
-        flat, spread = mean.reshape(-1), std.view(-1)
-        sample = torch.empty_like(std)
-        kl = 0.5 * (flat.dot(flat) + spread.dot(spread) - len(flat)) - elementwise("log", std, sample).sum()
-        ctx.save_for_backward(mean, raw, noise, std)
-        return torch.addcmul(mean, std, noise, out=sample), kl
+    def forward(ctx: Any, joint: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        sample, kept = torch.empty_like(noise), torch.empty_like(joint)
+        kl = kernels.sample(joint.numpy(), noise.numpy(), sample.numpy(), kept.numpy())
+        ctx.save_for_backward(joint, noise, kept)
+        return sample, joint.new_tensor(kl)
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
         d_sample, d_kl = outputs
-        mean, raw, noise, std = ctx.saved_tensors
-        slope = torch.sigmoid(raw)
-        d_raw = std.reciprocal().neg_().add_(std).mul_(d_kl).addcmul_(d_sample, noise).mul_(slope)
-        return torch.addcmul(d_sample, mean, d_kl, out=slope), d_raw, None
+        joint, noise, kept = (tensor.numpy() for tensor in ctx.saved_tensors)
+        out = torch.empty(joint.shape)
+        kernels.sample_back(joint, noise, kept, d_sample.contiguous().numpy(), np.float32(d_kl), out.numpy())
+        return out, None
 
 
-def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)); above 80, where float32 overflows, a straight line."""
-    small = x.clamp_max(80.0)
-    elementwise("log1p", elementwise("exp", small, small), small)
-    return small.add_((x - 80.0).clamp_min_(0.0))
-
-
-def posterior(mean: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+def posterior(joint: Tensor) -> tuple[Tensor, Tensor]:
     """A reparameterised sample of Normal(mean, softplus(raw) + EPS) and its summed KL from Normal(0, 1).
 
-    Shapes: mean, raw (n, m) -> (n, m), ().
+    Shapes: joint (n, 2 m), mean and raw side by side -> (n, m), ().
     """
-    sample: tuple[Tensor, Tensor] = _Posterior.apply(mean, raw, torch.randn_like(mean))
-    return sample
+    mean, raw = joint.chunk(2, 1)
+    noise = torch.randn_like(mean).contiguous()
+    if joint.device.type == "cpu" and joint.dtype == torch.float32:
+        sample: tuple[Tensor, Tensor] = _Posterior.apply(joint.contiguous(), noise)
+        return sample
+    std = F.softplus(raw) + EPS
+    return torch.addcmul(mean, std, noise), (0.5 * (mean.square() + std.square() - 1) - std.log()).sum()
 
 
 class Dropout(nn.Module):
@@ -82,7 +78,7 @@ class GraphEncoder(nn.Module):
     """One signed, weighted propagation over the graph, then a linear mean and spread; no nonlinearity.
 
     H_t = sum over edges s -> t of sign * norm * P_s, with P a free parameter that starts at zero.
-    Shapes: () -> mean (V, m), raw spread (V, m).
+    Shapes: () -> mean (V, m), raw spread (V, m); `joint` has them side by side, from one product.
     """
 
     def __init__(self, graph: Propagation, latent_dim: int) -> None:
@@ -94,8 +90,13 @@ class GraphEncoder(nn.Module):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Mean and raw spread of every vertex."""
-        hidden = self.graph(self.vertices)  # (V, m)
-        return self.mean(hidden), self.spread(hidden)
+        mean, raw = self.joint().chunk(2, 1)
+        return mean, raw
+
+    def joint(self) -> Tensor:
+        """(V, 2 m), mean and raw spread of every vertex."""
+        weight, bias = (torch.cat([getattr(self.mean, n), getattr(self.spread, n)]) for n in ("weight", "bias"))
+        return F.linear(self.graph(self.vertices), weight, bias)
 
 
 class DataEncoder(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from models.layers import DataEncoder, Discriminator, Dropout, GraphEncoder, edge_nll, posterior, softplus
+from models.layers import DataEncoder, Discriminator, Dropout, GraphEncoder, edge_nll, posterior
 from models.likelihoods import EPS
 from models.pyg import Edges, Propagation
 from tests.models.toy import edges_of, random_edges
@@ -23,25 +23,45 @@ def leaves(*shape: int, seed: int = 0, scale: float = 2.0) -> list[Tensor]:
     return [(scale * torch.randn(*shape, generator=generator)).requires_grad_() for _ in range(2)]
 
 
-def test_posterior_samples_and_diverges_as_a_normal() -> None:
-    mean, raw = leaves(7, 5)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # compiled, and torch's own
+@pytest.mark.parametrize("scale", [0.1, 2.0, 15.0])  # of the raw spread
+def test_posterior_samples_and_diverges_as_a_normal(scale: float, dtype: torch.dtype) -> None:
+    mean, raw = (leaf.detach().to(dtype).requires_grad_() for leaf in leaves(7, 5))
+    spread = scale * raw
     torch.manual_seed(1)
-    sample, kl = posterior(mean, raw)
+    sample, kl = posterior(torch.cat([mean, spread], 1))
     torch.manual_seed(1)
-    normal = Normal(mean, torch.nn.functional.softplus(raw) + EPS)
-    expected = normal.mean + normal.stddev * torch.randn(7, 5)
+    normal = Normal(mean, torch.nn.functional.softplus(spread) + EPS)
+    expected = normal.mean + normal.stddev * torch.randn(7, 5, dtype=dtype)
     expected_kl = kl_divergence(normal, Normal(0.0, 1.0)).sum()
     torch.testing.assert_close(sample, expected)
     torch.testing.assert_close(kl, expected_kl)
-    weight = torch.randn(7, 5)
-    ours = torch.autograd.grad((sample * weight).sum() + 0.3 * kl, (mean, raw))
+    weight = torch.randn(7, 5, dtype=dtype)
+    ours = torch.autograd.grad((sample * weight).sum() + 0.3 * kl, (mean, raw), retain_graph=True)
     theirs = torch.autograd.grad((expected * weight).sum() + 0.3 * expected_kl, (mean, raw))
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_softplus_does_not_overflow() -> None:
-    x = torch.tensor([-200.0, -20.0, 0.0, 5.0, 79.0, 81.0, 500.0])
-    torch.testing.assert_close(softplus(x), torch.nn.functional.softplus(x))
+def test_a_spread_of_any_size_is_a_number() -> None:
+    raw = torch.tensor([-200.0, -80.0, -20.0, -9.0, 0.0, 5.0, 79.0, 81.0, 500.0])
+    mean = torch.zeros(len(raw))
+    torch.manual_seed(1)
+    sample, kl = posterior(torch.stack([mean, raw], 1))
+    torch.manual_seed(1)
+    std = torch.nn.functional.softplus(raw.double()) + EPS
+    torch.testing.assert_close(sample[:, 0].double() / torch.randn(len(raw), 1)[:, 0].double(), std, rtol=2e-6, atol=0)
+    torch.testing.assert_close(kl.double(), (0.5 * (std**2 - 1) - std.log()).sum(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [1, 4])  # of the mean, of the spread
+def test_a_posterior_that_is_not_finite_says_so(value: float, at: int) -> None:
+    joint = torch.zeros(3, 6)
+    joint[1, at] = value
+    sample, kl = posterior(joint.requires_grad_())
+    assert not torch.isfinite(kl)
+    assert not torch.isfinite(sample[1]).any()
+    assert torch.isfinite(sample[[0, 2]]).all()
 
 
 def test_dropout_keeps_the_mean_and_rests_when_it_should() -> None:

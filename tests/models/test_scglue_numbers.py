@@ -6,9 +6,10 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from models.decoders import NegativeBinomialDecoder
-from models.layers import DataEncoder, GraphEncoder, softplus
+from models.layers import DataEncoder, GraphEncoder
 from models.likelihoods import EPS, CountMatrix
 from models.pyg import Edges, Propagation
 
