@@ -129,8 +129,9 @@ def basis(parts: Sequence[sp.csr_matrix], n: int, *, centre: bool, seed: int = 0
     for _ in range(ITERATIONS + 1):
         q = np.linalg.qr(q)[0]
         narrow = q.astype(np.float32)
-        squared = sum(np.asarray(part.T @ (part @ narrow), np.float64) for part in parts)
-        squared -= rows * np.outer(mean, mean @ q)
+        squared = -rows * np.outer(mean, mean @ q)
+        for part in parts:
+            squared += np.asarray(part.T @ (part @ narrow), np.float64)
         last, q = q, squared
     values, turn = np.linalg.eigh(last.T @ squared)
     vectors = last @ turn[:, ::-1][:, :n]

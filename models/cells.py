@@ -66,6 +66,17 @@ class Modality:
         """The same cells with a subset of the features; `rep` stays what all features gave."""
         return replace(self, counts=restricted(self.counts, keep), features=self.features[keep])
 
+    def take(self, rows: NDArray[np.int64]) -> Modality:
+        """Some of the cells, their values in memory."""
+        return replace(
+            self,
+            counts=self.counts[rows],
+            rep=self.rep[rows],
+            obs_names=self.obs_names[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            batch=None if self.batch is None else self.batch[rows],
+        )
+
 
 @dataclass(frozen=True)
 class Cells:

@@ -10,6 +10,8 @@ from models.train import Plan
 BURNIN = 1 / 3  # of the second stage, in the quick schedule
 ANNEALED = 1 / 4  # likewise
 WARM = 1 / 2  # of the second stage's steps and learning rate, where a run starts from another's weights
+FINE = 1 / 4  # likewise, where a run was trained on metacells
+COARSE = 1 / 2  # of the steps of both stages, on metacells
 HELD_OUT = 0.1  # of the cells, for validation
 
 
@@ -27,7 +29,10 @@ class Config:
         lr: learning rate of RMSprop.
         batch_size: cells of each modality in a step.
         negatives: absent edges drawn for each real one.
-        graph_batches: parts of a graph epoch.
+        graph_batches: parts of a graph epoch, at least.
+        graph_edges: real edges of a step at most; a bigger graph has more parts.
+        metacells: of each modality, on which a run is trained before it goes on with all cells; 0 for none.
+        fanout: in-edges of a vertex that a step sums, of more a sample that is right on average; 0 for all.
         shared_batches: batches of the same name are the same in every modality: the discriminator sees them and
             cells are balanced within each.
         use_labels: a classifier of the labels helps to shape the cells; cells without a label are left out of it.
@@ -53,6 +58,9 @@ class Config:
     batch_size: int = 128
     negatives: int = 10
     graph_batches: int = 32
+    graph_edges: int = 16384
+    metacells: int = 0
+    fanout: int = 0
     shared_batches: bool = False
     use_labels: bool = False
     label_weight: float = 0.02
@@ -87,13 +95,19 @@ def quick_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, floa
     return plan, math.inf if first else longest * BURNIN
 
 
-def warm_plan(n_cells: int, config: Config) -> tuple[Plan, float]:
-    """Of a run that starts from another's weights: the second stage alone, shorter and gentler, no burn-in noise.
+def warm_plan(n_cells: int, config: Config, share: float = WARM) -> tuple[Plan, float]:
+    """Of a run that starts from other weights: the second stage alone, shorter and gentler, no burn-in noise.
 
     RMSprop without a memory takes its first steps tenfold, so at the full rate much would be learnt twice.
     """
     if config.schedule == "published":
         plan, _ = published_plan(n_cells, config, first=False)
         return replace(plan, burnin=0), 0.0
-    plan, _ = quick_plan(n_cells, replace(config, second_steps=round(WARM * config.second_steps)), first=False)
+    plan, _ = quick_plan(n_cells, replace(config, second_steps=round(share * config.second_steps)), first=False)
     return replace(plan, lr=WARM * config.lr, annealed=1.0), 0.0
+
+
+def coarse_config(config: Config) -> Config:
+    """Of the part of a run that sees metacells: no pairs, since they are of no cell, and half the steps."""
+    steps = {name: round(COARSE * getattr(config, name)) for name in ("first_steps", "second_steps")}
+    return replace(config, metacells=0, use_pairs=False, **steps)

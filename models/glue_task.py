@@ -46,7 +46,7 @@ class GlueTask:
         rng = np.random.default_rng([seed, 0])
         sampler = BlockSampler if data.is_streamed else CellSampler
         self.cells = sampler(cell_table(data.cells, config), config.batch_size, HELD_OUT, rng)
-        self.edges = EdgeSampler(data.edges, config.negatives, config.graph_batches)
+        self.edges = EdgeSampler(data.edges, config.negatives, config.graph_batches, config.graph_edges)
         self.n_steps = self.cells.n_batches
         self.generator = [p for name, p in module.named_parameters() if not name.startswith("discriminator")]
         self.adversary = list(module.discriminator.parameters())

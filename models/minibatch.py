@@ -103,14 +103,14 @@ class TrainingData:
         labels: names of the labels of all modalities.
     """
 
-    def __init__(self, graph: GuidanceGraph, cells: Cells, device: str) -> None:
+    def __init__(self, graph: GuidanceGraph, cells: Cells, device: str, fanout: int = 0) -> None:
         modalities = list(cells.modalities.values())
-        self.cells, self.device = cells, torch.device(device)
+        self.graph, self.cells, self.device = graph, cells, torch.device(device)
         self.names = [m.name for m in modalities]
         self.n_features = [len(m.features) for m in modalities]
         self.vertices = np.concatenate([m.features for m in modalities])
         self.edges = Edges.of(graph, self.vertices)
-        self.propagation = Propagation(self.edges, self.device)
+        self.propagation = Propagation(self.edges, self.device, fanout)
         self.rep = [torch.as_tensor(np.ascontiguousarray(m.rep), device=self.device) for m in modalities]
         self.counts = [counted(m.counts, self.device) for m in modalities]
         batch = [_names(m.batch, len(m.rep)) for m in modalities]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -127,25 +128,44 @@ class BlockSampler(CellSampler):
         return np.concatenate([rng.permutation(np.concatenate([blocks[b] for b in group])) for group in groups])
 
 
+class Chances:
+    """Places with a chance each."""
+
+    def __init__(self, chances: NDArray[np.float64]) -> None:
+        self.chances, self.total = chances, np.cumsum(chances)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Rows:
+        """Independent places; counted rather than searched for when they are many."""
+        if n < len(self.chances) // 4:
+            drawn = rng.random(n) * self.total[-1]
+            found: Rows = np.searchsorted(self.total, drawn, side="right").clip(max=len(self.total) - 1)
+            return found
+        return rng.permutation(np.repeat(np.arange(len(self.chances)), rng.multinomial(n, self.chances)))
+
+
 class EdgeSampler:
     """Real edges in proportion to their weight and, for each, edges that are not there.
 
     A graph epoch draws round(sum of weights) real edges with replacement and `negatives` absent ones each:
     source and sign stay, the target is drawn in proportion to weighted degree (loops left out) until the
-    triple is not an edge. Every batch holds real edges and the absent ones made from them.
+    triple is not an edge. Every batch holds real edges and the absent ones made from them; of a graph that would have
+    more than `most` real ones in a batch, each is drawn when its turn comes, and so large.
     """
 
-    def __init__(self, edges: Edges, negatives: int, n_batches: int) -> None:
-        self.edges, self.negatives, self.n_batches = edges, negatives, n_batches
+    def __init__(self, edges: Edges, negatives: int, n_batches: int, most: int = sys.maxsize) -> None:
+        self.edges, self.negatives, self.most = edges, negatives, most
         self.n_real = round(float(edges.weight.sum()))
-        self._real = edges.weight / edges.weight.sum(dtype=np.float64)
+        self.is_big = self.n_real > most * n_batches
+        self.n_batches = -(-self.n_real // most) if self.is_big else n_batches
+        self._real = Chances(edges.weight / edges.weight.sum(dtype=np.float64))
         proper = edges.source != edges.target
         ends = np.concatenate([edges.source[proper], edges.target[proper]])
         degree = np.bincount(ends, np.tile(edges.weight[proper], 2), minlength=edges.n_vertices)
-        self._target = degree / degree.sum() if len(ends) else np.full(edges.n_vertices, 1 / edges.n_vertices)
+        even = np.full(edges.n_vertices, 1 / edges.n_vertices)
+        self._target = Chances(degree / degree.sum() if len(ends) else even)
         self._keys = np.unique(self._key(edges.source, edges.target, edges.sign))
-        self._seen = np.zeros(HASHED, bool)
-        self._seen[self._keys % HASHED] = True
+        self._seen = np.zeros(max(HASHED, 4 * len(self._keys) + 1), bool)
+        self._seen[self._keys % len(self._seen)] = True
 
     def _key(self, source: Rows, target: Rows, sign: NDArray[np.float32]) -> Rows:
         key = source * self.edges.n_vertices
@@ -156,30 +176,29 @@ class EdgeSampler:
 
     def _are_edges(self, key: Rows) -> NDArray[np.int64]:
         """Places of the keys that are edges; a table of hashes spares most of them the search."""
-        likely = np.flatnonzero(self._seen[key % HASHED])
+        likely = np.flatnonzero(self._seen[key % len(self._seen)])
         at = np.searchsorted(self._keys, key[likely]).clip(max=len(self._keys) - 1)
         found: Rows = likely[self._keys[at] == key[likely]]
         return found
 
-    @staticmethod
-    def _draw(probability: NDArray[np.float64], n: int, rng: np.random.Generator) -> Rows:
-        """Independent places; counted rather than searched for when they are many."""
-        if n < len(probability) // 4:
-            total = np.cumsum(probability)
-            found: Rows = np.searchsorted(total, rng.random(n) * total[-1], side="right").clip(max=len(total) - 1)
-            return found
-        return rng.permutation(np.repeat(np.arange(len(probability)), rng.multinomial(n, probability)))
-
     def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Rows, Rows, NDArray[np.float32], NDArray[np.float32]]]:
         """Batches of (source, target, sign, present)."""
-        reals = np.array_split(self._draw(self._real, self.n_real, rng), self.n_batches)
-        absents = np.array_split(self._draw(self._target, self.negatives * self.n_real, rng), self.n_batches)
-        for real, absent in zip(reals, absents, strict=True):
+        for real, absent in self._batches(rng):
             again = np.resize(real, len(absent))
             source, sign = (np.concatenate([a[real], a[again]]) for a in (self.edges.source, self.edges.sign))
             target = np.concatenate([self.edges.target[real], absent])
             present = np.repeat(np.array([1, 0], np.float32), [len(real), len(absent)])
             yield self._redraw(source, target, sign, present, rng)
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Rows, Rows]]:
+        """Real edges, and targets for absent ones."""
+        if self.is_big:
+            for _ in range(self.n_batches):
+                yield self._real.draw(self.most, rng), self._target.draw(self.negatives * self.most, rng)
+            return
+        reals = np.array_split(self._real.draw(self.n_real, rng), self.n_batches)
+        absents = np.array_split(self._target.draw(self.negatives * self.n_real, rng), self.n_batches)
+        yield from zip(reals, absents, strict=True)
 
     def _redraw(
         self,
@@ -195,6 +214,6 @@ class EdgeSampler:
             wrong = wrong[self._are_edges(self._key(source[wrong], target[wrong], sign[wrong]))]
             if not len(wrong):
                 return source, target, sign, present
-            target[wrong] = self._draw(self._target, len(wrong), rng)
+            target[wrong] = self._target.draw(len(wrong), rng)
         kept = np.isin(np.arange(len(source)), wrong, invert=True)
         return source[kept], target[kept], sign[kept], present[kept]

@@ -23,9 +23,10 @@ from models.balance import balancing_weights
 from models.decoders import DECODERS
 from models.diagnostics import measure, verdict
 from models.fit import Fit
-from models.glue_config import Config, published_plan, quick_plan, warm_plan
+from models.glue_config import FINE, WARM, Config, coarse_config, published_plan, quick_plan, warm_plan
 from models.glue_task import NOISE, GlueTask, cell_table
 from models.layers import DataEncoder, Discriminator, GraphEncoder, edge_nll, posterior
+from models.metacells import metacells
 from models.minibatch import TrainingData
 from models.parallel import spread
 from models.registry import model
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from kg.guidance import GuidanceGraph
     from models.cells import Cells
+    from models.metacells import Coarse
     from models.minibatch import Minibatch, Pairing, Part
     from models.train import Trainer
     from models.warm import Start
@@ -198,7 +200,7 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, st
 def fit_here(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config, start: Start | None) -> Fit:
     """`fit` in one of the trainer's processes; only the first one's measures are of use."""
     asked, graph = graph, cells.guide(graph)
-    data = TrainingData(graph, cells.linked(graph), trainer.device)
+    data = TrainingData(graph, cells.linked(graph), trainer.device, config.fanout)
     check_options(data, config)
     identity: dict[str, Any] = {"model": "glue", "graph": graph.hash, "cells": data.cells.hash}
     identity["config"] = asdict(config)
@@ -206,9 +208,12 @@ def fit_here(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Confi
     identity |= {"paired": cells.paired} if config.use_pairs else {}
     if start is not None:
         identity["start"] = start.run
+    coarse = None
+    if config.metacells:
+        coarse = metacells(data.cells, config.metacells, seed=config.seed, group=trainer.group)
     features, without, history, first_cells = [], [], [], None
     for member in range(config.members):
-        module, rows = train_member(data, config, trainer, member, identity, start)
+        module, rows = train_member(data, config, trainer, member, identity, start, coarse)
         features.append(embed_features(module))
         without.append(without_edges(Linear.of(module.graph, data.edges), data.vertices, asked))
         history += [{"member": member, **row} for row in rows]
@@ -235,29 +240,41 @@ def train_member(
     member: int,
     identity: Mapping[str, Any],
     start: Start | None = None,
+    coarse: Coarse | None = None,
+    *,
+    prefix: str = "",
 ) -> tuple[Glue, list[dict[str, Any]]]:
-    """Both stages of one member, or the second alone where a start leaves the first nothing to do."""
+    """Both stages of one member, or the second alone where a start or metacells leave the first nothing to do."""
     plan_for = {"quick": quick_plan, "published": published_plan}[config.schedule]
     seed = config.seed + member
     weights = [torch.ones(n, device=data.device) for n in data.sizes]
     history: list[dict[str, Any]] = []
     module, warm = None, False
-    if start is not None:
+    if coarse is not None:
+        few = TrainingData(data.graph, coarse.cells, trainer.device, config.fanout)
+        module, history = train_member(
+            few, coarse_config(config), trainer, member, identity, start, prefix="metacells-"
+        )
+        sizes = balance(module, few, trainer, coarse.sizes)
+        weights = [weight[torch.from_numpy(of)] for weight, of in zip(sizes, coarse.of, strict=True)]
+    elif start is not None:
         with trainer.seeded(seed):
             module = Glue(data, config, shared_batches=config.shared_batches).to(data.device)
         warm = start.carry(module, data, member)
-    for stage in ("second",) if warm else ("first", "second"):
+    for stage in ("second",) if warm or coarse else ("first", "second"):
         with trainer.seeded(seed + (stage == "second")):
             fresh = Glue(data, config, shared_batches=config.shared_batches and stage == "second").to(data.device)
             if module is not None:
                 fresh.adopt(module)
-                weights = balance(module, data, trainer) if stage == "second" else weights
+                weights = balance(module, data, trainer) if stage == "second" and coarse is None else weights
             module = fresh
             n_cells = len(cell_table(data.cells, config))
-            plan, burnin = warm_plan(n_cells, config) if warm else plan_for(n_cells, config, first=stage == "first")
+            plan, burnin = plan_for(n_cells, config, first=stage == "first")
+            if warm or coarse:
+                plan, burnin = warm_plan(n_cells, config, FINE if coarse else WARM)
             task = GlueTask(data, module, plan, burnin, weights, seed + (stage == "second"), trainer.group)
-            rows = trainer.train(task, plan, f"member-{member}-{stage}", seed, identity)
-            history += [{"stage": stage, **row} for row in rows]
+            rows = trainer.train(task, plan, f"member-{member}-{prefix}{stage}", seed, identity)
+            history += [{"stage": prefix + stage, **row} for row in rows]
     assert module is not None  # noqa: S101 - two stages ran
     return module.eval(), history
 
@@ -266,8 +283,10 @@ def check_options(data: TrainingData, config: Config) -> None:
     """Refuse what the cells cannot give.
 
     Raises:
-        InputError: labels, pairs or shared batches are asked for and not there.
+        InputError: labels, pairs or shared batches are asked for and not there, or a fanout of 1.
     """
+    if config.fanout < 0 or config.fanout == 1:
+        raise InputError(f"fanout is {config.fanout}", "sum 2 in-edges of a vertex or more; 0 sums all")
     if config.use_labels and len(data.labels) < 2:
         raise InputError(f"labels are to supervise, but the cells have {len(data.labels)}", "name their column of obs")
     if config.use_pairs and (cell_table(data.cells, config) >= 0).sum(1).max() < 2:
@@ -279,13 +298,18 @@ def check_options(data: TrainingData, config: Config) -> None:
         )
 
 
-def balance(module: Glue, data: TrainingData, trainer: Trainer) -> list[Tensor]:
-    """Discriminator weights from clusters of the first stage's embeddings, within each batch where they are shared."""
+def balance(
+    module: Glue, data: TrainingData, trainer: Trainer, sizes: Sequence[NDArray[np.int64]] | None = None
+) -> list[Tensor]:
+    """Discriminator weights from clusters of the first stage's embeddings, within each batch where they are shared.
+
+    `sizes` are the cells of each metacell, where weights are to be of cells.
+    """
     trainer.progress.begin("balancing weights")
     batch = [code.cpu().numpy() for code in data.batch] if module.config.shared_batches else None
     found = [torch.ones(n, device=data.device) for n in data.sizes]
     if not trainer.group.rank:
-        weights = balancing_weights(embed_cells(module, data), batch)
+        weights = balancing_weights(embed_cells(module, data), batch, sizes)
         found = [torch.as_tensor(w, dtype=torch.float32, device=data.device) for w in weights]
     trainer.group.tell(found)
     trainer.progress.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 def gradients(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config) -> dict[str, np.ndarray[Any, Any]]:
     """Of one step of 32 cells and as many real edges as absent ones: noise off, batch norm in eval."""
-    torch.randn_like = torch.zeros_like  # the other process draws other noise
     data = TrainingData(graph, cells.linked(graph), trainer.device)
     with trainer.seeded(0):
         module = Glue(data, config)
@@ -38,9 +38,10 @@ def gradients(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Conf
     batch = next(task.edges.epoch(rng))
     even = np.r_[0:20, np.count_nonzero(batch[3]) + np.arange(40)]
     part = [a[even] for a in batch]
-    own = task.share_edges(part[3]) if trainer.group.size > 1 else np.arange(60)
+    own = task.share_edges(np.asarray(part[3], np.float32)) if trainer.group.size > 1 else np.arange(60)
     source, target, sign, present = (torch.from_numpy(a[own]) for a in part)
-    losses = task.step(task.minibatch(task.share(draw), (source, target, sign, present)), 0.0)
+    with patch("torch.randn_like", torch.zeros_like):  # the other process draws other noise
+        losses = task.step(task.minibatch(task.share(draw), (source, target, sign, present)), 0.0)
     found = {name: p.grad.numpy().copy() for name, p in module.named_parameters() if p.grad is not None}
     return found | {f"loss/{name}": value.numpy() for name, value in losses.items()}
 

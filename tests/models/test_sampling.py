@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.sampling import CellSampler, EdgeSampler, paired, unpaired
+from models.sampling import CellSampler, Chances, EdgeSampler, paired, unpaired
 from tests.models.toy import edges_of, random_edges
 
 
@@ -16,7 +16,7 @@ def test_an_epoch_shows_every_training_cell_and_no_held_out_one() -> None:
     assert [h | t for h, t in zip(held, train, strict=True)] == [set(range(50)), set(range(70))]
     draws = list(sampler.epoch(np.random.default_rng(1)))
     assert len(draws) == sampler.n_batches == round(108 / 16)
-    assert all(len(one) == len(other) and abs(len(one) - 16) <= 1 for (one, other), _ in draws)
+    assert all(len(one) == len(other) and abs(len(one) - 16) <= 1 for (one, other), *_ in draws)
     for k in range(2):
         seen = np.concatenate([draw.rows[k] for draw in draws])
         own = np.concatenate([draw.own[k] for draw in draws])
@@ -37,7 +37,7 @@ def test_a_paired_cell_comes_once_an_epoch_in_all_its_modalities() -> None:
     assert cells == {(0, 2, 0), (1, -1, -1), (2, -1, -1), (3, 0, -1), (-1, 1, -1), (-1, -1, 1)}
     sampler = CellSampler(table, 3, 0.0, np.random.default_rng(0))
     seen = []
-    for rows, own in sampler.epoch(np.random.default_rng(1)):
+    for rows, own, _ in sampler.epoch(np.random.default_rng(1)):
         seen += [
             tuple(int(r) if o else -1 for r, o in zip(*at, strict=True))
             for at in zip(np.stack(rows).T, own.T, strict=True)
@@ -102,6 +102,6 @@ def test_a_complete_graph_gives_up_on_absent_edges() -> None:
 def test_draws_follow_the_distribution(n: int) -> None:
     probability = np.array([0.5, 0.0, 0.3, 0.2] + [0.0] * 60)
     rng = np.random.default_rng(0)
-    drawn = np.concatenate([EdgeSampler._draw(probability, n, rng) for _ in range(40_000 // n)])
+    drawn = np.concatenate([Chances(probability).draw(n, rng) for _ in range(40_000 // n)])
     counts = np.bincount(drawn, minlength=64)
     np.testing.assert_allclose(counts / counts.sum(), probability, atol=0.01)

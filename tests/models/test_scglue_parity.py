@@ -158,8 +158,8 @@ def test_edges_and_what_is_drawn_of_them() -> None:
     at = [place[key] for key in zip(edges.source.tolist(), edges.target.tolist(), edges.sign.tolist(), strict=True)]
     near(edges.norm, np.array(theirs["norm"])[at])
     sampler = EdgeSampler(edges, 10, 32)
-    near(sampler._real, [theirs["real"][f"{i}-{j}"] for i, j in zip(edges.source, edges.target, strict=True)])
-    near(sampler._target, theirs["absent"])
+    near(sampler._real.chances, [theirs["real"][f"{i}-{j}"] for i, j in zip(edges.source, edges.target, strict=True)])
+    near(sampler._target.chances, theirs["absent"])
     assert (sampler.n_real, 11 * sampler.n_real) == (theirs["n_real"], theirs["size"])
     assert sum(len(batch[0]) for batch in sampler.epoch(np.random.default_rng(0))) == theirs["size"]
 
