@@ -189,4 +189,4 @@ def test_what_asks_for_links_says_where_they_are(store: Store, world: str, tmp_p
     with pytest.raises(Conflict, match="holds no link"):
         gather(store, tmp_path, run.id)
     export_run(store, tmp_path, run.id, tmp_path / "out")
-    assert f"regkg runs targets {world} --sites motifs --best 100" in (tmp_path / "out" / "commands.sh").read_text()
+    assert f"regkg runs targets {world} --best 100 --sites motifs" in (tmp_path / "out" / "commands.sh").read_text()
