@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EPS = 1e-7
+CHUNK = 4096  # entries that are walked more than once: they stay in the first cache
 GROUP = 32  # rows whose 1 + mu / theta are multiplied, in float64, before one logarithm is taken
 FEW = 16  # up to this count, sums over j < x stand in for gamma functions
 SAFE = {"reassoc", "contract", "arcp", "nsz"}  # sums in any order; NaN and infinity keep their meaning
 f32, i32 = np.float32, np.int32
 TINY = f32(1e-12)
-_fast = numba.njit(fastmath=SAFE, nogil=True, cache=True)
+# without error_model="numpy" every division asks whether it is by zero, and no loop with one is vectorised
+_fast = numba.njit(fastmath=SAFE, error_model="numpy", nogil=True, cache=True)
+_finite = numba.njit(fastmath={*SAFE, "nnan", "ninf"}, error_model="numpy", nogil=True, cache=True)
+_inlined = numba.njit(fastmath={*SAFE, "nnan", "ninf"}, error_model="numpy", inline="always")
 
 
 class Nonzeros(NamedTuple):
@@ -42,7 +46,7 @@ class Nonzeros(NamedTuple):
     value: NDArray[np.float32]
 
 
-@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, inline="always")
+@_inlined
 def _exp(x: Any) -> Any:
     """Exponential of x <= 0 to 1e-6 of itself: 2^n times a polynomial, as in the Cephes library; without a branch."""
     x = max(x, f32(-87.0))
@@ -58,7 +62,7 @@ def _exp(x: Any) -> Any:
     return y * i32((n + i32(127)) << i32(23)).view(f32)
 
 
-@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, inline="always")
+@_inlined
 def _log(x: Any) -> Any:
     """Natural logarithm of a normal x > 0, by the Cephes library's polynomial; without a branch."""
     bits = f32(x).view(i32)
@@ -79,7 +83,7 @@ def _log(x: Any) -> Any:
     return x + y + f32(0.693359375) * f32(n)
 
 
-@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, inline="always")
+@_inlined
 def _log1p(x: Any) -> Any:
     """Log(1 + x) of x in [0, 1] as 2 artanh(x / (2 + x)), whose series keeps small x to the last digit."""
     s = x / (f32(2) + x)
@@ -93,7 +97,7 @@ def _log1p(x: Any) -> Any:
     return f32(2) * s * (y * z + f32(1))
 
 
-@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, nogil=True, cache=True)
+@_finite
 def _weigh(row: Any, theta: Any) -> Any:
     """Replace finite logits by exp(logit - largest); return their sum weighted by theta."""
     largest = row[0]
@@ -239,42 +243,41 @@ def _edges(v: Any, source: Any, target: Any, sign: Any, present: Any, real: Any,
     return loss
 
 
-@numba.njit(fastmath={*SAFE, "nnan", "ninf"}, nogil=True, cache=True)
-def _sample_row(mean: Any, raw: Any, noise: Any, sample: Any, std: Any, slope: Any) -> Any:
-    """A row of `sample`, and its KL divergence; raw is finite."""
+@_finite
+def _spread(raw: Any, std: Any, slope: Any) -> None:
+    for j in range(len(raw)):
+        x = raw[j]
+        small = _exp(min(x, -x))
+        std[j] = max(x, f32(0)) + _log1p(small) + f32(EPS)
+        slope[j] = (f32(1) if x >= f32(0) else small) / (f32(1) + small)
+
+
+@_finite
+def _draw(mean: Any, std: Any, noise: Any, sample: Any) -> Any:
     kl = f32(0)
     for j in range(len(mean)):
-        small = _exp(-abs(raw[j]))
-        spread = max(raw[j], f32(0)) + _log1p(small) + f32(EPS)
-        slope[j] = (f32(1) if raw[j] >= f32(0) else small) / (f32(1) + small)
-        std[j] = spread
-        sample[j] = mean[j] + spread * noise[j]
-        kl += f32(0.5) * (mean[j] * mean[j] + spread * spread - f32(1)) - _log(spread)
+        sample[j] = mean[j] + std[j] * noise[j]
+        kl += f32(0.5) * (mean[j] * mean[j] + std[j] * std[j] - f32(1)) - _log(std[j])
     return kl
 
 
 @_fast
-def _sample(joint: Any, noise: Any, sample: Any, kept: Any) -> Any:
-    m = noise.shape[1]
+def _sample(mean: Any, raw: Any, noise: Any, sample: Any, std: Any, slope: Any) -> Any:
     kl = 0.0
-    for i in range(len(joint)):
-        row = joint[i]
-        if not math.isfinite(_sum(row)):
-            sample[i], kept[i], kl = math.nan, math.nan, math.nan
+    for start in range(0, len(mean), CHUNK):
+        at = slice(start, start + CHUNK)
+        if math.isfinite(_sum(mean[at])) and math.isfinite(_sum(raw[at])):
+            _spread(raw[at], std[at], slope[at])
+            kl += _draw(mean[at], std[at], noise[at], sample[at])
         else:
-            kl += _sample_row(row[:m], row[m:], noise[i], sample[i], kept[i, :m], kept[i, m:])
+            sample[at], std[at], slope[at], kl = math.nan, math.nan, math.nan, math.nan
     return kl
 
 
 @_fast
-def _sample_back(joint: Any, noise: Any, kept: Any, d_sample: Any, d_kl: Any, out: Any) -> None:
-    m = noise.shape[1]
-    for i in range(len(joint)):
-        row, d, wobble, std, slope = joint[i], d_sample[i], noise[i], kept[i, :m], kept[i, m:]
-        to_mean, to_raw = out[i, :m], out[i, m:]
-        for j in range(m):
-            to_mean[j] = d[j] + d_kl * row[j]
-            to_raw[j] = (d[j] * wobble[j] + d_kl * (std[j] - f32(1) / std[j])) * slope[j]
+def _sample_back(d_sample: Any, d_kl: Any, noise: Any, std: Any, slope: Any, out: Any) -> None:
+    for j in range(len(out)):
+        out[j] = (d_sample[j] * noise[j] + d_kl * (std[j] - f32(1) / std[j])) * slope[j]
 
 
 nb_rows: Callable[..., float] = _nb_rows
@@ -304,14 +307,13 @@ Args:
 """
 
 sample: Callable[..., float] = _sample
-"""Sum of KL(Normal(mean, std) | Normal(0, 1)), std = softplus(raw) + EPS; NaN where an entry is not finite.
+"""Sum of KL(Normal(mean, std) | Normal(0, 1)), std = softplus(raw) + EPS; NaN where a value is not finite.
 
 Args:
-    joint: (n, 2 m), mean and raw side by side.
-    noise: (n, m) standard normal.
-    sample: (n, m), overwritten with mean + std * noise.
-    kept: (n, 2 m), overwritten with std and its slope by raw, for `sample_back`.
+    mean, raw, noise: (n,), noise standard normal.
+    sample, std, slope: (n,), overwritten with mean + std * noise, std, and its slope by raw; with NaN around a value that
+        is not finite.
 """
 
 sample_back: Callable[..., None] = _sample_back
-"""Gradient by `joint`, into `out`, from those by `sample` and (float32) by the divergence."""
+"""Gradient by `raw`, into `out`, from those by `sample` and (float32) by the divergence; all (n,)."""

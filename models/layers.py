@@ -22,33 +22,33 @@ SLOPE = 0.2  # of LeakyReLU
 
 
 class _Posterior(torch.autograd.Function):
-    """`posterior` on the CPU, by the compiled loop."""
+    """`posterior` on the CPU, by the compiled loops."""
 
     @staticmethod
-    def forward(ctx: Any, joint: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        sample, kept = torch.empty_like(noise), torch.empty_like(joint)
-        kl = kernels.sample(joint.numpy(), noise.numpy(), sample.numpy(), kept.numpy())
-        ctx.save_for_backward(joint, noise, kept)
-        return sample, joint.new_tensor(kl)
+    def forward(ctx: Any, mean: Tensor, raw: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        sample, std, slope = (torch.empty_like(noise) for _ in range(3))
+        kl = kernels.sample(*(tensor.view(-1).numpy() for tensor in (mean, raw, noise, sample, std, slope)))
+        ctx.save_for_backward(mean, noise, std, slope)
+        return sample, mean.new_tensor(kl)
 
     @staticmethod
-    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
-        d_sample, d_kl = outputs
-        joint, noise, kept = (tensor.numpy() for tensor in ctx.saved_tensors)
-        out = torch.empty(joint.shape)
-        kernels.sample_back(joint, noise, kept, d_sample.contiguous().numpy(), np.float32(d_kl), out.numpy())
-        return out, None
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, Tensor, None]:
+        d_sample, d_kl = outputs[0].contiguous(), float(outputs[1])
+        mean, noise, std, slope = ctx.saved_tensors
+        d_raw = torch.empty_like(mean)
+        flat = (tensor.view(-1).numpy() for tensor in (noise, std, slope, d_raw))
+        kernels.sample_back(d_sample.view(-1).numpy(), np.float32(d_kl), *flat)
+        return torch.add(d_sample, mean, alpha=d_kl), d_raw, None
 
 
-def posterior(joint: Tensor) -> tuple[Tensor, Tensor]:
+def posterior(mean: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
     """A reparameterised sample of Normal(mean, softplus(raw) + EPS) and its summed KL from Normal(0, 1).
 
-    Shapes: joint (n, 2 m), mean and raw side by side -> (n, m), ().
+    Shapes: mean, raw (n, m) -> (n, m), ().
     """
-    mean, raw = joint.chunk(2, 1)
-    noise = torch.randn_like(mean).contiguous()
-    if joint.device.type == "cpu" and joint.dtype == torch.float32:
-        sample: tuple[Tensor, Tensor] = _Posterior.apply(joint.contiguous(), noise)
+    noise = torch.randn_like(mean)
+    if mean.device.type == "cpu" and mean.dtype == torch.float32:
+        sample: tuple[Tensor, Tensor] = _Posterior.apply(mean.contiguous(), raw.contiguous(), noise)
         return sample
     std = F.softplus(raw) + EPS
     return torch.addcmul(mean, std, noise), (0.5 * (mean.square() + std.square() - 1) - std.log()).sum()
@@ -78,7 +78,7 @@ class GraphEncoder(nn.Module):
     """One signed, weighted propagation over the graph, then a linear mean and spread; no nonlinearity.
 
     H_t = sum over edges s -> t of sign * norm * P_s, with P a free parameter that starts at zero.
-    Shapes: () -> mean (V, m), raw spread (V, m); `joint` has them side by side, from one product.
+    Shapes: () -> mean (V, m), raw spread (V, m).
     """
 
     def __init__(self, graph: Propagation, latent_dim: int) -> None:
@@ -90,13 +90,8 @@ class GraphEncoder(nn.Module):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Mean and raw spread of every vertex."""
-        mean, raw = self.joint().chunk(2, 1)
-        return mean, raw
-
-    def joint(self) -> Tensor:
-        """(V, 2 m), mean and raw spread of every vertex."""
-        weight, bias = (torch.cat([getattr(self.mean, n), getattr(self.spread, n)]) for n in ("weight", "bias"))
-        return F.linear(self.graph(self.vertices), weight, bias)
+        hidden = self.graph(self.vertices)  # (V, m)
+        return self.mean(hidden), self.spread(hidden)
 
 
 class DataEncoder(nn.Module):

@@ -98,13 +98,13 @@ class Glue(nn.Module):
     def vae_loss(self, step: Minibatch, encoded: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """Parts of the loss without the adversary; "total" is their weighted sum."""
         config = self.config
-        v, v_kl = posterior(self.graph.joint())
+        v, v_kl = posterior(*self.graph())
         parts = {"graph_nll": edge_nll(v, *step.edges), "graph_kl": v_kl / len(v) ** 2}
         total = config.graph_weight * len(self.sizes) * (parts["graph_nll"] + config.kl_weight * parts["graph_kl"])
         by_modality = torch.split(v, self.sizes)
         cells = []
         for k, ((mean, raw), features) in enumerate(zip(encoded, by_modality, strict=True)):
-            u, kl = posterior(torch.cat([mean, raw], 1))
+            u, kl = posterior(mean, raw)
             parts |= {f"nll_{k}": self.nll(k, u, features, step.parts[k]), f"kl_{k}": kl / len(u) / len(features)}
             total = total + parts[f"nll_{k}"] + config.kl_weight * parts[f"kl_{k}"]
             cells.append(u)
