@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.glue_config import HELD_OUT, Config
+from models.optimiser import RMSprop
 from models.parallel import ALONE, Group
 from models.sampling import BlockSampler, CellSampler, EdgeSampler, paired, unpaired
 
@@ -51,8 +52,8 @@ class GlueTask:
         self.generator = [p for name, p in module.named_parameters() if not name.startswith("discriminator")]
         self.adversary = list(module.discriminator.parameters())
         self.optimisers = {
-            "generator": torch.optim.RMSprop(self.generator, plan.lr, foreach=True),
-            "adversary": torch.optim.RMSprop(self.adversary, plan.lr, foreach=True),
+            "generator": RMSprop(self.generator, plan.lr),
+            "adversary": RMSprop(self.adversary, plan.lr),
         }
         self.seed = seed
         self.latest: list[NDArray[np.int64]] = []

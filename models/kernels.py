@@ -280,6 +280,16 @@ def _sample_back(d_sample: Any, d_kl: Any, noise: Any, std: Any, slope: Any, out
         out[j] = (d_sample[j] * noise[j] + d_kl * (std[j] - f32(1) / std[j])) * slope[j]
 
 
+@_fast
+def _rms_step(grad: Any, square: Any, parameter: Any, lr: Any, alpha: Any, eps: Any) -> None:
+    rate, old, new, floor = f32(lr), f32(alpha), f32(1.0 - alpha), f32(eps)
+    for j in range(len(grad)):
+        g = grad[j]
+        mean = old * square[j] + new * g * g
+        square[j] = mean
+        parameter[j] -= rate * g / (f32(math.sqrt(mean)) + floor)
+
+
 nb_rows: Callable[..., float] = _nb_rows
 """Negative log-likelihood of some cells, less the sum over entries of theta * log1p(r), which `into` gathers.
 
@@ -311,9 +321,12 @@ sample: Callable[..., float] = _sample
 
 Args:
     mean, raw, noise: (n,), noise standard normal.
-    sample, std, slope: (n,), overwritten with mean + std * noise, std, and its slope by raw; with NaN around a value that
-        is not finite.
+    sample, std, slope: (n,), overwritten with mean + std * noise, std, and its slope by raw; around a value that is not
+        finite, with NaN.
 """
 
 sample_back: Callable[..., None] = _sample_back
 """Gradient by `raw`, into `out`, from those by `sample` and (float32) by the divergence; all (n,)."""
+
+rms_step: Callable[..., None] = _rms_step
+"""One step of RMSprop, into `square` (the running mean of the gradient's square) and `parameter`; all (n,)."""
