@@ -190,3 +190,21 @@ def test_what_asks_for_links_says_where_they_are(store: Store, world: str, tmp_p
         gather(store, tmp_path, run.id)
     export_run(store, tmp_path, run.id, tmp_path / "out")
     assert f"regkg runs targets {world} --best 100 --sites motifs" in (tmp_path / "out" / "commands.sh").read_text()
+
+
+def test_targets_cut_while_they_are_written_are_invisible_and_finished_by_writing_again(
+    store: Store, world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "_check_written", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            targets(store, tmp_path, world, Wanted())
+    cut = runs.runs(store)[0]
+    assert (cut.outcome, cut.derived) == ("writing", True)
+    with pytest.raises(Conflict, match="only a complete run"):
+        runs.publish_run(store, cut.id)
+    done = runs.write_back(store, tmp_path, cut.id)
+    assert done.outcome == "complete"
+    counted = store.read("MATCH ()-[e:PREDICTED_TARGET {run: $run}]->() RETURN count(e) AS n", run=cut.id)[0]["n"]
+    table = targets_of(pairs(), SITES)
+    assert counted == (table["called"] | (table["rank"] <= 100)).sum()
