@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from cli.main import call, main
 from kg import runs
+from kg.lease import RETRAIN, held
 from kg.releases import publish, served
 from tests.kg import toy
 from tests.kg.test_staleness import PCHIC, complete, contacts
@@ -97,6 +98,20 @@ def test_a_training_that_fails_is_exit_code_1(store: Store, run: str, capsys: py
     assert "no cells are called 'toy'" in error["message"]
     assert f"{run} stays published" in error["hint"]
     assert served(store).runs == {"glue:toy": run}
+
+
+def test_two_retrains_at_once(store: Store, run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    toy.load(store, PCHIC, contacts([(0, "G1"), (5000, "G3")]), "two")
+    publish(store)
+    with held(store, "regkg retrain of somebody", RETRAIN):
+        before = runs.runs(store), served(store)
+        assert call(["retrain", "--if-changed"]) == 1
+        assert "regkg retrain of somebody" in capsys.readouterr().err
+        assert (runs.runs(store), served(store)) == before
+        assert call(["retrain", "--without", "pchic:toy", "--as-experiment"]) == 1
+        assert regkg("retrain", "--if-changed", "--plan")[0] == 0, "a plan writes nothing and waits for nobody"
+    assert served(store).runs == {"glue:toy": run}
+    assert call(["retrain", "--if-changed"]) == 1, "and goes on to what it is for: these cells were never registered"
 
 
 @pytest.mark.parametrize(
