@@ -202,7 +202,7 @@ def graph(options: argparse.Namespace) -> dict[str, Any]:
         parameters, times = list(encoder.parameters()), []
         for _ in range(options.steps // 4 + 2):
             start = time.perf_counter()
-            v, kl = posterior(encoder.joint())
+            v, kl = posterior(*encoder())
             torch.autograd.grad(edge_nll(v, *next(edges)) + kl / len(v) ** 2, parameters)
             times.append(time.perf_counter() - start)
         part = float(np.median(times[1:]))

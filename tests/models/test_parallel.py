@@ -27,8 +27,13 @@ TWO = Trainer(devices=2, threads=1)
 
 
 @pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules beside this one can be imported by name, here and in other processes."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
+
+
+@pytest.fixture
+def apart(beside: None) -> ModuleType:
     return importlib.import_module("apart")
 
 
@@ -46,9 +51,11 @@ def test_shares_are_of_one_size_and_leave_nothing_out(n: int, size: int) -> None
     assert sum(map(len, shares)) < n + size
 
 
-def test_gradients_of_two_are_those_of_one(world: Toy, apart: ModuleType) -> None:
+@pytest.mark.usefixtures("beside")
+def test_gradients_of_two_are_those_of_one(world: Toy) -> None:
+    gradients = importlib.import_module("apart_step").gradients
     config = replace(CONFIG, dropout=0.0, graph_batches=4)
-    one, two = (spread(apart.gradients, t, world.graph, world.cells, config) for t in (Trainer(threads=1), TWO))
+    one, two = (spread(gradients, t, world.graph, world.cells, config) for t in (Trainer(threads=1), TWO))
     assert set(one) == set(two)
     assert {name.partition(".")[0] for name in one} >= {"graph", "encoders", "decoders", "discriminator"}
     for name, expected in one.items():
