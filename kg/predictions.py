@@ -83,9 +83,7 @@ def kept(home: Path, run_id: str) -> tuple[Predictions, dict[str, Any]]:
             f"it stopped before they were made: `regkg runs discard {run_id}`, then train again",
         )
     links = [
-        read_links(type_, path)
-        for type_ in EDGE_TYPES.values()
-        if (path := folder / f"{type_.name}.parquet").exists()
+        read_links(type_, path) for type_ in EDGE_TYPES.values() if (path := folder / f"{type_.name}.parquet").exists()
     ]
     table = pq.read_table(folder / "embeddings.parquet")
     flat = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)

@@ -130,9 +130,7 @@ def one_run(scope: Scope, what: str) -> str:
         raise UnknownRun(f"{what} needs a run, and none is served", "regkg train, then `regkg runs publish RUN`")
     embedding = [run.run for run in scope.runs if not run.derived] or scope.run_ids
     if len(embedding) > 1:
-        raise ParameterError(
-            f"{what} compares vectors of one run only", hint=f"say run={' or run='.join(embedding)}"
-        )
+        raise ParameterError(f"{what} compares vectors of one run only", hint=f"say run={' or run='.join(embedding)}")
     return embedding[0]
 
 
