@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from models import metrics
 from models.cells import Modality
-from tests.models.toy import guidance, toy
+from tests.models.toy import dense, guidance, toy
 
 
 def slow_foscttm(x: np.ndarray, y: np.ndarray) -> float:
@@ -59,8 +59,8 @@ def slow_consistency(
     cluster = KMeans(n, n_init=1, random_state=seed).fit_predict(joint)
     one, other = cluster[: len(rna.obs_names)], cluster[len(rna.obs_names) :]
     common = sorted(set(one) & set(other))
-    sums = [np.stack([m.counts.toarray()[c == k].sum(0) for k in common]) for m, c in ((rna, one), (atac, other))]
-    totals = [[m.counts.toarray()[c == k].sum() for k in sorted(set(c))] for m, c in ((rna, one), (atac, other))]
+    sums = [np.stack([dense(m)[c == k].sum(0) for k in common]) for m, c in ((rna, one), (atac, other))]
+    totals = [[dense(m)[c == k].sum() for k in sorted(set(c))] for m, c in ((rna, one), (atac, other))]
     logs = [np.log1p(s / s.sum(1, keepdims=True) * np.median(t)) for s, t in zip(sums, totals, strict=True)]
     return {
         (i, j): spearmanr(logs[0][:, i], logs[1][:, j])[0]

@@ -96,3 +96,10 @@ def random_edges(n_genes: int, n_peaks: int, n: int, seed: int) -> Edges:
         for k, w, s in zip(keys, weights, signs, strict=True)
     ]
     return edges_of(pairs, n_genes + n_peaks)
+
+
+def dense(modality: Modality) -> NDArray[np.float32]:
+    """Its values as one array; of cells that are in memory."""
+    assert isinstance(modality.counts, sp.csr_matrix)
+    values: NDArray[np.float32] = modality.counts.toarray()
+    return values
