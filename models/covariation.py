@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 
 from kg.errors import InputError
+from models.cores import count_cores
 from models.metrics import joint_clusters, metacell_values
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def groups(cells: Cells, embeddings: Sequence[NDArray[np.float32]] = (), *, seed
     sizes = [len(modality.obs_names) for modality in cells.modalities.values()]
     n = min(METACELLS, max(min(sizes) // CELLS_EACH, 1))
     if cells.paired:
+        count_cores()
         return [KMeans(n, n_init=1, random_state=seed).fit_predict(cells[cells.anchor].rep)] * len(sizes)
     if [len(embedding) for embedding in embeddings] != sizes:
         raise InputError("cells are not paired, and the run's folder does not hold them", "their h5ad are kept there")

@@ -15,6 +15,7 @@ import torch
 from sklearn.cluster import MiniBatchKMeans
 
 from kg.errors import InputError
+from models.cores import count_cores
 from models.parallel import ALONE
 from models.stored import BLOCK, blocks
 
@@ -89,6 +90,7 @@ def _clustered(modality: Modality, n: int, seed: int) -> Rows:
 
 def _nearest(rep: NDArray[np.float32], rows: Rows, n: int, seed: int) -> Rows:
     seen = np.sort(np.random.default_rng(seed).permutation(rows)[: max(FITTED, 20 * n)])
+    count_cores()
     means = MiniBatchKMeans(n, batch_size=max(4096, 2 * n), n_init=1, random_state=seed).fit(rep[seen])
     return np.concatenate([means.predict(rep[rows[at : at + BLOCK]]) for at in range(0, len(rows), BLOCK)])
 

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 
+from models.cores import count_cores
 from models.stored import blocks
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def auroc(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> float:
 
 def joint_clusters(embeddings: Sequence[Float32], n: int, *, seed: int = 0) -> list[NDArray[np.int64]]:
     """Metacell of each cell of each modality, by k-means over all of them."""
+    count_cores()
     cluster = KMeans(n, n_init=1, random_state=seed).fit_predict(np.concatenate(embeddings))
     return np.split(cluster, np.cumsum([len(embedding) for embedding in embeddings])[:-1])
 
