@@ -88,26 +88,33 @@ def command_for(model: registry.Model) -> click.Command:
     @click.option("--publish", is_flag=True, help="Serve the run when it is complete.")
     @json_option
     def train(*, cells: str, release: int | None, publish: bool, as_json: bool, **said: Any) -> None:
-        from kg import runs  # noqa: PLC0415 - the driver is not needed for --help
-        from models.h5ad import Reading  # noqa: PLC0415
-        from models.job import Request, train  # noqa: PLC0415
-
-        reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired", "likelihood", "stream")))
-        where = {name: said.pop(name) for name in ("device", "threads", "devices", "edge_types", "held_out")}
-        where["candidates_bp"] = said.pop("candidates")
-        request = Request(model.name, cells, said, reading, **where)
-        leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
-        with graph(as_json=as_json) as (store, settings, report):
-            for left in runs.interrupted(store):
-                note(f"run {left.id} was interrupted: `regkg runs resume {left.id}` or `regkg runs discard {left.id}`")
-            run = train(store, settings.home, request, report, release=release)
-            if publish:
-                runs.publish_run(store, run.id)
-        emit(run if as_json else summary(run, published=publish), as_json=as_json)
+        run_training(model, cells, release, said, publish=publish, as_json=as_json)
 
     command = click.command(model.name, help=f"Train {model.name} ({model.cites}).")(train)
     command.params = [*command.params, *config_options(model.config)]
     return command
+
+
+def run_training(
+    model: registry.Model, cells: str, release: int | None, said: dict[str, Any], *, publish: bool, as_json: bool
+) -> None:
+    """Train, publish where it is asked for, and say what came of it; `said` are the other options by name."""
+    from kg import runs  # noqa: PLC0415 - the driver is not needed for --help
+    from models.h5ad import Reading  # noqa: PLC0415
+    from models.job import Request, train  # noqa: PLC0415
+
+    reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired", "likelihood", "stream")))
+    where = {name: said.pop(name) for name in ("device", "threads", "devices", "edge_types", "held_out")}
+    where["candidates_bp"] = said.pop("candidates")
+    request = Request(model.name, cells, said, reading, **where)
+    leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
+    with graph(as_json=as_json) as (store, settings, report):
+        for left in runs.interrupted(store):
+            note(f"run {left.id} was interrupted: `regkg runs resume {left.id}` or `regkg runs discard {left.id}`")
+        run = train(store, settings.home, request, report, release=release)
+        if publish:
+            runs.publish_run(store, run.id)
+    emit(run if as_json else summary(run, published=publish), as_json=as_json)
 
 
 def base_pairs(_context: click.Context, _option: click.Parameter, said: str | None) -> int | None:

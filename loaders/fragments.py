@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import anndata
 import numpy as np
@@ -94,21 +94,8 @@ def count_fragments(
     genome, read, regions = assembly(of), check_file(fragments), check_file(peaks)
     where = _peaks(regions, genome)
     listed = None if barcodes is None else _barcodes(barcodes)
-    cells: dict[str, int] = {}
-    counts, sizes = [], []
-    progress.begin(f"counting {read.name}", unit="fragments")
-    for block in read_fragments(read, genome):
-        code = np.array([cells.setdefault(name, len(cells)) for name in block.barcodes], dtype=np.int64)[block.cell]
-        counts.append(_counted(code, block.at, where, how))
-        sizes.append(np.bincount(code))
-        progress.advance(len(code))
-    progress.end(f"{sum(map(np.sum, sizes)):,} fragments of {len(cells):,} barcodes")
-    if not cells:
-        raise InputError(f"{read.name}: holds no fragments", "is it the right file?")
+    cells, counts, total = _count_all(read, genome, where, how, progress)
     names, rows = _chosen(cells, listed, read.name)
-    total = np.zeros(len(cells) + 1, dtype=np.int64)  # a listed barcode that is not there has the last row
-    for some in sizes:
-        total[: len(some)] += some
     enough = total[rows] >= min_fragments
     made = anndata.AnnData(
         sparse.csr_matrix(_added(counts, (len(cells) + 1, len(where.start)))[rows[enough]]),
@@ -129,6 +116,27 @@ def count_fragments(
         barcodes=len(cells),
         absent=int((rows < 0).sum()),
     )
+
+
+def _count_all(
+    read: InputFile, genome: Assembly, where: Intervals, how: How, progress: Progress
+) -> tuple[dict[str, int], list[Any], NDArray[np.int64]]:
+    """Row of each barcode, counts by block, and the fragments of each row; the last row is of barcodes not there."""
+    cells: dict[str, int] = {}
+    counts, sizes = [], []
+    progress.begin(f"counting {read.name}", unit="fragments")
+    for block in read_fragments(read, genome):
+        code = np.array([cells.setdefault(name, len(cells)) for name in block.barcodes], dtype=np.int64)[block.cell]
+        counts.append(_counted(code, block.at, where, how))
+        sizes.append(np.bincount(code))
+        progress.advance(len(code))
+    progress.end(f"{sum(map(np.sum, sizes)):,} fragments of {len(cells):,} barcodes")
+    if not cells:
+        raise InputError(f"{read.name}: holds no fragments", "is it the right file?")
+    total = np.zeros(len(cells) + 1, dtype=np.int64)
+    for some in sizes:
+        total[: len(some)] += some
+    return cells, counts, total
 
 
 def _peaks(file: InputFile, genome: Assembly) -> Intervals:

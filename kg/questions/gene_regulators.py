@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kg.questions.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.questions.plan import Plan, Query
+from kg.questions.ranked import ranked_answer, ranked_parameters
 from kg.questions.registry import Asked, Found, param, question
 from kg.questions.scope import Scope, record, valid
 from kg.schema import NEAR, PEAK, PREDICTED_LINK
@@ -93,18 +94,6 @@ def gene_regulators(asked: GeneRegulators, scope: Scope) -> Plan[Found]:
     Links that a model predicted between open-chromatin peaks and the gene, best score first. Every pair
     that the model looked at is there, so a weak score is an answer too; `called` marks those that pass.
     """
-    rows = yield Query(
-        _CYPHER,
-        {
-            **gene_parameters(asked.gene),
-            "release": scope.release,
-            "runs": scope.run_ids,
-            "called_only": asked.called_only,
-            "limit": asked.limit + 1,
-        },
-    )
+    rows = yield Query(_CYPHER, {**gene_parameters(asked.gene), **ranked_parameters(asked, scope)})
     found = yield from only_gene(rows, asked.gene, scope)
-    trained_on = {run.run: run.release for run in scope.runs}
-    links = [dict(zip(_COLUMNS, link, strict=True)) for link in found["links"]]
-    rows = [Regulator(**link, release=trained_on[link["run"]]) for link in links[: asked.limit]]
-    return Found(rows, found["gene"], truncated=len(links) > asked.limit)
+    return ranked_answer(found["links"], _COLUMNS, Regulator, asked, scope, found["gene"])

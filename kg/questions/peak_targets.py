@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kg.questions.lookup import only_peak
 from kg.questions.plan import Plan, Query
+from kg.questions.ranked import ranked_answer, ranked_parameters
 from kg.questions.registry import Asked, Found, param, question
 from kg.questions.scope import Scope, record, valid
 from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
@@ -91,18 +92,6 @@ def peak_targets(asked: PeakTargets, scope: Scope) -> Plan[Found]:
 
     Links that a model predicted from the peak, best score first; often not the nearest gene.
     """
-    rows = yield Query(
-        _CYPHER,
-        {
-            "peak": asked.peak,
-            "release": scope.release,
-            "runs": scope.run_ids,
-            "called_only": asked.called_only,
-            "limit": asked.limit + 1,
-        },
-    )
+    rows = yield Query(_CYPHER, {"peak": asked.peak, **ranked_parameters(asked, scope)})
     found = yield from only_peak(rows, asked.peak, scope)
-    trained_on = {run.run: run.release for run in scope.runs}
-    links = [dict(zip(_COLUMNS, link, strict=True)) for link in found["links"]]
-    rows = [Target(**link, release=trained_on[link["run"]]) for link in links[: asked.limit]]
-    return Found(rows, found["peak"], truncated=len(links) > asked.limit)
+    return ranked_answer(found["links"], _COLUMNS, Target, asked, scope, found["peak"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kg.questions.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.questions.plan import Plan, Query
+from kg.questions.ranked import ranked_answer, ranked_parameters
 from kg.questions.registry import Asked, Found, param, question
 from kg.questions.scope import Scope, record, valid
 from kg.schema import GENE, PREDICTED_TARGET, TARGETS
@@ -88,18 +89,6 @@ def tf_targets(asked: TfTargets, scope: Scope) -> Plan[Found]:
     Genes whose linked peaks hold more sites of the factor (motif hits or ChIP-seq) than random peaks would, best rank
     first. Answered by runs of `regkg runs targets`; where none is served there is no row.
     """
-    rows = yield Query(
-        _CYPHER,
-        {
-            **gene_parameters(asked.tf),
-            "release": scope.release,
-            "runs": scope.run_ids,
-            "called_only": asked.called_only,
-            "limit": asked.limit + 1,
-        },
-    )
+    rows = yield Query(_CYPHER, {**gene_parameters(asked.tf), **ranked_parameters(asked, scope)})
     found = yield from only_gene(rows, asked.tf, scope)
-    made_on = {run.run: run.release for run in scope.runs}
-    targets = [dict(zip(_COLUMNS, target, strict=True)) for target in found["targets"]]
-    rows = [FactorTarget(**target, release=made_on[target["run"]]) for target in targets[: asked.limit]]
-    return Found(rows, found["gene"], truncated=len(targets) > asked.limit)
+    return ranked_answer(found["targets"], _COLUMNS, FactorTarget, asked, scope, found["gene"])
