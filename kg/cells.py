@@ -1,7 +1,9 @@
 """Cells: AnnData files known to the graph by checksum, path and features; their matrices are never copied into it.
 
+A file is an h5ad, or a zarr store, whose checksum is that of all files in its folder (`kg.files.folder_sha256`).
+
 A set of cells has a name and one file a modality. Registering equal content elsewhere only moves the path; other
-content under the same name replaces it, and the set keeps its slot. Reads h5ad files without loading a matrix.
+content under the same name replaces it, and the set keeps its slot. Files are read without loading a matrix.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import pandas as pd
 
+from kg.anndata_files import check_whole, opened, values_in
 from kg.errors import ChecksumMismatch, CoverageTooLow, InputError, MissingInput, NotFound
-from kg.files import sha256
+from kg.files import folder_sha256, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +37,7 @@ _MAIN_CHROM = re.compile(r"^chr(\d+|[XYM])$")
 
 @dataclass(frozen=True)
 class Header:
-    """What an h5ad says of itself, read without its matrix.
+    """What an h5ad or zarr store says of itself, read without its matrix.
 
     Attributes:
         cells: number of rows of X.
@@ -121,33 +123,45 @@ class CellsFile:
             ChecksumMismatch: it is another file now.
         """
         hint = f"regkg load cells FILE --name {self.name} registers it again"
-        if not Path(self.path).is_file():
+        if not Path(self.path).exists():
             raise MissingInput(f"{self.path}: the {self.modality} file of cells {self.name!r} is not there", hint)
-        if sha256(Path(self.path)) != self.sha256:
+        if checksum(Path(self.path)) != self.sha256:
             raise ChecksumMismatch(f"{self.path}: changed since it was registered as cells {self.name!r}", hint)
 
 
 def read_header(path: Path) -> Header:
-    """Shape, names, layers and assembly of an h5ad.
+    """Shape, names, layers and assembly of an h5ad or zarr store.
 
     Raises:
         MissingInput: no such file.
-        InputError: not an AnnData file, or one written by an anndata older than 0.7.
+        InputError: not an AnnData file, one written by an anndata older than 0.7, without values, or half-written.
     """
-    if not path.is_file():
+    from anndata.io import read_elem  # noqa: PLC0415 - most of this module does without
+
+    if not path.exists():
         raise MissingInput(f"{path}: no such file", "check the path")
-    hint = "give an AnnData .h5ad, written by anndata 0.7 or newer"
     try:
-        with h5py.File(path) as file:
+        with opened(path) as file:
             var, obs = (file[k] for k in ("var", "obs"))
-            return Header(
-                cells=len(obs[obs.attrs["_index"]]),
-                features=list(var[var.attrs["_index"]].asstr()[:]),
-                layers=tuple(file["layers"]) if "layers" in file else (),
-                assembly=_stated_assembly(file),
+            said = read_elem(file["uns/assembly"]) if "uns/assembly" in file else None
+            header = Header(
+                cells=_length(obs[obs.attrs["_index"]]),
+                features=list(map(str, read_elem(var[var.attrs["_index"]]))),
+                layers=tuple(sorted(file["layers"])) if "layers" in file else (),
+                assembly=str(said) if isinstance(said, str) else None,
             )
-    except (OSError, KeyError, AttributeError) as error:
+            check_whole(path, file)
+            if values_in(file):
+                return header
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
+        hint = "give an AnnData .h5ad or .zarr, written by anndata 0.7 or newer"
         raise InputError(f"{path}: not an AnnData file: {error}", hint) from error
+    raise InputError(f"{path}: holds no values, neither X nor a layer", "put raw counts into X")
+
+
+def checksum(path: Path) -> str:
+    """sha256 of an h5ad, or of all files of a zarr store."""
+    return folder_sha256(path) if path.is_dir() else sha256(path)
 
 
 def modality_of(names: Sequence[str]) -> str:
@@ -219,7 +233,7 @@ def register(
     now = CellsFile(
         name=name,
         modality=modality,
-        sha256=sha256(path),
+        sha256=checksum(path),
         path=str(path.resolve()),
         shape=(header.cells, len(header.features)),
         layers=header.layers,
@@ -269,9 +283,9 @@ def _what_happened(before: CellsFile | None, now: CellsFile) -> str:
     return "unchanged" if before.path == now.path else "moved"
 
 
-def _stated_assembly(file: h5py.File) -> str | None:
-    said = file["uns"].get("assembly") if "uns" in file else None
-    return str(said.asstr()[()]) if isinstance(said, h5py.Dataset) and said.shape == () else None
+def _length(index: Any) -> int:
+    """Of an index, which is an array or, where values may be missing, a group with one."""
+    return int((index["values"] if hasattr(index, "keys") else index).shape[0])
 
 
 def _of(table: pa.Table, assembly: str | None) -> pd.DataFrame:

@@ -25,6 +25,13 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def folder_sha256(path: Path, pattern: str = "*") -> str:
+    """Hex digest over the files below a folder: each one's path in it and digest, in the order of these paths."""
+    files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob(pattern) if file.is_file())
+    listed = "".join(f"{sha256(file)} {name}\n" for name, file in files)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with Path(path).open("rb") as file:

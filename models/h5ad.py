@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anndata
-import h5py
 import numpy as np
 import pandas as pd
 import psutil
 from anndata.io import read_elem
 
+from kg.anndata_files import opened
 from kg.cells import cells as registered_cells
 from kg.cells import is_gene_layer, match_features
 from kg.errors import InputError
@@ -29,7 +30,6 @@ from models.transfer import transferred
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -107,7 +107,7 @@ def read_cells(
     streams = outgrow_memory(files, how) if how.stream is None else how.stream
     for file in sorted(files, key=lambda f: f.modality != "rna"):
         progress.begin(f"reading {file.modality}", 1, "files")
-        adatas[file.modality] = _names_of(file.path) if streams else anndata.read_h5ad(file.path)
+        adatas[file.modality] = _names_of(file.path) if streams else _whole(file.path)
         if streams:
             stored[file.path] = _stored(file, how)
         progress.end()
@@ -170,9 +170,13 @@ def _stored(file: CellsFile, how: Reading) -> StoredCounts:
     return stored_values(file.path, file.layers, file.sha256, how.likelihood(file.modality))
 
 
+def _whole(path: str) -> anndata.AnnData:
+    return anndata.read_zarr(path) if Path(path).is_dir() else anndata.read_h5ad(path)
+
+
 def _names_of(path: str) -> anndata.AnnData:
     """A file without its matrices; `row` of obs is where each cell stands."""
-    with h5py.File(path) as file:
+    with opened(path) as file:
         obs, var, uns = (read_elem(file[name]) if name in file else {} for name in ("obs", "var", "uns"))
     return anndata.AnnData(obs=obs.assign(**{ROW: np.arange(len(obs))}), var=var, uns=uns)
 

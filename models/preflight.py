@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -61,8 +61,7 @@ class Estimate:
 def counts_of(adata: AnnData) -> tuple[sp.csr_matrix, str]:
     """The matrix that holds raw counts and its name: the layer "counts" where there is one, else X."""
     name = f"layer {COUNTS!r}" if COUNTS in adata.layers else "X"
-    matrix = adata.layers.get(COUNTS, adata.X)
-    return sp.csr_matrix(matrix, dtype=np.float32), name
+    return _rows(adata.layers.get(COUNTS, adata.X), name), name
 
 
 def values_of(adata: AnnData, likelihood: str) -> tuple[sp.csr_matrix, str]:
@@ -71,7 +70,7 @@ def values_of(adata: AnnData, likelihood: str) -> tuple[sp.csr_matrix, str]:
         return counts_of(adata)
     normed = NORM in adata.layers and likelihood not in SHARES
     matrix, name = (adata.layers[NORM], f"layer {NORM!r}") if normed else (adata.X, "X")
-    return sp.csr_matrix(matrix, dtype=np.float32), name
+    return _rows(matrix, name), name
 
 
 def stored_values(path: str, layers: Collection[str], digest: str, likelihood: str) -> StoredCounts:
@@ -187,6 +186,12 @@ def check_room(needed: Estimate, folder: Path) -> list[str]:
     if available < needed.memory_gib:
         return [f"warning: {available:.1f} GiB of memory are free, training needs about {needed.memory_gib:.1f}"]
     return []
+
+
+def _rows(matrix: Any, name: str) -> sp.csr_matrix:
+    if matrix is None:
+        raise InputError(f"the cells have no {name}", f"put raw counts into X or a layer named {COUNTS!r}")
+    return sp.csr_matrix(matrix, dtype=np.float32)
 
 
 def _repeated(what: str, names: pd.Index) -> str:

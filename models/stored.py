@@ -1,4 +1,4 @@
-"""Values of cells that stay on disk: rows of an h5ad, read when they are asked for.
+"""Values of cells that stay on disk: rows of an h5ad or zarr store, read when they are asked for.
 
 Memory holds 8 bytes a cell (where its row begins) and the rows last read, whatever the size of the file.
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import scipy.sparse as sp
 
+from kg.anndata_files import SPARSE, open_group
 from kg.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ BLOCK = 4096  # rows of a pass over everything
 
 @dataclass(frozen=True)
 class StoredCounts:
-    """A (cells, features) matrix of an h5ad: CSR or dense. Threads may read at once; a pickle holds no values.
+    """A (cells, features) matrix of an h5ad or zarr store: CSR or dense.
+
+    Threads may read at once; a pickle holds no values.
 
     Attributes:
         path: of the file.
         name: of the matrix in it, such as X or layers/counts.
-        digest: sha256 of the file.
+        digest: checksum of the file.
         columns: those that are kept, ascending; None for all.
         order: row of the file for each cell; None as in the file.
     """
@@ -52,12 +54,23 @@ class StoredCounts:
 
     @cached_property
     def _node(self) -> Any:
-        return h5py.File(self.path)[self.name]
+        root = open_group(self.path)
+        if self.name not in root:
+            raise InputError(f"{self.path}: holds no {self.name}", "put raw counts into X or a layer named 'counts'")
+        return root[self.name]
+
+    @cached_property
+    def _parts(self) -> tuple[Any, Any]:
+        return self._node["data"], self._node["indices"]
+
+    @property
+    def _kind(self) -> str:
+        return str(self._node.attrs.get("encoding-type", "array"))
 
     @cached_property
     def _indptr(self) -> Rows | None:
         """Where each row begins; None for a dense matrix."""
-        kind = self._node.attrs.get("encoding-type", "array")
+        kind = self._kind
         if kind not in {"csr_matrix", "array"}:
             raise InputError(
                 f"{self.path}: {self.name} is a {kind}, rows are read from a csr_matrix or an array",
@@ -75,7 +88,7 @@ class StoredCounts:
     @property
     def _full(self) -> tuple[int, int]:
         node = self._node
-        rows, columns = node.attrs["shape"] if isinstance(node, h5py.Group) else node.shape
+        rows, columns = node.attrs["shape"] if self._kind in SPARSE else node.shape
         return int(rows), int(columns)
 
     @property
@@ -87,8 +100,7 @@ class StoredCounts:
     @property
     def nnz(self) -> int:
         """Stored entries, those of dropped columns among them."""
-        node = self._node
-        return len(node["data"]) if isinstance(node, h5py.Group) else int(np.prod(self._full))
+        return int(self._node["data"].shape[0] if self._kind in SPARSE else np.prod(self._full))
 
     @property
     def hash(self) -> str:
@@ -122,7 +134,7 @@ class StoredCounts:
             return sp.csr_matrix(dense if self.columns is None else dense[:, self.columns], dtype=np.float32)
         edges = self._indptr[start : stop + 1]
         first, last = int(edges[0]), int(edges[-1])
-        value, column = (self._node[name][first:last] for name in ("data", "indices"))
+        value, column = (part[first:last] for part in self._parts)
         edges = edges - first
         if self.columns is not None:
             column = self._place[column]
