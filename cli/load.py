@@ -143,12 +143,18 @@ def command_for(loader: Loader) -> click.Command:
 )
 @json_option
 def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: float, as_json: bool) -> None:
-    """Register AnnData files (.h5ad) of RNA and ATAC as one set of cells; their matrices stay where they are."""
+    """Register AnnData files (.h5ad or .zarr) of RNA and ATAC as one set of cells; their matrices stay where they are.
+
+    Instead of a file, a folder of Parquet shards is taken too: obs.parquet, var.parquet, and files with the columns
+    cell, feature, value. An h5ad is made of it under REGKG_HOME/cells, once for equal content.
+    """
     from cli.graph import graph  # noqa: PLC0415 - `--help` need not import the driver
     from loaders.cells import register_cells  # noqa: PLC0415
+    from loaders.parquet_cells import ready  # noqa: PLC0415
 
-    with graph(as_json=as_json) as (store, _, _):
-        registered = register_cells(store, name, files, coverage, assembly)
+    with graph(as_json=as_json) as (store, settings, report):
+        taken = [ready(file, settings.home / "cells", report) for file in files]
+        registered = register_cells(store, name, taken, coverage, assembly)
     if as_json:
         emit({"cells": name, **_counts(registered), "files": registered}, as_json=True)
     else:

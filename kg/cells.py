@@ -154,7 +154,7 @@ def read_header(path: Path) -> Header:
             if values_in(file):
                 return header
     except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
-        hint = "give an AnnData .h5ad or .zarr, written by anndata 0.7 or newer"
+        hint = "give a .h5ad or .zarr written by anndata 0.7 or newer, or a folder of Parquet shards"
         raise InputError(f"{path}: not an AnnData file: {error}", hint) from error
     raise InputError(f"{path}: holds no values, neither X nor a layer", "put raw counts into X")
 
