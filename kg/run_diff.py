@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from kg.causes import Evidence
     from kg.shifts import Noise
 
-BEYOND = 0.05  # a shift is beyond noise when its q is under this
+BEYOND = 0.05  # a shift is beyond noise when its q is under this,
+SCATTER = 1.5  # and it is longer than so many standard deviations over seeds, within which seven seeds of eight lie
 LINKS = ("edge_id", "peak", "gene", "score", "stability", "q_value", "sign", "called")
 _OF_DATASET = ("dataset", "influence", "share", "hops", "rows")
 CHANGES = ("gained", "lost", "flipped", "shifted", "entered", "left", "none")
@@ -87,7 +88,7 @@ def compare(both: pd.DataFrame, noise: Noise, evidence: Evidence | None, setting
     shift = (both["score_b"] - both["score_a"]).to_numpy(float)
     found = shift_test(shift, noise, groups)
     rows = both.assign(shift=shift, spread=found.spread, p=found.p, q=found.q)
-    beyond = np.isnan(shift) | (found.q < BEYOND)
+    beyond = np.isnan(shift) | ((found.q < BEYOND) & (np.abs(shift) > SCATTER * found.scatter))
     hops = named["hops"].astype(float).to_numpy()
     rest = "code/config" if settings else "unexplained"
     rows["cause"] = np.select([~beyond, hops == 0, hops > 0], ["noise", "prior", "propagated"], rest)

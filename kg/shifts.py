@@ -39,6 +39,7 @@ class Noise:
         variance: (edges,) of a shift, estimated edge by edge; NaN where it is not known.
         df: degrees of freedom of each of them; 0 where all edges share one variance that needs no moderation.
         expected: (edges,) what edges of such scores have, up to a factor that is the same for all.
+        per_seed: variance of a shift over that of one seed's score; 0 where seeds are not known.
         centre: what every edge shifts by, such as 0.
         source: where this comes from, in words.
     """
@@ -47,6 +48,7 @@ class Noise:
     df: float
     source: str
     expected: Floats | float = 1.0
+    per_seed: float = 0.0
     centre: float = 0.0
 
 
@@ -65,10 +67,12 @@ class Tested:
 
     Attributes:
         spread: (edges,) standard deviation of a shift by seeds alone, after moderation.
+        scatter: (edges,) that of one seed's score; 0 where seeds are not known.
         p, q: (edges,) two-sided; NaN where there is no shift to test.
     """
 
     spread: Floats
+    scatter: Floats
     p: Floats
     q: Floats
 
@@ -83,7 +87,7 @@ def of_members(a: Scored, b: Scored) -> Noise:
     pooled = np.sum([(run.members - 1) * run.spread**2 for run in several], axis=0) / df
     usual = trend((a.score + b.score) / 2, pooled)  # of the mean, which says nothing of the shift
     factor = 1 / a.members + 1 / b.members
-    return Noise(pooled * factor, df, f"stability over {a.members} and {b.members} members", usual * factor)
+    return Noise(pooled * factor, df, f"stability over {a.members} and {b.members} members", usual * factor, factor)
 
 
 def of_runs(groups: Sequence[Floats]) -> Noise:
@@ -95,7 +99,7 @@ def of_runs(groups: Sequence[Floats]) -> Noise:
     variance = 2 * np.sum([((group - group.mean(0)) ** 2).sum(0) for group in groups], axis=0) / df
     names = " and ".join(str(len(group)) for group in groups)
     usual = trend(np.mean([group.mean(0) for group in groups], axis=0), variance)
-    return Noise(variance, df, f"spread over {names} runs that differ by seed", usual)
+    return Noise(variance, df, f"spread over {names} runs that differ by seed", usual, 2.0)
 
 
 def trend(score: Floats, variance: Floats) -> Floats:
@@ -140,7 +144,8 @@ def shift_test(shift: Floats, noise: Noise, strata: NDArray[np.int64] | None = N
     known = np.isfinite(p)
     if known.any():
         q[known] = weighted_q(p[known], np.zeros(known.sum(), np.int64) if strata is None else strata[known])
-    return Tested(spread, p, q)
+    scatter = spread / np.sqrt(noise.per_seed) if noise.per_seed else np.zeros_like(spread)
+    return Tested(spread, scatter, p, q)
 
 
 def weighted_q(p: Floats, strata: NDArray[np.int64]) -> Floats:

@@ -251,3 +251,25 @@ def test_without_changed_evidence_nothing_is_prior() -> None:
     found = compare(joined(a, b), flat(200), None)
     assert set(found.rows["cause"]) == {"noise", "unexplained"}
     assert found.datasets.empty
+
+
+def test_a_shift_that_single_seeds_scatter_over_is_noise_however_sure() -> None:
+    """With many members a shift of the mean is sure long before any reader of one run would see it."""
+    rng = np.random.default_rng(8)
+    moves = np.repeat([0.0, 1.0, 2.5], 100)  # in standard deviations over members
+    a, b = rng.normal(size=(2, 50, 300))
+    noise = of_members(run(a), run(b + moves))
+    pairs = [links(list(scores.mean(0))).assign(edge_id=[f"{i:03d}" for i in range(300)]) for scores in (a, b + moves)]
+    found = compare(joined(*pairs), noise, None).rows
+    moved = moves[found["edge_id"].astype(int)]
+    assert (found["q"][moved == 1] < 0.05).mean() > 0.9
+    beyond = found["cause"] != "noise"
+    assert [beyond[moved == m].mean() for m in (0, 1, 2.5)] == pytest.approx([0, 0, 1], abs=0.03)
+
+
+def test_scatter_is_that_of_one_seed() -> None:
+    rng = np.random.default_rng(9)
+    a, b = rng.normal(0, 0.1, (2, 8, 3000))
+    assert shift_test(b.mean(0) - a.mean(0), of_members(run(a), run(b))).scatter == pytest.approx(0.1, rel=0.05)
+    assert shift_test(b[0] - a[0], of_runs([a, b])).scatter == pytest.approx(0.1, rel=0.05)
+    assert not shift_test(b[0] - a[0], of_shifts(b[0] - a[0])).scatter.any()
