@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EPS = 1e-7
 CHUNK = 4096  # entries that are walked more than once: they stay in the first cache
+TOGETHER = 64  # edges whose rows are fetched side by side, and are in cache when gradients are pushed
 GROUP = 32  # rows whose 1 + mu / theta are multiplied, in float64, before one logarithm is taken
 FEW = 16  # up to this count, sums over j < x stand in for gamma functions
 SAFE = {"reassoc", "contract", "arcp", "nsz"}  # sums in any order; NaN and infinity keep their meaning
@@ -224,23 +225,49 @@ def _nb_rows(a: Any, first: Any, theta: Any, counts: Any, spare: Any, into: Any)
 @_fast
 def _edges(v: Any, source: Any, target: Any, sign: Any, present: Any, real: Any, absent: Any, grad: Any) -> Any:
     loss = 0.0
+    for first in range(0, len(source), TOGETHER):
+        at = slice(first, first + TOGETHER)
+        slope = _dots(v, source[at], target[at])
+        loss += _edge_terms(slope, sign[at], present[at], real, absent)
+        _push(v, source[at], target[at], slope, grad)
+    return loss
+
+
+@_fast
+def _dots(v: Any, source: Any, target: Any) -> Any:
+    found = np.empty(len(source), f32)
     for e in range(len(source)):
         head, tail = v[source[e]], v[target[e]]
         dot = f32(0)
         for j in range(v.shape[1]):
             dot += head[j] * tail[j]
-        logit = float(sign[e] * dot)
+        found[e] = dot
+    return found
+
+
+@_fast
+def _edge_terms(dot: Any, sign: Any, present: Any, real: Any, absent: Any) -> Any:
+    """Return the loss and replace the products by its slopes."""
+    loss = 0.0
+    for e in range(len(dot)):
+        logit = float(sign[e] * dot[e])
         weight = real if present[e] else absent
         small = math.exp(-abs(logit))
         loss += weight * (max(logit, 0.0) - logit * present[e] + math.log1p(small))
         chance = (1.0 if logit >= 0 else small) / (1.0 + small)
-        slope = f32(weight * (chance - present[e]) * sign[e])
+        dot[e] = f32(weight * (chance - present[e]) * sign[e])
+    return loss
+
+
+@_fast
+def _push(v: Any, source: Any, target: Any, slope: Any, grad: Any) -> None:
+    for e in range(len(source)):
+        head, tail = v[source[e]], v[target[e]]
         to_head, to_tail = grad[source[e]], grad[target[e]]
         for j in range(v.shape[1]):
-            to_head[j] += slope * tail[j]
+            to_head[j] += slope[e] * tail[j]
         for j in range(v.shape[1]):
-            to_tail[j] += slope * head[j]
-    return loss
+            to_tail[j] += slope[e] * head[j]
 
 
 @_finite

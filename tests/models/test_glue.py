@@ -200,7 +200,7 @@ def test_features_that_no_edge_joins_to_a_gene_are_left_out(world: Toy) -> None:
 
 def test_planted_links_are_found() -> None:
     world = toy(250, 40)
-    config = glue.Config(first_steps=300, second_steps=500, latent_dim=16, hidden_dim=32)
+    config = glue.Config(first_steps=300, second_steps=500, latent_dim=16, hidden_dim=32, seed=70)
     fit = glue.fit(world.graph, world.cells, config, Trainer(threads=1))
     links = fit.links(world.gene.tolist(), world.peak.tolist())
     score = links["score"].to_numpy()

@@ -74,7 +74,7 @@ def test_real_edges_come_by_weight_and_absent_targets_by_degree() -> None:
     edges = edges_of([(0, 2, 1.0, 1), (0, 3, 0.25, 1), (1, 4, 0.5, 1)], 10)
     rng, real, absent = np.random.default_rng(0), np.zeros((10, 10)), np.zeros(10)
     sampler = EdgeSampler(edges, 10, 1)
-    for _ in range(2000):
+    for _ in range(8000):
         for source, target, _, present in sampler.epoch(rng):
             np.add.at(real, (source[present == 1], target[present == 1]), 1)
             lonely = (present == 0) & (source > 4)  # their only real edge is the loop
@@ -83,6 +83,21 @@ def test_real_edges_come_by_weight_and_absent_targets_by_degree() -> None:
     np.testing.assert_allclose(drawn / drawn[0], [1, 1, 0.25, 0.5, 1], rtol=0.1)
     np.testing.assert_allclose(absent[:5] / absent.sum(), np.array([2.5, 1.0, 2.0, 0.5, 1.0]) / 7, rtol=0.03)
     assert absent[5:].sum() == 0  # degree counts edges in and out, not loops
+
+
+@pytest.mark.parametrize("most", [3, 1000])
+def test_absent_edges_are_made_from_the_real_ones_of_their_batch(most: int) -> None:
+    edges = edges_of([(i, i + 20, 1.0, -1) for i in range(20)], 40)
+    batches = list(EdgeSampler(edges, 10, 7, most).epoch(np.random.default_rng(0)))
+    assert len(batches) == (27 if most == 3 else 7)
+    for source, _, sign, present in batches:
+        real, absent = (list(zip(source[present == p], sign[present == p], strict=True)) for p in (1, 0))
+        assert absent == [end for end in real for _ in range(10)]
+
+
+def test_a_graph_of_few_edges_has_as_few_batches() -> None:
+    edges = edges_of([(0, 1, 1.0, 1)], 2)
+    assert [present.sum() for *_, present in EdgeSampler(edges, 2, 32).epoch(np.random.default_rng(0))] == [1] * 4
 
 
 def test_a_sign_makes_another_edge() -> None:
