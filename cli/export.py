@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.export_cells import export_cells
 from cli.export_graph import export_graph
 from cli.graph import graph
 from cli.options import options_for
@@ -107,6 +108,7 @@ def embeddings(*, release: int | None, run: str | None, **to: Any) -> None:
 
 
 group.add_command(export_graph)
+group.add_command(export_cells)
 
 
 class Answers(click.Group):

@@ -29,7 +29,7 @@ from models.preprocess import atac_lsi, rna_pca, value_pca
 from models.transfer import transferred
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -107,9 +107,9 @@ def read_cells(
     streams = outgrow_memory(files, how) if how.stream is None else how.stream
     for file in sorted(files, key=lambda f: f.modality != "rna"):
         progress.begin(f"reading {file.modality}", 1, "files")
-        adatas[file.modality] = _names_of(file.path) if streams else _whole(file.path)
+        adatas[file.modality] = names_of(file.path) if streams else _whole(file.path)
         if streams:
-            stored[file.path] = _stored(file, how)
+            stored[file.path] = stored_of(file, how)
         progress.end()
     by_name = {file.modality: file for file in files}
     _check_likelihoods(how, adatas)
@@ -118,7 +118,7 @@ def read_cells(
         {by_name[name].path: how.likelihood(name) for name in adatas},
         stored,
     )
-    paired = all(a.uns.get("paired", False) for a in adatas.values()) if how.paired is None else how.paired
+    paired = is_paired(adatas.values(), how)
     if paired:
         adatas = _aligned(adatas)
     found = {}
@@ -135,7 +135,7 @@ def outgrow_memory(files: Sequence[CellsFile], how: Reading) -> bool:
     needed = 0
     for file in files:
         cells, features = file.shape
-        needed += _stored(file, how).nnz * COPIES + (0 if file.modality == "atac" else 4 * cells * features)
+        needed += stored_of(file, how).nnz * COPIES + (0 if file.modality == "atac" else 4 * cells * features)
     return bool(needed > MOST_MEMORY * psutil.virtual_memory().available)
 
 
@@ -166,7 +166,8 @@ def write_cells(folder: Path, cells: Cells, fit: Fit, key: str, provenance: Mapp
     return written
 
 
-def _stored(file: CellsFile, how: Reading) -> StoredCounts:
+def stored_of(file: CellsFile, how: Reading) -> StoredCounts:
+    """The values of a file that a run reads, left on disk."""
     return stored_values(file.path, file.layers, file.sha256, how.likelihood(file.modality))
 
 
@@ -174,8 +175,8 @@ def _whole(path: str) -> anndata.AnnData:
     return anndata.read_zarr(path) if Path(path).is_dir() else anndata.read_h5ad(path)
 
 
-def _names_of(path: str) -> anndata.AnnData:
-    """A file without its matrices; `row` of obs is where each cell stands."""
+def names_of(path: str) -> anndata.AnnData:
+    """A file without its matrices; ROW of obs is where each cell stands."""
     with opened(path) as file:
         obs, var, uns = (read_elem(file[name]) if name in file else {} for name in ("obs", "var", "uns"))
     return anndata.AnnData(obs=obs.assign(**{ROW: np.arange(len(obs))}), var=var, uns=uns)
@@ -189,10 +190,7 @@ def _modality(
     how: Reading,
     stored: StoredCounts | None = None,
 ) -> Modality:
-    match = match_features(adata.var_names.tolist(), genes, peaks, file.assembly)
-    match.check(file.path)
-    named = zip(match.ids, adata.var_names, strict=True)
-    features = np.array([graph_id or f"{UNKNOWN}{file.modality}:{name}" for graph_id, name in named], dtype=np.str_)
+    features = feature_ids(file, adata.var_names.tolist(), genes, peaks)
     likelihood = how.likelihood(file.modality)
     values: Counts
     if stored is None:
@@ -215,6 +213,23 @@ def _modality(
         likelihood=likelihood,
         gene_sign=METHYLATION if is_gene_layer(file.modality) else 0,
     )
+
+
+def feature_ids(file: CellsFile, names: Sequence[str], genes: pa.Table, peaks: pa.Table) -> NDArray[np.str_]:
+    """What a run calls each feature of a file: its graph id, or a name of its own.
+
+    Raises:
+        CoverageTooLow: the graph knows too few of them.
+    """
+    match = match_features(names, genes, peaks, file.assembly)
+    match.check(file.path)
+    named = zip(match.ids, names, strict=True)
+    return np.array([graph_id or f"{UNKNOWN}{file.modality}:{name}" for graph_id, name in named], dtype=np.str_)
+
+
+def is_paired(adatas: Iterable[anndata.AnnData], how: Reading) -> bool:
+    """Whether row i is the same cell in each of them, or cells of one name are."""
+    return all(a.uns.get("paired", False) for a in adatas) if how.paired is None else how.paired
 
 
 def _check_likelihoods(how: Reading, adatas: Mapping[str, Any]) -> None:

@@ -32,9 +32,9 @@ def as_shards(adata: anndata.AnnData, folder: Path) -> Path:
     adata.obs.rename_axis("cell").to_parquet(folder / "obs.parquet")
     adata.var.rename_axis("feature").to_parquet(folder / "var.parquet")
     for shard, some in enumerate(np.array_split(np.arange(adata.n_obs), 3)):
-        coo = adata[some].X.tocoo()
-        names = {"cell": adata.obs_names[some[coo.row]], "feature": adata.var_names[coo.col]}
-        pd.DataFrame({**names, "value": coo.data}).to_parquet(folder / f"part-{shard}.parquet")
+        rows = adata[some].X.tocoo()
+        names = {"cell": adata.obs_names[some[rows.row]], "feature": adata.var_names[rows.col]}
+        pd.DataFrame({**names, "value": rows.data}).to_parquet(folder / f"part-{shard}.parquet")
     return folder
 
 

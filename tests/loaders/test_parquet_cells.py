@@ -60,9 +60,9 @@ def test_the_three_lines_of_the_docs_write_it(tmp_path: Path) -> None:
     adata = anndata.AnnData(counts, pd.DataFrame({"cell_type": ["T", "B"] * 15}, index=[f"c{i}" for i in range(30)]))
     folder = tmp_path / "rna"
     folder.mkdir()
-    coo = adata.X.tocoo()
-    rows = {"cell": adata.obs_names[coo.row], "feature": adata.var_names[coo.col], "value": coo.data}
-    pd.DataFrame(rows).to_parquet(folder / "part-0.parquet")
+    rows = adata.X.tocoo()
+    columns = {"cell": adata.obs_names[rows.row], "feature": adata.var_names[rows.col], "value": rows.data}
+    pd.DataFrame(columns).to_parquet(folder / "part-0.parquet")
     adata.obs.rename_axis("cell").to_parquet(folder / "obs.parquet")
     adata.var.rename_axis("feature").to_parquet(folder / "var.parquet")
     made = read(folder, tmp_path)
