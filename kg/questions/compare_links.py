@@ -56,6 +56,7 @@ class LinkCompared:
         q_value: of that run.
         sign: of that run, +1 activates, -1 represses.
         called: that run called the link.
+        in_prior: evidence that guided that run joins the pair; false where it was only near enough to be tried.
         run: that says so.
         external: what other programs say.
         contacts: that the peak touches the gene's promoter.
@@ -72,6 +73,7 @@ class LinkCompared:
     q_value: float | None
     sign: int | None
     called: bool | None
+    in_prior: bool | None
     run: str | None
     external: list[Support]
     contacts: list[Support]
@@ -81,10 +83,8 @@ class LinkCompared:
 
 _BY = {EXTERNAL_LINK.name: "model", CONTACTS.name: "score_kind", EQTL.name: "kind"}
 _EVIDENCE = [*_BY, PERTURBS.name]
-_EDGE = ", ".join(
-    f".{c}"
-    for c in ("dataset", "run", "score", "score_kind", "q_value", "sign", "called", "biosample", "threshold", "model")
-)
+_OURS = ("run", "score", "score_kind", "q_value", "sign", "called", "in_prior")
+_EDGE = ", ".join(f".{c}" for c in (*_OURS, "dataset", "biosample", "threshold", "model"))
 # Runs are named anew before they are compared, see gene_regulators.
 _CYPHER = f"""{GENES_NAMED}
 RETURN {GENE_FIELDS}, COLLECT {{
@@ -133,6 +133,7 @@ def _compared(
         end=end,
         distance_bp=distance_bp,
         **{name: best.get(name) for name in ("score", "q_value", "sign", "called", "run")},
+        in_prior=best["in_prior"] is not False if best else None,
         external=said[EXTERNAL_LINK.name],
         contacts=said[CONTACTS.name],
         eqtl=said[EQTL.name],

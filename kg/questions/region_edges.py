@@ -8,7 +8,7 @@ from kg.questions.lookup import region
 from kg.questions.plan import Plan, Query
 from kg.questions.registry import Asked, Found, param, question
 from kg.questions.scope import Scope, record, valid
-from kg.schema import EDGE_TYPES, GENE, PEAK, EdgeType, Kind
+from kg.schema import EDGE_TYPES, GENE, PEAK, PREDICTED_LINK, EdgeType, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,8 @@ class RegionEdge:
         dataset: that asserts the edge, for evidence.
         run: that predicts it, for predictions.
         score, q_value, sign, called: of a prediction.
+        in_prior: of a prediction: evidence that guided the run joins the pair; false where it was only near enough to
+            be tried.
         distance_bp: of a NEAR edge.
         edge_id: stays the same from release to release, and for predictions from run to run.
     """
@@ -52,6 +54,7 @@ class RegionEdge:
     q_value: float | None
     sign: int | None
     called: bool | None
+    in_prior: bool | None
     distance_bp: int | None
     edge_id: str
 
@@ -74,7 +77,8 @@ WITH p, peak, e, g, e.run AS said_by WHERE {" OR ".join(_counts(t) for t in _TYP
 WITH p, peak, e, g, {record("g", GENE)} AS gene WHERE gene IS NOT NULL
 RETURN type(e) AS type, p.id AS peak, peak.chrom AS chrom, peak.start AS start, peak.end AS end, g.id AS gene,
   gene.symbol AS symbol, e.dataset AS dataset, e.run AS run, e.score AS score, e.q_value AS q_value, e.sign AS sign,
-  e.called AS called, e.distance_bp AS distance_bp, e.edge_id AS edge_id
+  e.called AS called, CASE WHEN e:{PREDICTED_LINK.name} THEN coalesce(e.in_prior, true) END AS in_prior,
+  e.distance_bp AS distance_bp, e.edge_id AS edge_id
 ORDER BY start, end, peak, gene, type, edge_id, run LIMIT $limit
 """
 

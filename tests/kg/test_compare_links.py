@@ -149,6 +149,7 @@ def expected(world: Compared, gene: str, release: int, runs: list[str]) -> list[
             **{c: at[c] for c in ("chrom", "start", "end")},
             "distance_bp": near[0] if near else None,
             **{c: best.get(c) for c in ("score", "q_value", "sign", "called", "run")},
+            "in_prior": best["in_prior"] is not False if best else None,
             "external": said["EXTERNAL_LINK"],
             "contacts": said["CONTACTS"],
             "eqtl": said["EQTL"],
@@ -169,6 +170,7 @@ def test_every_gene_equals_a_slow_loop(session_store: Store, world: Compared, re
 def test_the_world_has_every_case(session_store: Store, world: Compared) -> None:
     rows = ask(session_store, gene=gene_id(2), limit=1000).rows
     assert {row.perturbed for row in rows} == {True, False, None}
+    assert {row.in_prior for row in rows} == {True, False, None}
     assert {s.passes for row in rows for s in row.external} == {True, False, None}
     assert any(s.rows > 1 for row in rows for s in row.eqtl)
     assert any(row.score is None and row.external for row in rows)

@@ -108,6 +108,7 @@ def expected_region(
     ]
     for link in expected_links(world, release, world.served, called_only=called_only):
         shown = {name: link[name] for name in ("run", "score", "q_value", "sign", "called")}
+        shown["in_prior"] = link["in_prior"] is not False
         edges.append({"type": "PREDICTED_LINK", "peak": link["start_id"], "gene": link["end_id"], **shown})
     made = [
         {name: inside[e["peak"]][name] for name in ("chrom", "start", "end")}
