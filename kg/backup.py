@@ -149,8 +149,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.exists():
-        what = "an unfinished backup" if (folder / UNFINISHED).exists() else "no backup"
-        raise MissingInput(f"{folder} is {what}: it has no {MANIFEST}", "`regkg backup DIR` makes one")
+        what, do = "no backup", "name the folder of a backup; `regkg backup DIR` makes one"
+        if (folder / UNFINISHED).exists():
+            what, do = "an unfinished backup", f"restore another one; `regkg backup {folder}` begins it anew"
+        held = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
+        raise MissingInput(f"{folder} is {what}: expected {MANIFEST}, which is written last, found {held}", do)
     try:
         said = json.loads(path.read_bytes())
         if said["format"] != FORMAT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+POLL_S = 0.1
 
 
 def spawn(command: list[str], environment: Mapping[str, str], console: Path) -> psutil.Process:
@@ -51,21 +53,22 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def terminate(process: psutil.Process, timeout_s: float) -> None:
-    """Ask it to end and wait until it has.
+    """Ask it to end and wait until it has; one that its starter, another process of ours, has not reaped has ended.
 
     Raises:
         ServerFailed: it is still there after `timeout_s`.
     """
-    try:
+    deadline = time.monotonic() + timeout_s
+    with suppress(psutil.NoSuchProcess):
         process.terminate()
-        process.wait(timeout_s)
-    except psutil.NoSuchProcess:
-        return
-    except psutil.TimeoutExpired as error:
-        raise ServerFailed(
-            f"Neo4j (pid {process.pid}) did not stop within {timeout_s:.0f} s",
-            f"it may be ending a large transaction: try again; `kill -9 {process.pid}` loses nothing committed",
-        ) from error
+    while is_alive(process):
+        if time.monotonic() > deadline:
+            raise ServerFailed(
+                f"Neo4j (pid {process.pid}) did not stop within {timeout_s:.0f} s",
+                f"it may be ending a large transaction: try again; `kill -9 {process.pid}` loses nothing committed",
+            )
+        with suppress(psutil.TimeoutExpired):
+            process.wait(POLL_S)
 
 
 def kill(process: psutil.Process) -> None:

@@ -8,8 +8,11 @@ graph elsewhere is filled where it is, under a mark that makes every other comma
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from kg import backup, logical
 from kg.backup import Manifest, check_idle, check_room, copied
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from kg.store import Store
 
 BESIDE = "restoring"  # below neo4j: the home where a restore is made
+LOCK = "restoring.lock"  # beside it; dies with its holder
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def restore(settings: Settings, folder: Path, *, replace: bool = False, progress
     server = Server(settings.home, settings.neo4j_version, settings.jars)
     _check_target(settings, server, replace=replace, progress=progress)
     check_room(server.root, manifest.graph_bytes + manifest.bytes)
-    return _put_in_place(server, folder, manifest, replace=replace, progress=progress)
+    with _alone(server):
+        return _put_in_place(server, folder, manifest, replace=replace, progress=progress)
 
 
 def left_by_restore(server: Server) -> str:
@@ -125,6 +130,17 @@ def _check_empty(store: Store, what: str) -> None:
             f"{what} holds {held:,} nodes; a backup is restored into an empty one",
             "--replace puts it in the place of a managed server's graph; or set REGKG_HOME to a new place",
         )
+
+
+@contextmanager
+def _alone(server: Server) -> Iterator[None]:
+    server.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        lock = FileLock(server.root / LOCK).acquire(timeout=0)
+    except Timeout as error:
+        raise Conflict(f"another restore into {server.root.parent} is under way", "wait until it ends") from error
+    with lock:
+        yield
 
 
 def _put_in_place(server: Server, folder: Path, manifest: Manifest, *, replace: bool, progress: Progress) -> Restored:

@@ -113,9 +113,9 @@ class Server:
         if not self.root.exists():
             return False
         with self._locked(progress):
-            if (running := self._running()) is not None:
-                processes.terminate(running[0], timeout_s)
-            return running is not None
+            running = self._running() is not None
+            self._end_all(timeout_s)
+            return running
 
     def import_store(self, folder: Path, files: Sequence[str], progress: Progress = SILENT) -> None:
         """Stop the server and put a store made of CSV files in the place of its empty one.
@@ -151,8 +151,7 @@ class Server:
         """
         with self._locked(progress):
             jars = install_jars(self.version, self.jars, progress)
-            if (running := self._running()) is not None:
-                processes.terminate(running[0], STOP_S)
+            self._end_all(STOP_S)
             progress.begin("dumping the store")
             self._administrate(jars, "database", "dump", "neo4j", f"--to-path={folder}", "--overwrite-destination=true")
             progress.end()
@@ -177,8 +176,7 @@ class Server:
         kill the next start goes on with it. What is replaced is kept aside until the server has answered.
         """
         with self._locked(progress):
-            if (running := self._running()) is not None:
-                processes.terminate(running[0], STOP_S)
+            self._end_all(STOP_S)
             shutil.rmtree(self.root / REPLACED, ignore_errors=True)
             restored.rename(self.root / RESTORED)
             self._exchange()
@@ -266,11 +264,14 @@ class Server:
     def _mark(self) -> str:
         return f"--home-dir={self.root}"
 
+    @property
+    def _mark_of_tools(self) -> str:
+        return f"-Dregkg.home={self.root}"
+
     def _launch(self, progress: Progress, timeout_s: float) -> Endpoint:
         jars = install_jars(self.version, self.jars, progress)
         progress.begin("starting Neo4j")
-        for orphan in self._orphans():
-            processes.terminate(orphan, timeout_s)
+        self._end_all(timeout_s)
         if (self.root / RESTORED).exists():
             progress.say("a restore was cut short after it was verified: finishing it")
             self._exchange()
@@ -287,11 +288,11 @@ class Server:
         progress.end(endpoint.uri)
         return endpoint
 
-    def _orphans(self) -> Iterator[psutil.Process]:
-        """Servers of this home whose starter was killed before it could write `server.json`."""
+    def _end_all(self, timeout_s: float) -> None:
+        """End the server, and servers and tools of this home that outlived a killed starter; the lock is held."""
         for process in psutil.process_iter(["cmdline"]):
-            if self._mark in (process.info["cmdline"] or ()):
-                yield process
+            if {self._mark, self._mark_of_tools} & set(process.info["cmdline"] or ()):
+                processes.terminate(process, timeout_s)
 
     def _usual_ports(self) -> Ports:
         """Those of last time, so that bookmarks hold; else Neo4j's own; else any."""
@@ -328,7 +329,8 @@ class Server:
         file = self.root / "admin.args"
         try:
             named = java.write_arguments(file, [*options, "org.neo4j.cli.AdminTool", *command])
-            java.run([named], {"NEO4J_HOME": str(home or self.root), "NEO4J_CONF": str((home or self.root) / "conf")})
+            where = str(home or self.root)
+            java.run([self._mark_of_tools, named], {"NEO4J_HOME": where, "NEO4J_CONF": f"{where}/conf"})
         finally:
             file.unlink(missing_ok=True)
 
