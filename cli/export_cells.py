@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cli.graph import graph
+from cli.main import leaves
 from cli.output import emit, json_option
 from kg.errors import SettingsError
 from kg.questions.plan import run_plan
@@ -31,6 +32,7 @@ def export_cells(*, run: str | None, out: Path, as_json: bool) -> None:
         raise SettingsError(f"{out} is no .h5mu", "say --out FILE.h5mu")
     if not out.parent.is_dir():
         raise SettingsError(f"{out.parent}: no such folder", "make it first")
+    leaves(f"{out} is as it was")
     with graph(as_json=as_json) as (store, settings, report):
         chosen = one_run(run_plan(scope_of(None, run), store), "an export of cells")
         emit(write_h5mu(store, settings.home, chosen, out, report), as_json=as_json)

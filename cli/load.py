@@ -152,6 +152,7 @@ def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: f
     from loaders.cells import register_cells  # noqa: PLC0415
     from loaders.parquet_cells import ready  # noqa: PLC0415
 
+    leaves("each file is registered or is not: run the same command again")
     with graph(as_json=as_json) as (store, settings, report):
         taken = [ready(file, settings.home / "cells", report) for file in files]
         registered = register_cells(store, name, taken, coverage, assembly)

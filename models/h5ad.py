@@ -172,7 +172,10 @@ def stored_of(file: CellsFile, how: Reading) -> StoredCounts:
 
 
 def _whole(path: str) -> anndata.AnnData:
-    return anndata.read_zarr(path) if Path(path).is_dir() else anndata.read_h5ad(path)
+    try:
+        return anndata.read_zarr(path) if Path(path).is_dir() else anndata.read_h5ad(path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}", "copy or write it again") from error
 
 
 def names_of(path: str) -> anndata.AnnData:

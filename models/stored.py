@@ -127,14 +127,20 @@ class StoredCounts:
         read = sp.vstack([none, *(self._span(int(r[0]), int(r[-1]) + 1)[r - r[0]] for r in runs)], format="csr")
         return sp.csr_matrix(read[back])
 
+    def _read(self, values: Any, start: int, stop: int) -> Any:
+        try:
+            return values[start:stop]
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"{self.path}: {self.name} cannot be read: {error}", "copy or write it again") from error
+
     def _span(self, start: int, stop: int) -> sp.csr_matrix:
         """Rows start to stop of the file."""
         if self._indptr is None:
-            dense = self._node[start:stop]
+            dense = self._read(self._node, start, stop)
             return sp.csr_matrix(dense if self.columns is None else dense[:, self.columns], dtype=np.float32)
         edges = self._indptr[start : stop + 1]
         first, last = int(edges[0]), int(edges[-1])
-        value, column = (part[first:last] for part in self._parts)
+        value, column = (self._read(part, first, last) for part in self._parts)
         edges = edges - first
         if self.columns is not None:
             column = self._place[column]

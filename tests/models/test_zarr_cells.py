@@ -18,6 +18,7 @@ from zarr.codecs import BloscCodec
 
 from kg.cells import checksum, read_header
 from kg.errors import InputError
+from models.h5ad import _whole
 from models.stored import StoredCounts, blocks, row_sums
 from models.train import Trainer
 from models.zoo import glue
@@ -176,6 +177,18 @@ def test_a_piece_that_was_cut_off_is_refused_where_its_codec_would_not_notice(tm
     cut.write_bytes(cut.read_bytes()[:-10])
     with pytest.raises(InputError, match="data: piece c/2 is cut off"):
         read_header(path)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_piece_that_cannot_be_unpacked_is_refused_when_it_is_read(tmp_path: Path, dense: bool) -> None:
+    matrix = drawn(500, 40)
+    path = written(tmp_path / "some.zarr", matrix.toarray() if dense else matrix)
+    cut = next(f for f in (path / "X" / ("" if dense else "data") / "c").rglob("0") if f.is_file())
+    cut.write_bytes(cut.read_bytes()[:-10])
+    with pytest.raises(InputError, match=r"some\.zarr: X cannot be read"):
+        list(blocks(StoredCounts(str(path), "X", "")))
+    with pytest.raises(InputError, match=r"some\.zarr: cannot be read"):
+        _whole(str(path))
 
 
 def test_zeros_that_zarr_leaves_out_are_no_fault(tmp_path: Path) -> None:
