@@ -18,6 +18,7 @@ from kg.guidance import HELD_OUT
 from kg.schema import PERTURBS
 from kg.scored import PAIR, scored_pairs
 from models.metrics import auroc
+from models.ranking import auroc_change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +59,7 @@ class Figure:
         tolerance: the new one may be worse by this.
         verdict: passed, failed or not comparable.
         why: for people.
+        interval: 95 % of child - parent over resampled genes, where pairs make the figure; it decides nothing.
     """
 
     name: str
@@ -66,11 +68,17 @@ class Figure:
     tolerance: float
     verdict: str
     why: str = ""
+    interval: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        if self.verdict == LEFT_OUT:
+        if self.parent is None or self.child is None or self.verdict == LEFT_OUT:
             return f"{self.name} is not comparable: {self.why}"
-        return f"{self.name} {self.child:.4g}, of the published run {self.parent:.4g}, tolerance {self.tolerance:g}"
+        said = f"{self.name} {self.child:.4g}, of the published run {self.parent:.4g}, tolerance {self.tolerance:g}"
+        if self.interval is None:
+            return said
+        low, high = self.interval
+        change = f"changed by {self.child - self.parent:+.4g}, 95 % over resampled genes {low:+.4g} to {high:+.4g}"
+        return f"{said}, {change}{': within chance' if low <= 0 <= high else ''}"
 
 
 @dataclass(frozen=True)
@@ -203,4 +211,6 @@ def _ranking(name: str, gate: Gate, scored: Sequence[Any], chroms: frozenset[str
         why = f"{positive.sum():,} positive of {len(pairs):,} pairs{where}, {gate.min_positives} are needed"
         return Figure(name, None, None, gate.auroc_tolerance, LEFT_OUT, why)
     before, after = (auroc(positive, pairs[column].to_numpy()) for column in ("score", "score_of_child"))
-    return _compared(name, before, after, gate.auroc_tolerance)
+    change = auroc_change(*(pairs[c].to_numpy() for c in ("gene", "positive", "score", "score_of_child")))
+    interval = (change.low, change.high) if math.isfinite(change.low) else None
+    return replace(_compared(name, before, after, gate.auroc_tolerance), interval=interval)

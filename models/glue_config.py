@@ -12,6 +12,7 @@ ANNEALED = 1 / 4  # likewise
 WARM = 1 / 2  # of the second stage's steps and learning rate, where a run starts from another's weights
 FINE = 1 / 4  # likewise, where a run was trained on metacells
 COARSE = 1 / 2  # of the steps of both stages, on metacells
+SHARED = 4  # steps of cells to one of a big graph, which would take most of their time
 HELD_OUT = 0.1  # of the cells, for validation
 
 
@@ -31,6 +32,8 @@ class Config:
         negatives: absent edges drawn for each real one.
         graph_batches: parts of a graph epoch, at least.
         graph_edges: real edges of a step at most; a bigger graph has more parts.
+        graph_every: steps of cells that share one walk of the graph, whose weights move once for them; 0 for one, or
+            SHARED where the graph has more parts than `graph_batches`.
         metacells: of each modality, on which a run is trained before it goes on with all cells; 0 for none.
         fanout: in-edges of a vertex that a step sums, of more a sample that is right on average; 0 for all.
         shared_batches: batches of the same name are the same in every modality: the discriminator sees them and
@@ -59,6 +62,7 @@ class Config:
     negatives: int = 10
     graph_batches: int = 32
     graph_edges: int = 16384
+    graph_every: int = 0
     metacells: int = 0
     fanout: int = 0
     shared_batches: bool = False

@@ -65,6 +65,12 @@ def _batch(links: pd.DataFrame, *, in_prior: bool, without_prior: NDArray[Any] |
     )
 
 
+def count_candidates(folder: Path) -> int | None:
+    """How many pairs beyond the skeleton a run scored, written or not; None where it was not asked to."""
+    path = folder / CANDIDATES
+    return pq.read_metadata(path).num_rows if path.exists() else None
+
+
 def skeleton(graph: GuidanceGraph) -> tuple[list[str], list[str]]:
     """Peak and gene of each edge that joins such."""
     chosen = peak_to_gene(graph)

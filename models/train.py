@@ -261,7 +261,7 @@ class _Run:
     def _set_lr(self, lr: float) -> None:
         for optimiser in self.task.optimisers.values():
             for group in optimiser.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group.get("times", 1.0)
 
     def _schedule(self, loss: float) -> None:
         state, plan = self.state, self.plan

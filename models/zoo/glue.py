@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kg.guidance import GuidanceGraph
     from models.cells import Cells
     from models.metacells import Coarse
-    from models.minibatch import Minibatch, Pairing, Part
+    from models.minibatch import EdgeBatch, Minibatch, Pairing, Part
     from models.train import Trainer
     from models.warm import Start
 
@@ -95,14 +95,20 @@ class Glue(nn.Module):
         truth = torch.arange(len(self.sizes), device=means.device).repeat_interleave(each)
         return (F.cross_entropy(self.discriminator(means), truth, reduction="none") * step.weight).mean()
 
-    def vae_loss(self, step: Minibatch, encoded: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Parts of the loss without the adversary; "total" is their weighted sum."""
+    def graph_loss(self, edges: EdgeBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """A sample of v, and the graph's parts of the loss; "graph" is their weighted sum."""
         config = self.config
-        v, v_kl = posterior(*self.graph())
-        parts = {"graph_nll": edge_nll(v, *step.edges), "graph_kl": v_kl / len(v) ** 2}
-        total = config.graph_weight * len(self.sizes) * (parts["graph_nll"] + config.kl_weight * parts["graph_kl"])
+        v, kl = posterior(*self.graph())
+        parts = {"graph_nll": edge_nll(v, *edges), "graph_kl": kl / len(v) ** 2}
+        weight = config.graph_weight * len(self.sizes)
+        return v, {**parts, "graph": weight * (parts["graph_nll"] + config.kl_weight * parts["graph_kl"])}
+
+    def cell_loss(self, step: Minibatch, encoded: Sequence[tuple[Tensor, Tensor]], v: Tensor) -> dict[str, Tensor]:
+        """Parts of the loss that come of cells; "cells" is their weighted sum."""
+        config = self.config
         by_modality = torch.split(v, self.sizes)
-        cells = []
+        parts: dict[str, Tensor] = {}
+        cells, total = [], v.new_zeros(())
         for k, ((mean, raw), features) in enumerate(zip(encoded, by_modality, strict=True)):
             u, kl = posterior(mean, raw)
             parts |= {f"nll_{k}": self.nll(k, u, features, step.parts[k]), f"kl_{k}": kl / len(u) / len(features)}
@@ -115,7 +121,18 @@ class Glue(nn.Module):
             pairs = self.pair_losses(torch.stack(cells), by_modality, step.pairing)
             total = total + sum(getattr(config, f"{name}_weight") * loss for name, loss in pairs.items())
             parts |= pairs
-        return {**parts, "total": total}
+        return {**parts, "cells": total}
+
+    def vae_loss(self, step: Minibatch, encoded: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """Parts of the loss without the adversary; "total" is their weighted sum."""
+        v, graph = self.graph_loss(step.edges)
+        return self.together(graph, self.cell_loss(step, encoded, v))
+
+    @staticmethod
+    def together(graph: Mapping[str, Tensor], cells: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Parts of the loss from both sides, and "total"."""
+        parts = {name: value for name, value in {**graph, **cells}.items() if name not in {"graph", "cells"}}
+        return {**parts, "total": graph["graph"] + cells["cells"]}
 
     def nll(self, k: int, u: Tensor, features: Tensor, parts: Sequence[Part]) -> Tensor:
         """Mean over all measured values of modality k, whose batches have decoders of their own."""

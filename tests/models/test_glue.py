@@ -13,7 +13,8 @@ from torch.distributions import Bernoulli, NegativeBinomial, Normal, kl_divergen
 from torch.nn import functional
 
 from models.decoders import NegativeBinomialDecoder
-from models.glue_config import published_plan, quick_plan
+from models.glue_config import SHARED, published_plan, quick_plan
+from models.metrics import auroc
 from models.minibatch import TrainingData
 from models.sampling import Draw
 from models.train import Plan, Trainer
@@ -75,7 +76,7 @@ def test_burn_in_noise_falls_to_nothing(
 ) -> None:
     task = task_of(world, burnin=burnin)
     seen: list[float] = []
-    monkeypatch.setattr(task, "step", lambda _batch, noise: seen.append(noise))
+    monkeypatch.setattr(task, "step", lambda _batch, noise, *, last: seen.append(noise))
     for epoch in (1, 2, 3):
         next(task.steps(epoch, np.random.default_rng(0)))
     assert seen == pytest.approx(expected)
@@ -157,11 +158,13 @@ def test_each_half_of_a_step_moves_its_own_half_and_lowers_its_loss(world: Toy) 
     updates: list[str] = []
     plain = task._update
 
-    def watched(name: str, parameters: Sequence[torch.Tensor], loss: torch.Tensor) -> None:
+    parts = {"adversary": {"discriminator"}, "cells": {"encoders", "decoders"}, "graph": {"graph"}}
+
+    def watched(name: str, grads: Sequence[torch.Tensor]) -> None:
         state = {k: v.clone() for k, v in module.state_dict().items()}
-        plain(name, parameters, loss)
+        plain(name, grads)
         moved = {k.partition(".")[0] for k, v in module.state_dict().items() if not torch.equal(v, state[k])}
-        assert moved == ({"discriminator"} if name == "adversary" else {"graph", "encoders", "decoders"})
+        assert moved == parts[name]
         updates.append(name)
         if name == "adversary":
             assert losses()[0] < before[0]
@@ -170,8 +173,54 @@ def test_each_half_of_a_step_moves_its_own_half_and_lowers_its_loss(world: Toy) 
     with Trainer().seeded(1):
         for _ in range(5):
             task.step(batch, 0.0)
-    assert updates == ["adversary", "generator"] * 5
+    assert updates == ["adversary", "cells", "graph"] * 5
     assert losses()[1] < before[1]
+
+
+def test_steps_that_share_a_walk_pull_the_graph_by_their_mean(world: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of the last step against that of the whole loss, written out; nothing moves at a rate of 0."""
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    task = task_of(world, replace(SMALL, lr=0.0, graph_every=3))
+    module = task.module.eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(parameter))))
+    rng = np.random.default_rng(0)
+    edges = next(task._edge_batches(rng))
+    batches = [task.minibatch(draw, edges) for draw, _ in zip(task.cells.epoch(rng), range(3), strict=False)]
+    v, graph = module.graph_loss(edges)
+    cells = [module.cell_loss(batch, module.encode(batch), v)["cells"] for batch in batches]
+    expected = torch.autograd.grad(graph["graph"] + sum(cells) / 3, list(module.graph.parameters()))
+    for batch, last in zip(batches, (False, False, True), strict=True):
+        assert all(parameter.grad is None for parameter in module.graph.parameters())
+        task.step(batch, 0.0, last=last)
+    for parameter, gradient in zip(module.graph.parameters(), expected, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_a_walk_is_shared_within_an_epoch_alone(world: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(world, replace(SMALL, graph_every=4, batch_size=20))
+    ends: list[bool] = []
+    monkeypatch.setattr(task, "step", lambda _batch, _noise, *, last: ends.append(last))
+    list(task.steps(1, np.random.default_rng(0)))
+    assert task.n_steps % 4
+    assert [i for i, last in enumerate(ends, 1) if last] == [*range(4, task.n_steps, 4), task.n_steps]
+
+
+@pytest.mark.parametrize(("asked", "most", "every"), [(0, 16384, 1), (0, 2, SHARED), (1, 2, 1), (7, 9999, 7)])
+def test_walks_of_big_graphs_alone_are_shared_unless_asked(world: Toy, asked: int, most: int, every: int) -> None:
+    assert task_of(world, replace(SMALL, graph_every=asked, graph_edges=most)).every == every
+
+
+def test_links_are_found_as_well_where_walks_are_shared() -> None:
+    world = toy(300, 40)
+    config = glue.Config(latent_dim=16, hidden_dim=32, first_steps=200, second_steps=600)
+    found = [
+        glue.fit(world.graph, world.cells, replace(config, graph_every=every), Trainer(threads=1)) for every in (1, 4)
+    ]
+    plain, shared = (auroc(world.planted, fit.links(world.peak, world.gene)["score"].to_numpy()) for fit in found)
+    assert shared > plain - 0.05 > 0.8
 
 
 def test_validation_is_the_same_for_the_same_weights(world: Toy) -> None:

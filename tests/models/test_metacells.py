@@ -112,7 +112,7 @@ def test_a_run_is_judged_by_so_many_cells(world: Toy, monkeypatch: pytest.Monkey
 
 
 def test_a_run_through_metacells_is_as_good_in_fewer_steps(world: Toy) -> None:
-    runs = [glue.fit(world.graph, world.cells, replace(CONFIG, metacells=n), Trainer()) for n in (0, 100)]
+    runs = [glue.fit(world.graph, world.cells, replace(CONFIG, metacells=n, seed=20), Trainer()) for n in (0, 100)]
     assert set(runs[1].history["stage"]) == {"metacells-first", "metacells-second", "second"}
     whole, few = (run.metrics for run in runs)
     assert few["foscttm"] < whole["foscttm"] + 0.03
