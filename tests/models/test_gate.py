@@ -14,7 +14,7 @@ from kg.predictions import Predictions
 from kg.releases import publish
 from kg.runs import Registration, Run
 from kg.schema import PREDICTED_LINK
-from models.gate import FAILED, LEFT_OUT, PASSED, Figure, Gate, Verdict, judge, read_gate, unseen
+from models.gate import FAILED, LEFT_OUT, PASSED, Figure, Gate, Verdict, as_json, judge, read_gate, unseen
 from tests.kg import toy
 from tests.kg.test_staleness import PCHIC, contacts
 
@@ -112,13 +112,29 @@ def test_types_that_did_not_guide_rank_everywhere(world: Store, tmp_path: Path) 
     assert (found.parent, found.child) == pytest.approx((slow_auroc(RIGHT), slow_auroc(WRONG)))
     assert found.verdict == FAILED
     assert not verdict.passed
-    assert verdict.reason == "gate failed: auroc_CONTACTS 0.2222, of the published run 1, tolerance 0.02"
+    assert verdict.reason.startswith(
+        "gate failed: auroc_CONTACTS 0.2222, of the published run 1, tolerance 0.02, changed by -0.7778, 95 % over "
+        "resampled genes "
+    )
+    # either gene alone falls from 1 to 0, and both together as told
+    assert found.interval == pytest.approx((-1, slow_auroc(WRONG) - slow_auroc(RIGHT)))
+    assert not verdict.reason.endswith("within chance")
     fell_by = slow_auroc(RIGHT) - slow_auroc(WRONG)
     assert judge(world, replace(ONE, auroc_tolerance=fell_by + 1e-9), parent, child, 1).passed
     assert not judge(world, replace(ONE, auroc_tolerance=fell_by - 1e-9), parent, child, 1).passed
     few = figures(world, parent, child, Gate())["auroc_CONTACTS"]
     assert (few.verdict, few.why) == (LEFT_OUT, "3 positive of 6 pairs, 20 are needed")
     assert "auroc_PERTURBS" not in {f.name for f in verdict.figures}, "the release has no such edge"
+
+
+def test_a_fall_that_genes_do_not_tell_from_chance_fails_and_says_so() -> None:
+    figure = Figure("auroc_EQTL", 0.64, 0.61, 0.02, FAILED, interval=(-0.07, 0.0125))
+    assert str(figure) == (
+        "auroc_EQTL 0.61, of the published run 0.64, tolerance 0.02, changed by -0.03, "
+        "95 % over resampled genes -0.07 to +0.0125: within chance"
+    )
+    assert not Verdict((figure,)).passed
+    assert as_json(Verdict((figure,)))["figures"][0]["interval"] == (-0.07, 0.0125)
 
 
 def test_types_that_guided_rank_only_where_they_were_held_out(world: Store, tmp_path: Path) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models.ranking import calibration, compare, matched_auroc
+from models.metrics import auroc
+from models.ranking import auroc_change, calibration, compare, matched_auroc
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def pairs(seed: int = 0, n: int = 600, *, by_distance: bool = False) -> pd.DataFrame:
@@ -37,6 +43,27 @@ def test_figures_are_those_of_scikit_learn() -> None:
             assert figure.low < figure.value < figure.high
     assert found.prevalence == pytest.approx(frame["positive"].mean())
     assert (found.pairs, found.positives, found.genes) == (600, int(frame["positive"].sum()), 60)
+
+
+def test_a_change_of_auroc_is_that_of_whole_genes_drawn_again() -> None:
+    frame = pairs()
+    before = np.round(frame["score"].to_numpy(), 1)  # with ties
+    after = before + 0.5 * np.random.default_rng(3).normal(size=len(frame))
+    found = auroc_change(frame["gene"].to_numpy(), frame["positive"].to_numpy(), before, after)
+
+    positive, names, place = frame["positive"].to_numpy(), *np.unique(frame["gene"], return_inverse=True)
+
+    def change(rows: NDArray[np.int64]) -> float:
+        one, other = (auroc(positive[rows], score[rows]) for score in (before, after))
+        return other - one
+
+    of_all = [roc_auc_score(frame["positive"], score) for score in (before, after)]
+    assert found.value == pytest.approx(of_all[1] - of_all[0])
+    rows = [np.flatnonzero(place == gene) for gene in range(len(names))]
+    drawn = np.random.default_rng(7).integers(len(names), size=(400, len(names)))
+    slow = [change(np.concatenate([rows[gene] for gene in genes])) for genes in drawn]
+    assert [found.low, found.high] == pytest.approx(np.quantile(slow, [0.025, 0.975]).tolist(), abs=0.004)
+    assert found.low < found.value < found.high
 
 
 def test_a_score_that_is_distance_wins_nothing_among_pairs_equally_far_apart() -> None:
