@@ -54,6 +54,7 @@ def gather(store: Store, home: Path, run_id: str) -> Gathered:
     """
     from cli.run_report_page import Gathered  # noqa: PLC0415
     from models.kept import read_embedded, read_history  # noqa: PLC0415 - anndata
+    from models.predicted import count_candidates  # noqa: PLC0415
 
     found = runs.run(store, run_id)
     if found.derived:
@@ -72,11 +73,12 @@ def gather(store: Store, home: Path, run_id: str) -> Gathered:
         genes=genes,
         history=read_history(folder),
         cells=read_embedded(folder, found.model),
+        candidates=count_candidates(folder),
     )
 
 
 def placed(store: Store, home: Path, run: runs.Run, genes: pd.DataFrame) -> pd.DataFrame:
-    """Every pair that a run scored, with where its peak lies (0-based half-open) and how far from the gene's TSS."""
+    """Every pair that a run wrote, with where its peak lies (0-based half-open) and how far from the gene's TSS."""
     from kg.run_diff_inputs import links  # noqa: PLC0415 - SciPy
     from kg.scored import distance_to_tss  # noqa: PLC0415
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kg.runs import Run
     from models.kept import Embedded
 
-BEST_GENES, EDGES_EACH = 20, 3
+BEST_GENES, EDGES_EACH, BEST_CANDIDATES = 20, 3, 20
 DRAWN_GENES = 3
 DRAWN_CELLS = 5000  # of each modality; more would hide each other
 MEMBER_COLUMNS = ("member", "stage")
@@ -40,10 +40,12 @@ class Gathered:
         run: its record.
         served: whether readers see it by default.
         environment: what it was registered with besides.
-        pairs: one row a scored pair: peak, gene, symbol, start, end, distance_bp, score, q_value, called.
+        pairs: one row a pair that it wrote: peak, gene, symbol, start, end, distance_bp, score, q_value, called, and
+            in_prior: false beyond the skeleton.
         genes: nodes of the release that it read.
         history: one row an epoch; None where the run kept none.
         cells: of each modality in the joint space; empty where the run kept none.
+        candidates: pairs beyond the skeleton that it scored; None where nothing says how many.
     """
 
     run: Run
@@ -53,6 +55,7 @@ class Gathered:
     genes: pd.DataFrame
     history: pd.DataFrame | None
     cells: Sequence[Embedded]
+    candidates: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Section:
 
 def write(found: Gathered, path: Path) -> list[str]:
     """Write the page, which needs nothing but itself; gives the names of what the run has not."""
-    made = (losses, consistency, labels, embedding, by_distance, best_edges)
+    made = (losses, consistency, labels, embedding, by_distance, best_edges, beyond)
     sections = [section(found) for section in made]
     parts = [f"<h1>{escape(found.run.id)}</h1>", about(found)]
     parts += [f"<h2>{section.title}</h2>{section.html}" for section in sections]
@@ -204,10 +207,11 @@ def by_distance(found: Gathered) -> Section:
     title = "Score by distance"
     if found.pairs.empty:
         return _missing(title, "pairs", "No scored pair of this run is in the graph or in its folder.")
-    called = int(found.pairs["called"].sum())
-    said = f"<p>{len(found.pairs):,} pairs were scored, {called:,} are called (q below 0.05).</p>"
-    counted = table(pictures.by_bin(found.pairs).drop(columns="scores").to_dict("records"))
-    return Section(title, said + image(pictures.by_distance(found.pairs), "score by distance") + counted)
+    pairs = found.pairs[found.pairs["in_prior"]]
+    called = int(pairs["called"].sum())
+    said = f"<p>{len(pairs):,} pairs were scored, {called:,} are called (q below 0.05).</p>"
+    counted = table(pictures.by_bin(pairs).drop(columns="scores").to_dict("records"))
+    return Section(title, said + image(pictures.by_distance(pairs), "score by distance") + counted)
 
 
 def best_edges(found: Gathered) -> Section:
@@ -218,10 +222,30 @@ def best_edges(found: Gathered) -> Section:
     chosen = strongest_genes(found.pairs)
     rows = []
     for gene in chosen:
-        best = found.pairs[found.pairs["gene"] == gene].nlargest(EDGES_EACH, "score")
-        shown = ["symbol", "gene", "peak", "distance_bp", "score", "q_value", "called"]
-        rows += best[shown].astype(object).where(best[shown].notna(), None).to_dict("records")
+        rows += _shown(found.pairs[found.pairs["gene"] == gene].nlargest(EDGES_EACH, "score"))
     return Section(title, "".join(_arcs(found, gene) for gene in chosen[:DRAWN_GENES]) + table(rows))
+
+
+def beyond(found: Gathered) -> Section:
+    """Candidates: pairs that no evidence joins, of which a run writes the best."""
+    title, pairs = "Beyond the prior", found.pairs
+    more = pairs[~pairs["in_prior"]] if len(pairs) else pairs
+    if not len(more) and not found.candidates:
+        return Section(title, "<p>No pair that evidence does not join was scored (<code>--candidates</code>).</p>")
+    scored = "An unknown number of" if found.candidates is None else f"{found.candidates:,}"
+    said = (
+        f"<p>{scored} pairs that no evidence joins were scored, {int(more['called'].sum()):,} are called among "
+        "themselves (q below 0.05). "
+        f"{len(more):,} are written: these and the best of each gene. Chosen by score, they are in no figure by "
+        "distance.</p>"
+    )
+    return Section(title, said + table(_shown(more.nlargest(BEST_CANDIDATES, "score"))))
+
+
+def _shown(pairs: pd.DataFrame) -> list[Any]:
+    columns = ["symbol", "gene", "peak", "distance_bp", "score", "q_value", "called", "in_prior"]
+    rows: list[Any] = pairs[columns].astype(object).where(pairs[columns].notna(), None).to_dict("records")
+    return rows
 
 
 def strongest_genes(pairs: pd.DataFrame) -> list[str]:

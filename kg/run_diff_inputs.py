@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kg.store import Store
 
 SEEDS = ("seed", "members")  # of a config: what noise is made of
+COLUMNS = (*LINKS, "in_prior")
 
 
 def diff(
@@ -77,27 +78,28 @@ def complete(store: Store, run_id: str) -> Run:
 
 
 def links(store: Store, home: Path, run: Run) -> pd.DataFrame:
-    """All pairs that a run scored, columns LINKS, from its Parquet or else from the graph."""
+    """All pairs that a run wrote, columns COLUMNS, from its Parquet or else from the graph."""
     path = run_folder(home, run.id) / f"{PREDICTED_LINK.name}.parquet"
     if path.exists():
         return links_of(read_links(PREDICTED_LINK, path))
-    columns = [name for name in LINKS if name not in {"peak", "gene"}]
+    columns = [name for name in COLUMNS if name not in {"peak", "gene"}]
     rows = store.stream(
         f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) "
         f"RETURN p.id, g.id, {', '.join(f'e.{name}' for name in columns)}",
         run=run.id,
     )
-    return _as_floats(pd.DataFrame(list(rows), columns=["peak", "gene", *columns]))
+    return _typed(pd.DataFrame(list(rows), columns=["peak", "gene", *columns]))
 
 
 def links_of(batch: EdgeBatch) -> pd.DataFrame:
-    """The links of a batch of predictions, columns LINKS."""
+    """The links of a batch of predictions, columns COLUMNS."""
     frame: pd.DataFrame = batch.table.to_pandas().rename(columns={"start_id": "peak", "end_id": "gene"})
-    return _as_floats(frame.assign(edge_id=batch.edge_ids))
+    return _typed(frame.assign(edge_id=batch.edge_ids))
 
 
-def _as_floats(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[list(LINKS)].astype(dict.fromkeys(("score", "stability", "q_value"), float))
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    made = frame[list(COLUMNS)].astype(dict.fromkeys(("score", "stability", "q_value"), float))
+    return made.assign(in_prior=made["in_prior"].ne(other=False))  # an older run says nothing, and has no others
 
 
 def noise_of(both: pd.DataFrame, a: Run, b: Run, others: Sequence[tuple[Run, pd.DataFrame]] = ()) -> Noise:

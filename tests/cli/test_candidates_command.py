@@ -76,6 +76,11 @@ def test_candidates_are_scored_written_marked_and_left_out_of_figures(store: Sto
     told = {row["peak"]: row["in_prior"] for row in answer["rows"]}
     assert told == {row["peak"]: row["e"]["in_prior"] for row in rows if row["gene"] == gene}
 
+    regkg("runs", "report", run["id"], "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert f"{every.num_rows:,} pairs that no evidence joins were scored" in page
+    assert f"<p>{near:,} pairs were scored" in page
+
     found = regkg("runs", "evaluate", run["id"], "--against", world / "truth.tsv", "--metacells")
     assert [one["score"] for one in found["scores"]] == ["run", "distance", "metacells"]
     assert found["pairs"] == near

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cli.main import call
@@ -20,6 +22,7 @@ from kg.schema import PREDICTED_LINK
 from models.fit import Fit
 from models.h5ad import write_cells
 from models.kept import keep_history, read_embedded, read_history
+from models.predicted import CANDIDATES
 from models.projection import project
 from tests.kg.toy import GENES, NEARS, PEAKS, genes, load, near, peak_id, peaks
 from tests.models.toy import toy
@@ -74,8 +77,10 @@ def registered(store: Store, **more: Any) -> str:
     return runs.register(store, runs.Registration("glue", "cortex", 1, 0, 1, **about | more))
 
 
-def keep_links(home: Path, run: str) -> None:
+def keep_links(home: Path, run: str, beyond: int = 0) -> None:
+    """Links of one gene; the first so many are candidates, the best of whatever was scored."""
     score = np.linspace(0.9, -0.3, len(STARTS))
+    in_prior = [None] * len(STARTS) if not beyond else [i >= beyond for i in range(len(STARTS))]
     links = EdgeBatch.build(
         PREDICTED_LINK,
         start_id=[peak_id(s) for s in STARTS],
@@ -87,6 +92,7 @@ def keep_links(home: Path, run: str) -> None:
         sign=[1] * len(STARTS),
         stability=[0.0] * len(STARTS),
         called=score > 0.5,
+        in_prior=in_prior,
     )
     made = predictions.Predictions([links], ["G1"], ["Gene"], np.ones((1, 2), np.float32))
     predictions.keep(home, run, made, METRICS)
@@ -137,6 +143,26 @@ def test_all_of_a_run_stands_on_one_page(
     assert f"atac: {right:.1%} of 60 cells get their own label" in words
     assert "on principal components, since umap-learn is not here" in words
     assert f"{len(STARTS)} pairs were scored, 13 are called" in words
+    assert "No pair that evidence does not join was scored" in words
+
+
+def test_candidates_stand_apart(
+    graph_of_one_release: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store, page = graph_of_one_release, tmp_path / "page.html"
+    run = registered(store)
+    keep_links(tmp_path, run, beyond=15)
+    folder = predictions.run_folder(tmp_path, run)
+    pq.write_table(pa.table({"peak": ["p"] * 1234}), folder / CANDIDATES)
+    runs.write_back(store, tmp_path, run)
+    for _ in ("from its files", "from the graph"):
+        reported(capsys, run, page)
+        words = re.sub(r"<[^>]+>", " ", page.read_text())
+        assert f"{len(STARTS) - 15} pairs were scored, 0 are called (q below 0.05)" in words
+        assert "1,234 pairs that no evidence joins were scored, 13 are called among themselves" in words
+        below = words.split("Beyond the prior")[1].split("Everything recorded")[0]
+        assert [s for s in STARTS if peak_id(s) in below] == STARTS[:15]
+        (folder / "PREDICTED_LINK.parquet").unlink(missing_ok=True)
 
 
 def test_what_a_run_has_not_is_said(
