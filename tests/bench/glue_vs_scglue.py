@@ -5,6 +5,7 @@ Each keeps JSON lines; what is finished is not run again and what was killed goe
 
     python glue_vs_scglue.py --world WORLD [--seeds 1] [--peer-seeds 1] [--minutes 0] [--threads 1] [--json]
     python glue_vs_scglue.py --world WORLD --steps    # only step times, programs in turn, for a quiet machine
+    python glue_vs_scglue.py --world WORLD --steps --device cuda    # both on the GPU
 
 WORLD holds rna.h5ad and atac.h5ad (raw counts in X, obsm["X_rep"], obs["cell_type"], rows paired but used as
 unpaired) and links.tsv (gene, peak, weight).
@@ -57,6 +58,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--peer-seeds", type=int, default=1, help="of scglue, each of which takes more than an hour")
     parser.add_argument("--minutes", type=float, default=0, help="of training for each program and seed; 0: no limit")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of both programs")
     parser.add_argument("--peer-python", default=os.environ.get("REGKG_PEER_PYTHON"), help="of scglue's environment")
     parser.add_argument("--steps", action="store_true", help="time steps only, programs in turn")
     parser.add_argument("--json", action="store_true")
@@ -70,7 +72,8 @@ def child(program: str, out: Path, seed: int, options: argparse.Namespace, *more
     """Run one program to its end; its chatter goes to a file beside its log."""
     python, script = (sys.executable, "ours_glue.py") if program == "regkg" else (options.peer_python, "peer_scglue.py")
     out.mkdir(parents=True, exist_ok=True)
-    command = [python, HERE / script, options.world, out, "--seed", str(seed), "--threads", str(options.threads), *more]
+    same = ["--seed", str(seed), "--threads", str(options.threads), "--device", options.device, *more]
+    command = [python, HERE / script, options.world, out, *same]
     with (out / "chatter.txt").open("a") as chatter:
         subprocess.run(list(map(str, command)), stdout=chatter, stderr=chatter, check=True)
 

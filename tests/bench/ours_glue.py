@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--epochs", type=int, default=0, help="of the first stage, then stop")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--every", type=int, default=2, help="epochs between measurements of quality")
     parser.add_argument("--no-quality", action="store_true")
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="of the model's Config")
@@ -94,14 +95,21 @@ def main() -> None:
     labels = np.unique(cells["rna"].labels, return_inverse=True)[1]
     config = glue.Config(seed=options.seed, **{k: value(v) for k, _, v in (s.partition("=") for s in options.set)})
     checkpoints = options.out / "checkpoints" if not options.epochs else None
-    trainer = Trainer(threads=options.threads, directory=checkpoints, on_epoch=Watch(options.out, labels, options))
+    watch = Watch(options.out, labels, options)
+    trainer = Trainer(options.device, options.threads, directory=checkpoints, on_epoch=watch)
     try:
         fit = glue.fit(graph, cells, config, trainer)
         log(options.out, {"event": "final", **quality(fit.cells["rna"], fit.cells["atac"], labels), **fit.metrics})
     except OutOfTime:
         pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    log(options.out, {"event": "end", "import_rss_gb": IMPORT_RSS_GB, "peak_rss_gb": peak, "threads": options.threads})
+    ended = {"event": "end", "import_rss_gb": IMPORT_RSS_GB, "peak_rss_gb": peak, "threads": options.threads}
+    log(options.out, {**ended, "device": trainer.device, "gpu_gb": gpu_gb(options.device)})
+
+
+def gpu_gb(device: str) -> float:
+    """The most memory that tensors took on the GPU."""
+    return torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else 0.0
 
 
 def value(text: str) -> Any:

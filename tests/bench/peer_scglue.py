@@ -82,10 +82,10 @@ class Watch(TrainingPlugin):
         net.eval()
         means = {}
         for key, adata in self.cells.items():
-            x = torch.as_tensor(np.asarray(adata.obsm["X_rep"], np.float32))
-            counts = torch.zeros(1)
+            x = torch.as_tensor(np.asarray(adata.obsm["X_rep"], np.float32), device=net.device)
+            counts = torch.zeros(1, device=net.device)
             parts = [net.x2u[key](counts, x[i : i + 2048])[0].mean for i in range(0, len(x), 2048)]
-            means[key] = torch.cat(parts).numpy()
+            means[key] = torch.cat(parts).cpu().numpy()
         net.train()
         return quality(means["rna"], means["atac"], self.cells["rna"].obs["cell_type"].cat.codes.to_numpy())
 
@@ -132,8 +132,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--epochs", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--no-quality", action="store_true")
     options = parser.parse_args()
+    scglue.config.CPU_ONLY = options.device == "cpu"
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     cells = {key: anndata.read_h5ad(options.world / f"{key}.h5ad") for key in ("rna", "atac")}
@@ -178,6 +180,8 @@ def main() -> None:
         {
             "event": "end",
             "seconds_here": time.perf_counter() - start,
+            "device": options.device,
+            "gpu_gb": torch.cuda.max_memory_allocated() / 1e9 if options.device == "cuda" else 0.0,
             "import_rss_gb": IMPORT_RSS_GB,
             "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             "vertices": len(vertices),
