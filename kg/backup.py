@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kg import logical
 from kg.errors import ChecksumMismatch, Conflict, MissingInput
 from kg.files import replaced
-from kg.lease import process_is_gone
+from kg.lease import process_is_gone, this_process
 from kg.progress import SILENT, Progress
 from kg.releases import releases
 from kg.runs import runs
@@ -216,14 +216,20 @@ def claim(folder: Path, last: str = MANIFEST) -> None:
     """Make the folder of a backup (or of what else ends with the file `last`), with the mark of an unfinished one.
 
     Raises:
-        Conflict: it holds something else.
+        Conflict: it holds something else, or another process is at it.
     """
+    mark = folder / UNFINISHED
+    writer = mark.read_text() if mark.exists() else ""
+    if writer not in {"", this_process()} and not process_is_gone(writer):
+        raise Conflict(
+            f"{folder} is being written by {writer}", "name another folder; or remove it, if that process is no more"
+        )
     held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if last in held or (held and UNFINISHED not in held) or folder.is_file():
         what = f"a whole one already: {last}" if last in held else "something else"
         raise Conflict(f"{folder} holds {what}", "name a folder that is empty or not there")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / UNFINISHED).touch()
+    mark.write_text(this_process())
     for name in held - {UNFINISHED}:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -18,7 +18,8 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from kg.backup import MANIFEST, check_files, read_manifest
+from kg.backup import MANIFEST, UNFINISHED, check_files, read_manifest
+from kg.lease import this_process
 from kg.processes import is_alive
 from kg.restore import BESIDE, LOCK
 from kg.schema import SCHEMA_VERSION
@@ -167,6 +168,12 @@ def test_a_killed_backup_is_none_or_whole(deadly: Deadly, world: World, way: str
         assert again.status == 0, (at, again.said)
         assert is_whole(folder)
         assert set(files_below(folder)) == names
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / UNFINISHED).write_text(this_process())
+    refused(deadly.run(env, *args), f"{folder} is being written by", "name another folder")
+    (folder / UNFINISHED).write_text("")  # as a kill may leave it
+    assert deadly.run(env, *args).status == 0
     assert state(world.home)[0] == ["new", "new"]
     assert files_below(world.home).keys() == kept.keys()
 
