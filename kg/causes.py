@@ -5,8 +5,9 @@ whose score changed weighs what it weighed, and a row beside a heavier one of th
 
 The rows of one dataset replace a share of a vertex's neighbourhood: their changes of weight over the vertex's weights.
 Its influence on a vertex is that share plus DAMPING times the mean influence on the neighbours (by weight), as
-personalised PageRank spreads from the rows' ends; on an edge, the sum over both ends. Of several datasets the one of
-the greatest influence is named.
+personalised PageRank spreads from the rows' ends; on an edge, the sum over both ends. An edge moves with the end that
+moves more, so of several datasets the one is named whose influence at either end is the greatest, times DAMPING for
+each hop that its nearest row is away.
 """
 
 from __future__ import annotations
@@ -69,14 +70,15 @@ def trace(evidence: Evidence, peak: Sequence[str], gene: Sequence[str]) -> pd.Da
         return empty
     ends = network.at(peak), network.at(gene)
     hops = np.minimum(*(network.hops[:, end] for end in ends))  # (datasets, edges)
-    mass = np.where(np.isfinite(hops), network.influence[:, ends[0]] + network.influence[:, ends[1]], 0.0)
-    chosen = _strongest(mass, hops)
+    at = np.stack([network.influence[:, end] for end in ends])  # (2, datasets, edges)
+    mass = at.max(0) * DAMPING**hops  # 0 where a dataset cannot be reached
+    chosen = np.where(np.isfinite(hops), mass, -1.0).argmax(0)
     reached = np.isfinite(hops.min(0))
     each = np.arange(len(peak))
     total = mass.sum(0)
     named = network.nearest(chosen, *ends)
     named["dataset"] = np.array(network.datasets, dtype=object)[chosen]
-    named["influence"] = total
+    named["influence"] = np.where(np.isfinite(hops), at.sum(0), 0.0).sum(0)
     named["share"] = mass[chosen, each] / np.where(total > 0, total, 1)
     named["hops"] = np.where(reached, hops[chosen, each], -1).astype(np.int64)
     found: pd.DataFrame = named[list(NAMED)].where(pd.Series(reached), None)
@@ -95,14 +97,6 @@ def strata(named: pd.DataFrame, peak: pd.Series[str], gene: pd.Series[str]) -> P
     middle = np.median(influence[ends]) if ends.any() else 0.0
     own = ends & (named["start_id"].to_numpy() == peak.to_numpy()) & (named["end_id"].to_numpy() == gene.to_numpy())
     return np.select([own, ends & (influence > middle), ends, hops > 0], [4, 3, 2, 1], 0).astype(np.int64)
-
-
-def _strongest(mass: Floats, hops: Floats) -> Places:
-    """Of the datasets with rows at the ends, or of all where there is none, the one of the greatest influence."""
-    here = hops == 0
-    allowed = np.where(here.any(0), here, np.isfinite(hops))
-    chosen: Places = np.where(allowed, mass, -1.0).argmax(0)
-    return chosen
 
 
 @dataclass(frozen=True)

@@ -162,9 +162,14 @@ def test_of_two_datasets_at_the_ends_the_one_that_changes_more_is_named() -> Non
     found = trace(evidence(before, after, *rows), ["p1", "p3"], ["g1", "g2"])
     assert found["dataset"].tolist() == ["eqtl", "eqtl"]
     assert (found["share"].astype(float) > 0.9).all()
-    # rows at the ends come before any further away, however strong
+    # a row at the end that hardly changes what the model reads is not named before a strong one beside it
     found = trace(evidence(before, after, *rows), ["p1"], ["g2"])
-    assert found["dataset"].tolist() == ["near"]
+    assert found[["dataset", "hops"]].to_numpy().tolist() == [["eqtl", 1]]
+    # of rows as strong the nearer one is
+    after = CHAIN | {("p1", "g2"): 0.5, ("p3", "g1"): 0.5}
+    rows = row("near", ("p1", "g2"), 0.01, 0.5), row("eqtl", ("p3", "g1"), 0, 0.5)
+    found = trace(evidence(before, after, *rows), ["p1"], ["g2"])
+    assert found[["dataset", "hops"]].to_numpy().tolist() == [["near", 0]]
 
 
 def test_a_row_that_changes_no_weight_is_no_cause() -> None:
