@@ -29,6 +29,8 @@ READ_TIMEOUT_S = 30.0  # of one read of the API
 FETCH = 10_000  # records per Bolt pull: rows are small
 # An empty graph knows none of our labels, and the server would say so at every query.
 QUIET: dict[str, Any] = {"notifications_min_severity": neo4j.NotificationMinimumSeverity.OFF}
+# Seconds that a transaction is tried again for: of a server that is gone each of several waits is as long.
+RETRIES: dict[str, Any] = {"max_transaction_retry_time": 8.0}
 
 
 class Store:
@@ -114,7 +116,7 @@ def open_store(where: Endpoint) -> Iterator[Store]:
     """A store on an endpoint, its schema untouched."""
     with (
         translated(where.uri),
-        neo4j.GraphDatabase.driver(where.uri, auth=(where.user, where.password), **QUIET) as driver,
+        neo4j.GraphDatabase.driver(where.uri, auth=(where.user, where.password), **QUIET, **RETRIES) as driver,
     ):
         driver.verify_connectivity()
         yield Store(driver, where.uri)
