@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kg.shifts import Noise
 
 BEYOND = 0.05  # a shift is beyond noise when its q is under this,
-SCATTER = 1.5  # and it is longer than so many standard deviations over seeds, within which seven seeds of eight lie
+SCATTER = 2.0  # and it is longer than so many standard deviations over seeds, within which 19 seeds of 20 lie
 LINKS = ("edge_id", "peak", "gene", "score", "stability", "q_value", "sign", "called")
 _OF_DATASET = ("dataset", "influence", "share", "hops", "rows")
 CHANGES = ("gained", "lost", "flipped", "shifted", "entered", "left", "none")
