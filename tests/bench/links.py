@@ -6,8 +6,8 @@ Draws the simulated world (400 genes, 3,000 peaks, world seed 1), trains on ever
 each seed one JSON line: matched AUROC (bins of 25 kb) of the run, of its scores without each pair's own edge, of
 distance and of metacell correlation (which, unlike GLUE, is told which cells are pairs), with intervals; the share of
 planted links by tenth of the score; and how well factors' targets are found, where each program has a factor that binds
-half of the program's planted links and one in twenty other peaks. Where the run calls no link, as with few programs, the
-best tenth stand in for the called ones.
+half of the program's planted links and one in twenty other peaks. Where the run calls no link, as with few programs,
+the best tenth stand in for the called ones.
 """
 
 from __future__ import annotations
