@@ -31,15 +31,16 @@ from kg.errors import Conflict, SchemaError, UnknownDataset
 from kg.nodes import node_ids, read_nodes
 from kg.progress import SILENT, Progress
 from kg.row_writer import Rows, RowWriter
-from kg.rows import Changes, Plan, StoredRow, compare
+from kg.rows import Changes, Plan
 from kg.schema import NODE_TYPES, OPEN, EdgeType, NodeType, RowType, evidence_types, row_type
+from kg.stored_rows import plan_of, stored_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from kg.store import Row, Store
 
-__all__ = ["Changes", "Draft", "Snapshot", "Source", "draft_number", "open_draft", "row_pattern"]
+__all__ = ["Changes", "Draft", "Snapshot", "Source", "draft_number", "open_draft"]
 
 
 class Draft:
@@ -163,8 +164,9 @@ class Draft:
         for name in names:
             batch = incoming.get(name)
             digests[name] = (batch.row_ids(source.dataset), batch.row_hashes(source.dataset)) if batch else ([], [])
-            stored = self._stored(row_type(name), source.dataset)
-            plans[name] = compare(stored, *digests[name], draft=self.number, part=part)
+            plans[name] = plan_of(
+                self._store, row_type(name), version, source.dataset, digests[name], draft=self.number, part=part
+            )
             hashes[name] = f"{hash_sum([*digests[name][1], *plans[name].kept]):032x}"
             rows[name] = len(digests[name][1]) + len(plans[name].kept)
         self._check_closing(source.dataset, plans, incoming, replace=replace)
@@ -203,7 +205,7 @@ class Draft:
         if version is None or version.since != self.number:
             return
         for type_ in reversed(evidence_types()):  # edges before the nodes they rest on
-            stored = self._stored(type_, dataset)
+            stored = stored_rows(self._store, type_, dataset, self.number)
             writer = RowWriter(self._store, self._lease, type_, dataset, self.number, progress)
             writer.delete([(row.id, row.since) for row in stored if row.since == self.number])
             writer.set_until([(row.id, row.since) for row in stored if row.until == self.number], OPEN)
@@ -228,17 +230,6 @@ class Draft:
             DraftHeld: another writer has the draft now.
         """
         self._lease.check(tx)
-
-    def _stored(self, type_: RowType, dataset: str) -> list[StoredRow]:
-        pattern, row_id = row_pattern(type_)
-        rows = self._store.stream(
-            f"MATCH {pattern} WHERE r.dataset = $dataset AND (r.until = $open OR r.until = $draft) "
-            f"RETURN r.{row_id}, r.row_hash, r.since, r.until, r.part",
-            dataset=dataset,
-            open=OPEN,
-            draft=self.number,
-        )
-        return [StoredRow(*row) for row in rows]
 
     def _check_ends(self, batch: Batch, incoming: Mapping[str, Batch]) -> None:
         """Every node that a row rests on is in the draft or comes with it."""
@@ -367,13 +358,6 @@ def _check_not_held(store: Store) -> None:
 def draft_number(store: Store) -> int:
     """One more than the highest release."""
     return int(store.read("MATCH (r:Release) RETURN coalesce(max(r.number), 0) + 1 AS number")[0]["number"])
-
-
-def row_pattern(type_: RowType) -> tuple[str, str]:
-    """Cypher pattern that binds a row as `r`, and the name of its id property."""
-    if isinstance(type_, NodeType):
-        return f"(r:{type_.record_label})", "row_id"
-    return f"(:{type_.start})-[r:{type_.name}]->(:{type_.end})", "edge_id"
 
 
 def _rests_on(type_: RowType) -> list[tuple[str, str]]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from kg.batches import HASH_BITS, EdgeBatch, NodeBatch, hash_sum
 from kg.datasets import DatasetVersion, check_complete, looked_up_hash
-from kg.draft import Draft, open_draft, row_pattern
+from kg.draft import Draft, open_draft
 from kg.errors import ChecksumMismatch, Conflict, DatasetStale, UnknownRelease
 from kg.progress import SILENT, Progress
 from kg.schema import NODE_TYPES, EdgeType, RowType, evidence_types
+from kg.stored_rows import row_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

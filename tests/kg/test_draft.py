@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from kg import lease
+from kg import lease, stored_rows
 from kg.draft import open_draft
 from kg.errors import (
     Conflict,
@@ -23,11 +23,12 @@ from kg.nodes import read_nodes
 from kg.policy import power_decay
 from kg.releases import discard, publish, releases, served, verify
 from kg.row_writer import RowWriter
-from kg.rows import Changes
+from kg.rows import Changes, StoredRow
 from kg.schema import GENE, OPEN, PEAK
 from tests.kg import toy
 
 if TYPE_CHECKING:
+    from kg.schema import RowType
     from kg.store import Store
 
 
@@ -61,6 +62,31 @@ def test_the_same_rows_again_write_nothing(store: Store) -> None:
     assert toy.load(store, toy.NEARS, toy.near([(2000, "G2"), (0, "G1")]), "shuffled") == Changes(0, 0, 0, 2)
     assert evidence(store) == before
     assert publish(store) is None
+
+
+def test_shuffled_rows_are_known_by_the_sum_of_their_hashes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph is asked for its rows where they differ, and not where they are the same in another order."""
+    toy.load_world(store)
+    publish(store)
+    asked: list[str] = []
+    plain = stored_rows.stored_rows
+
+    def watched(store: Store, type_: RowType, dataset: str, draft: int) -> list[StoredRow]:
+        asked.append(type_.name)
+        return plain(store, type_, dataset, draft)
+
+    monkeypatch.setattr(stored_rows, "stored_rows", watched)
+    assert toy.load(store, toy.NEARS, toy.near([(2000, "G2"), (0, "G1")]), "shuffled") == Changes(0, 0, 0, 2)
+    assert not asked
+    assert toy.load(store, toy.NEARS, toy.near([(2000, "G2"), (0, "G2")]), "other") == Changes(1, 0, 1, 1)
+    assert asked == ["NEAR"]
+
+
+def test_rows_that_only_leave_their_part_are_compared(store: Store) -> None:
+    toy.load(store, toy.GENES, toy.genes({"G1": "A", "G2": "B"}), "one", part="north")
+    assert toy.load(store, toy.GENES, toy.genes({"G1": "A", "G2": "B"}), "whole") == Changes(0, 0, 0, 2)
+    parts = store.read("MATCH (r:GeneRecord) RETURN DISTINCT r.part AS part")
+    assert parts == [{"part": None}]
 
 
 def test_a_known_checksum_needs_no_comparison_and_another_one_is_remembered(store: Store) -> None:

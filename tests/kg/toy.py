@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def snapshot(tag: str) -> Snapshot:
     return Snapshot((tag,), "toy@1")
 
 
-def load(store: Store, source: Source, batch: NodeBatch | EdgeBatch, tag: str = "one", **options: bool) -> Changes:
+def load(store: Store, source: Source, batch: NodeBatch | EdgeBatch, tag: str = "one", **options: Any) -> Changes:
     with open_draft(store, "test") as draft:
         return draft.load(source, snapshot(tag), [batch], **options)
 
