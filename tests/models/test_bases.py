@@ -14,7 +14,7 @@ from kg.errors import InputError
 from loaders.simulate import WorldConfig
 from models import bases
 from models.bases import Scaled, TfIdf, basis, streamed_lsi, streamed_pca
-from models.h5ad import Reading, outgrow_memory, read_cells
+from models.h5ad import ROW, Reading, names_of, outgrow_memory, read_cells
 from models.preprocess import atac_lsi, rna_pca, value_pca
 from models.stored import StoredCounts
 from tests.models.simulated import files_of, nodes_of, simulated
@@ -165,6 +165,4 @@ def test_what_memory_would_not_hold_is_streamed(tmp_path: Path, monkeypatch: pyt
 def test_names_are_kept(tmp_path: Path) -> None:
     adata = anndata.AnnData(sp.csr_matrix(np.eye(3, dtype="f4")), obs=pd.DataFrame(index=["a", "b", "c"]))
     adata.write_h5ad(tmp_path / "x.h5ad")
-    from models.h5ad import ROW, _names_of
-
-    assert _names_of(str(tmp_path / "x.h5ad")).obs[ROW].to_dict() == {"a": 0, "b": 1, "c": 2}
+    assert names_of(str(tmp_path / "x.h5ad")).obs[ROW].to_dict() == {"a": 0, "b": 1, "c": 2}
