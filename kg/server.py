@@ -22,6 +22,7 @@ from neo4j.exceptions import AuthError, DriverError, Neo4jError
 
 from kg import java, processes
 from kg.errors import ServerFailed
+from kg.files import size_of
 from kg.jars import install_jars
 from kg.progress import SILENT, Progress
 from kg.server_config import Ports, read_password, server_options, write_configuration
@@ -202,7 +203,7 @@ class Server:
 
     def status(self) -> Status:
         """What runs, where, since when, and how large the store is."""
-        stored = sum(map(_size, (self.root / "data").rglob("*")))
+        stored = sum(map(size_of, (self.root / "data").rglob("*")))
         if (running := self._running()) is None:
             return Status(running=False, home=str(self.root.parent), version=self.version, store_bytes=stored)
         process, state = running
@@ -391,10 +392,3 @@ def endpoint(settings: Settings, progress: Progress = SILENT) -> Endpoint:
     if settings.neo4j_uri is not None:
         return Endpoint(settings.neo4j_uri, settings.neo4j_user, settings.neo4j_password or "")
     return Server(settings.home, settings.neo4j_version, settings.jars).start(progress)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_size if path.is_file() else 0
-    except FileNotFoundError:  # a running server makes and removes files
-        return 0
