@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from kg.cells import cells
+from tests.cli.little_world import load_little_world
 from tests.cli.test_loop import Shell
 
 if TYPE_CHECKING:
@@ -48,11 +49,7 @@ def vectors(regkg: Shell, cells: str, *said: str) -> dict[str, np.ndarray]:
 @pytest.mark.filterwarnings("ignore:.*(zarr v[23]|Consolidated metadata).*")  # of writing
 def test_the_format_of_the_cells_makes_no_difference(regkg: Shell, store: Store, tmp_path: Path) -> None:
     world = tmp_path / "world"
-    stated = ["--assembly", "GRCh38", "--licence", "CC0-1.0", "--citation", "made here"]
-    regkg("simulate", world, "--genes", "30", "--peaks", "150", "--cells", "120", "--chromosomes", "2")
-    regkg("load", "genes", world / "genes.gtf.gz", *stated)
-    regkg("load", "peaks", world / "peaks.narrowPeak.gz", *stated)
-    regkg("load", "proximity", "--rule", "window", "--window-bp", "150000")
+    load_little_world(regkg, world)
     read = {name: anndata.read_h5ad(world / f"{name}.h5ad") for name in ("rna", "atac")}
     for name, adata in read.items():
         adata.write_zarr(world / f"{name}.zarr")

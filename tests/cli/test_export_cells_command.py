@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from models.h5mu import _copy
+from tests.cli.little_world import load_little_world
 from tests.cli.test_cells_formats import SHORT
 from tests.cli.test_loop import Shell
 
@@ -45,11 +46,7 @@ def read(path: Path) -> mudata.MuData:
 @pytest.mark.filterwarnings("ignore:.*(zarr v[23]|Consolidated metadata).*")  # of writing
 def test_a_run_as_mudata(regkg: Shell, tmp_path: Path) -> None:
     world = tmp_path / "world"
-    stated = ["--assembly", "GRCh38", "--licence", "CC0-1.0", "--citation", "made here"]
-    regkg("simulate", world, "--genes", "30", "--peaks", "150", "--cells", "120", "--chromosomes", "2")
-    regkg("load", "genes", world / "genes.gtf.gz", *stated)
-    regkg("load", "peaks", world / "peaks.narrowPeak.gz", *stated)
-    regkg("load", "proximity", "--rule", "window", "--window-bp", "150000")
+    load_little_world(regkg, world)
     files = {name: anndata.read_h5ad(world / f"{name}.h5ad") for name in ("rna", "atac")}
     # one name for one cell, in another order, and from a zarr store
     files["atac"] = files["atac"][::-1].copy()
