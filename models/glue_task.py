@@ -64,6 +64,7 @@ class GlueTask:
     def steps(self, epoch: int, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
         """One epoch of alternating steps: the discriminator, then everything else against it."""
         noise = NOISE * max(1 - (epoch - 1) / self.burnin, 0) if self.burnin else 0.0
+        self.walk = None  # of an epoch that was broken off
         edges = self._edge_batches(rng, self.every)
         draws = self.data.ahead(map(self.share, self.cells.epoch(rng)))
         for taken, draw in enumerate(draws, 1):
