@@ -30,11 +30,12 @@ def evaluate(
 ) -> None:
     """How well RUN ranks its pairs by what other evidence says of them, beside distance alone.
 
-    Figures are over all pairs and over pairs equally far apart (bins of 25 kb), with 95 % intervals; then the share of
-    right pairs by tenth of the score.
+    Beside its score stand, where RUN says them, the score without a pair's own edges (without_prior) and what the cells
+    alone say (from_cells). Figures are over all pairs and over pairs equally far apart (bins of 25 kb), with 95 %
+    intervals; then the share of right pairs by tenth of the score.
     """
-    from kg.scored import scored_pairs, told_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
-    from models.ranking import compare  # noqa: PLC0415
+    from kg.scored import BESIDE, scored_pairs, told_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
+    from models.ranking import METACELLS, compare  # noqa: PLC0415
 
     with graph(as_json=as_json) as (store, settings, report):
         number = release or served(store).release
@@ -42,11 +43,11 @@ def evaluate(
             found = scored_pairs(store, run, against, number, biosample)
         else:
             found = told_pairs(store, run, Path(against), number)
-        others = {}
+        others = {name: found.pairs[name].to_numpy() for name in BESIDE if found.pairs[name].notna().all()}
         if metacells:
             from models.evaluation import metacell_scores  # noqa: PLC0415 - torch is for this alone
 
-            others["metacells"] = metacell_scores(store, settings.home, run, found.pairs, report)
+            others[METACELLS] = metacell_scores(store, settings.home, run, found.pairs, report)
         report.begin("ranking")
         comparison = compare(found.pairs, others)
         report.end()
@@ -56,7 +57,10 @@ def evaluate(
         emit({**about, **asdict(comparison)}, as_json=True)
         return
     emit({**about, **counts}, as_json=False)
-    emit([{name: str(value) for name, value in vars(one).items()} for one in comparison.scores], as_json=False)
+    emit(
+        [{n: str(value) for n, value in vars(one).items() if value is not None} for one in comparison.scores],
+        as_json=False,
+    )
     emit([{k: _short(v) for k, v in vars(tenth).items()} for tenth in comparison.calibration], as_json=False)
     if found.guided:
         note(f"warning: {against} guided this run, so these figures say nothing; train with other --edge-types")

@@ -21,6 +21,7 @@ PREDICTED_LINK = EdgeType(
         Column("called", pa.bool_(), "q below the run's threshold"),
         Column("in_prior", pa.bool_(), "an edge that guided the run joins the pair; null: it does", required=False),
         Column("without_prior", pa.float32(), "score without the edges of this pair, all else equal", required=False),
+        Column("from_cells", pa.float32(), "correlation of both over the cells, no edge asked", required=False),
     ),
     kind=Kind.PREDICTED,
     eco="ECO:0000213",

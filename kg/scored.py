@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kg.store import Store
 
 PAIR = ["peak", "gene"]
+BESIDE = ("without_prior", "from_cells")  # what a run says of a pair beside its score
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Scored:
 
     Attributes:
         pairs: columns peak, gene, chrom, distance_bp (from the transcription start site to the peak, unsigned), score,
-            positive.
+            those of `BESIDE` (NaN where the run does not say), positive.
         of: type of the edges that make a pair positive, or name of the file that does.
         guided: whether such edges guided the training, so that no figure made of them says anything.
     """
@@ -128,14 +129,14 @@ def _pairs(store: Store, run_id: str, release: int) -> pd.DataFrame:
         f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) WHERE coalesce(e.in_prior, true) "
         "MATCH (g)-[:HAS_RECORD]->(r:GeneRecord) WHERE r.since <= $n AND $n < r.until "
         "MATCH (p)-[:HAS_RECORD]->(q:PeakRecord) WHERE q.since <= $n AND $n < q.until "
-        "RETURN p.id, g.id, q.chrom, q.start, q.end, r.tss, e.score",
+        f"RETURN p.id, g.id, q.chrom, q.start, q.end, r.tss, e.score, {', '.join(f'e.{name}' for name in BESIDE)}",
         run=run_id,
         n=release,
     )
-    frame = pd.DataFrame(list(rows), columns=["peak", "gene", "chrom", "start", "end", "tss", "score"])
-    frame = frame.drop_duplicates(PAIR, ignore_index=True)
+    frame = pd.DataFrame(list(rows), columns=[*PAIR, "chrom", "start", "end", "tss", "score", *BESIDE])
+    frame = frame.drop_duplicates(PAIR, ignore_index=True).astype(dict.fromkeys(BESIDE, float))
     frame["distance_bp"] = distance_to_tss(frame["start"], frame["end"], frame["tss"])
-    return frame[["peak", "gene", "chrom", "distance_bp", "score"]]
+    return frame[[*PAIR, "chrom", "distance_bp", "score", *BESIDE]]
 
 
 def distance_to_tss(start: pd.Series[int], end: pd.Series[int], tss: pd.Series[int]) -> pd.Series[int]:

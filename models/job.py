@@ -21,6 +21,7 @@ from kg.releases import served
 from kg.schema import GENE, PEAK
 from models import registry
 from models.environment import code_version, machine
+from models.from_cells import profiles
 from models.h5ad import Reading, outgrow_memory, read_cells, write_cells
 from models.kept import keep_history
 from models.predicted import candidates, predict, reaching
@@ -151,7 +152,8 @@ def _train(store: Store, home: Path, request: Request, release: int, run_id: str
         progress.begin("scoring candidates")
         more = candidates(graph, fit, nodes, request.candidates_bp, folder, seed=seed)
         progress.end(f"{len(more):,} kept beyond the skeleton")
-    made = predict(graph, fit, seed=seed, more=more)
+    seen = profiles(cells, fit.cells) if cells.modalities.keys() <= fit.cells.keys() else None
+    made = predict(graph, fit, seed=seed, more=more, seen=seen)
     predictions.keep(home, run_id, made, {k: _finite(v) for k, v in fit.metrics.items()})
     return runs.write_back(store, home, run_id, progress)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kg.guidance import GuidanceGraph
     from models.cells import Cells
     from models.fit import Fit
+    from models.from_cells import Profiles
 
 CANDIDATES = "candidates.parquet"  # in a run's folder: every pair beyond the skeleton, also those not written
 _CANDIDATE = pa.schema(
@@ -31,7 +32,14 @@ _CANDIDATE = pa.schema(
 )
 
 
-def predict(graph: GuidanceGraph, fit: Fit, *, seed: int = 0, more: pd.DataFrame | None = None) -> Predictions:
+def predict(
+    graph: GuidanceGraph,
+    fit: Fit,
+    *,
+    seed: int = 0,
+    more: pd.DataFrame | None = None,
+    seen: Profiles | None = None,
+) -> Predictions:
     """Links for every skeleton pair (the peak-gene edges of the guidance graph), embeddings for every known node.
 
     Args:
@@ -39,19 +47,22 @@ def predict(graph: GuidanceGraph, fit: Fit, *, seed: int = 0, more: pd.DataFrame
         fit: trained on it.
         seed: of the permutations.
         more: pairs beyond the skeleton, as `candidates` gives them.
+        seen: features over the joint space, for what the cells alone say of each pair.
     """
     links = fit.links(*skeleton(graph), seed=seed)
     own = None if fit.without_prior is None else fit.without_prior[peak_to_gene(graph)][links.index]
-    batches = [_batch(links, in_prior=True, without_prior=own)]
+    batches = [_batch(links, seen, in_prior=True, without_prior=own)]
     if more is not None:
-        batches.append(_batch(more, in_prior=False, without_prior=more["score"].to_numpy()))
+        batches.append(_batch(more, seen, in_prior=False, without_prior=more["score"].to_numpy()))
     kind_of = dict(zip(graph.vertices.tolist(), graph.kinds.tolist(), strict=True))
     known = [i for i, vertex in enumerate(fit.vertices.tolist()) if vertex in kind_of]
     nodes = fit.vertices[known].tolist()
     return Predictions([EdgeBatch.concat(batches)], nodes, [kind_of[node] for node in nodes], fit.features[0, known])
 
 
-def _batch(links: pd.DataFrame, *, in_prior: bool, without_prior: NDArray[Any] | None) -> EdgeBatch:
+def _batch(
+    links: pd.DataFrame, seen: Profiles | None, *, in_prior: bool, without_prior: NDArray[Any] | None
+) -> EdgeBatch:
     return EdgeBatch.build(
         PREDICTED_LINK,
         start_id=links["source"].to_numpy(dtype=object),
@@ -61,6 +72,7 @@ def _batch(links: pd.DataFrame, *, in_prior: bool, without_prior: NDArray[Any] |
         q_value=links["q"].to_numpy(),
         in_prior=in_prior,
         without_prior=without_prior,
+        from_cells=None if seen is None else seen.correlation(links["source"].tolist(), links["target"].tolist()),
         **{name: links[name].to_numpy() for name in ("score", "sign", "stability", "called")},
     )
 

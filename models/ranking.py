@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BIN_BP = 25_000
 RESAMPLES = 400
-DISTANCE = "distance"
+DISTANCE, METACELLS = "distance", "metacells"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Ranked:
         auroc, average_precision: over all pairs.
         matched_auroc, matched_average_precision: within bins of 25 kb.
         beyond_distance: by how much `matched_auroc` is above that of distance, which ranks within a bin too.
+        beyond_metacells: likewise, above correlation over metacells; None where that was not asked for.
     """
 
     score: str
@@ -59,6 +60,7 @@ class Ranked:
     matched_auroc: Figure
     matched_average_precision: Figure
     beyond_distance: Figure
+    beyond_metacells: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, 
 
     Args:
         pairs: columns gene, distance_bp, score and positive (`kg.scored`).
-        others: name -> a score of each pair, without NaN.
+        others: name -> a score of each pair, without NaN; METACELLS is that of correlation over metacells.
         seed: of the resampling.
     """
     positive = pairs["positive"].to_numpy(dtype=bool)
@@ -114,9 +116,15 @@ def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, 
     samples: list[Ints] = [np.arange(len(pairs)), *_resampled(gene, seed)]
     named = {"run": score, DISTANCE: -distance, **(others or {})}
     found = {name: _figures(positive, one, distance, samples) for name, one in named.items()}
-    chance = found[DISTANCE]["matched_auroc"]
+    own = {name: f["matched_auroc"] for name, f in found.items()}
+    told = own.get(METACELLS)
     ranked = [
-        Ranked(name, **{n: _figure(v) for n, v in f.items()}, beyond_distance=_figure(f["matched_auroc"] - chance))
+        Ranked(
+            name,
+            **{n: _figure(v) for n, v in f.items()},
+            beyond_distance=_figure(own[name] - own[DISTANCE]),
+            beyond_metacells=None if told is None else _figure(own[name] - told),
+        )
         for name, f in found.items()
     ]
     genes = int(gene.max(initial=-1) + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,10 +16,12 @@ from kg.errors import Diverged
 from kg.progress import SILENT
 from models import checkpoint
 from models.allocation import keep_freed_memory
+from models.average import EVERY, Average
 from models.parallel import ALONE, Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from kg.progress import Progress
@@ -44,6 +46,7 @@ class Plan:
         burnin: epochs of which neither counts.
         annealed: last share of the epochs in which the learning rate falls along half a cosine to 0, when no loss
             is followed.
+        averaged: what is validated and kept is the average of the weights (`models.average`), not the last ones.
     """
 
     max_epochs: int
@@ -52,6 +55,7 @@ class Plan:
     patience: int | None = None
     burnin: int = 0
     annealed: float = 0.0
+    averaged: bool = False
 
     def rate(self, epoch: int) -> float:
         """Learning rate of an epoch (from 1) of an annealed plan."""
@@ -135,7 +139,8 @@ class Trainer:
         threads: of torch on the CPU; None leaves them as they are.
         directory: of checkpoints; None keeps none. A run found there is taken up where it stopped.
         progress: where to report.
-        on_epoch: called after each epoch with the stage, the task and the epoch's row; its time is not counted.
+        on_epoch: called after each epoch with the stage, the task, whose module has the weights that would be kept,
+            and the epoch's row; its time is not counted.
         checkpoint_s: seconds between checkpoints, at least.
         devices: processes that train together, each on its share of a minibatch; on GPUs one for each.
         group: of these processes; set in each of them by `models.parallel.spread`.
@@ -185,7 +190,8 @@ class Trainer:
             row = run.epoch()
             self.progress.advance(1, f"loss {row['val_total']:.4f}")
             if self.on_epoch:
-                self.on_epoch(stage, task, row)
+                with run.shown():
+                    self.on_epoch(stage, task, row)
         self.progress.end(f"{stage}: {state.epoch} epochs, {state.seconds:.0f} s")
         return state.history
 
@@ -208,6 +214,7 @@ class _Run:
         self.path = trainer.directory / stage if trainer.directory else None
         self.state = State()
         self.best: dict[int, dict[str, Tensor]] = {}
+        self.average = Average(task.module) if plan.averaged else None
         self.saved_at = time.monotonic()
 
     def epoch(self) -> Row:
@@ -224,7 +231,8 @@ class _Run:
         row: Row = {"epoch": state.epoch, "lr": self._lr()}
         row |= {f"train_{name}": value / self.task.n_steps for name, value in sums.items()}
         state.train_seconds += time.perf_counter() - start
-        row |= {f"val_{name}": value for name, value in self.task.validate(state.epoch).items()}
+        with self.shown():
+            row |= {f"val_{name}": value for name, value in self.task.validate(state.epoch).items()}
         self._schedule(row["val_total"])
         state.seconds += time.perf_counter() - start
         row |= {"seconds": state.seconds, "train_seconds": state.train_seconds}
@@ -241,7 +249,13 @@ class _Run:
                 raise Diverged(step, self.task.current_cells(), "lower the learning rate, or look at these cells")
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
+            if self.average and ((i + 1) % EVERY == 0 or i + 1 == self.task.n_steps):
+                self.average.take()
         return sums
+
+    def shown(self) -> AbstractContextManager[None]:
+        """While this lasts the module has the weights that would be kept if the stage ended here."""
+        return self.average.shown() if self.average and not self.state.finished else nullcontext()
 
     def _part_ways(self) -> None:
         """Other processes draw other noise than the first, whose state a checkpoint keeps."""
@@ -274,6 +288,8 @@ class _Run:
                 state.finished |= state.plateau.stop_now(loss, plan)
         if state.finished and state.best:
             self.task.module.load_state_dict(self.best[max(epoch for _, epoch in state.best)])
+        if state.finished and self.average:
+            self.average.exchange()
 
     def _keep(self, loss: float) -> None:
         """Hold on to this epoch's weights while they are among the best."""
@@ -290,6 +306,8 @@ class _Run:
             return
         tensors = {f"module/{k}": v for k, v in self.task.module.state_dict().items()}
         tensors |= {f"best/{e}/{k}": v for e, weights in self.best.items() for k, v in weights.items()}
+        if self.average:
+            tensors |= {f"average/{k}": v for k, v in self.average.mean.items()}
         tensors["rng/torch"] = torch.get_rng_state()
         if self.trainer.device.startswith("cuda"):
             tensors["rng/cuda"] = torch.cuda.get_rng_state()
@@ -298,7 +316,8 @@ class _Run:
             rates[name] = [group["lr"] for group in optimiser.param_groups]
             for i, entry in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser/{name}/{i}/{k}": torch.as_tensor(v) for k, v in entry.items()}
-        meta = {**asdict(self.state), "rates": rates, "rng": self.rng.bit_generator.state}
+        taken = self.average.taken if self.average else 0
+        meta = {**asdict(self.state), "rates": rates, "averaged": taken, "rng": self.rng.bit_generator.state}
         checkpoint.save(self.path, tensors, meta, self.identity)
 
     def resume(self) -> None:
@@ -308,10 +327,15 @@ class _Run:
         tensors, meta = checkpoint.load(self.path, self.identity)
         rates = meta.pop("rates")
         self.rng.bit_generator.state = meta.pop("rng")
+        taken = meta.pop("averaged")
         plateau, best = Plateau(**meta.pop("plateau")), [(loss, epoch) for loss, epoch in meta.pop("best")]
         self.state = State(**meta, plateau=plateau, best=best)
         self.task.module.load_state_dict(_below(tensors, "module"))
         self.best = {epoch: _below(tensors, f"best/{epoch}") for _, epoch in best}
+        if self.average:
+            self.average.taken = taken
+            for name, value in _below(tensors, "average").items():
+                self.average.mean[name].copy_(value)
         torch.set_rng_state(tensors["rng/torch"])
         if "rng/cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng/cuda"])

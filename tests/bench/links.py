@@ -3,11 +3,12 @@
     python tests/bench/links.py [--seeds 0 1 2] [--cells 2000] [--threads 1]
 
 Draws the simulated world (400 genes, 3,000 peaks, world seed 1), trains on every pair of its window, and prints for
-each seed one JSON line: matched AUROC (bins of 25 kb) of the run, of its scores without each pair's own edge, of
-distance and of metacell correlation (which, unlike GLUE, is told which cells are pairs), with intervals; the share of
-planted links by tenth of the score; and how well factors' targets are found, where each program has a factor that binds
-half of the program's planted links and one in twenty other peaks. Where the run calls no link, as with few programs,
-the best tenth stand in for the called ones.
+each seed one JSON line: matched AUROC (bins of 25 kb) of the run, of its scores without each pair's own edge, of what
+the cells alone say of a pair where GLUE put them, of distance and of metacell correlation (which, unlike the others, is
+told which cells are pairs), with intervals; by how much each is above the last two on the same resampled genes; the
+share of planted links by tenth of the score; and how well factors' targets are found, where each program has a factor
+that binds half of the program's planted links and one in twenty other peaks. Where the run calls no link, as with few
+programs, the best tenth stand in for the called ones.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from kg.scored import BESIDE
 from loaders.simulate import WorldConfig
 from models.covariation import correlation, groups
+from models.from_cells import profiles
 from models.glue_config import Config
 from models.metrics import auroc
 from models.predicted import predict
-from models.ranking import compare
+from models.ranking import METACELLS, compare
 from models.target_job import targets_of
 from models.tf_targets import agreement
 from models.train import Trainer
@@ -78,17 +81,19 @@ def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
         start = time.perf_counter()
         trained = fit(graph, cells, Config(seed=seed), Trainer("cpu", asked.threads))
         seconds = time.perf_counter() - start
-        table = predict(graph, trained, seed=seed).links[0].table.to_pandas()
+        table = predict(graph, trained, seed=seed, seen=profiles(cells, trained.cells)).links[0].table.to_pandas()
     table = table.rename(columns={"start_id": "peak", "end_id": "gene"})
     pairs, ids = world.pairs, np.array(world.peak_id)
     truth = pd.DataFrame({"gene": world.genes.gene_id[pairs.gene], "peak": ids[pairs.peak], "positive": pairs.is_link})
     scored = table.merge(truth.assign(distance_bp=pairs.distance_bp), on=["peak", "gene"])
     metacells = correlation(cells, groups(cells, seed=seed), scored["peak"].tolist(), scored["gene"].tolist())
-    found = compare(scored, {"metacells": metacells, "without_prior": scored["without_prior"].to_numpy(dtype=float)})
+    beside = {name: scored[name].to_numpy(dtype=float) for name in BESIDE}
+    found = compare(scored, {METACELLS: metacells, **beside})
     return {
         "seed": seed, "cells": asked.cells, "pairs": found.pairs, "planted": found.positives,
         "training_s": round(seconds, 1),
         "matched_auroc": {s.score: str(s.matched_auroc) for s in found.scores},
+        "beyond_metacells": {s.score: str(s.beyond_metacells) for s in found.scores},
         "beyond_distance": {s.score: str(s.beyond_distance) for s in found.scores},
         "average_precision": {s.score: str(s.average_precision) for s in found.scores},
         "tenths": [[round(t.share, 3), round(t.by_distance, 3)] for t in found.calibration],

@@ -165,6 +165,7 @@ def _links(pairs: list[tuple[int, int]], rng: np.random.Generator) -> EdgeBatch:
         called=q_values < 0.4,
         in_prior=[(None, True, False)[i % 3] for i in range(n)],
         without_prior=[None if i % 2 else i / 128 for i in range(n)],
+        from_cells=[None if i % 5 == 0 else i / 256 for i in range(n)],
     )
 
 

@@ -67,7 +67,7 @@ def expected_links(
 
 def link_columns(link: Row) -> Row:
     names = ("score", "score_kind", "q_value", "sign", "called", "stability", "distance_bp", "tss_distance_bp")
-    same = {"in_prior": link["in_prior"] is not False, "without_prior": link["without_prior"]}
+    same = {"in_prior": link["in_prior"] is not False, **{n: link[n] for n in ("without_prior", "from_cells")}}
     return {name: link[name] for name in (*names, "run", "edge_id")} | same
 
 

@@ -187,7 +187,7 @@ def test_a_backup_brings_them_back_and_an_older_one_has_none(
     assert session_store.read(query) == before
     (tmp_path / "PREDICTED_TARGET.parquet").unlink()
     links = pq.read_table(tmp_path / "PREDICTED_LINK.parquet")
-    pq.write_table(links.drop_columns(["in_prior", "without_prior"]), tmp_path / "PREDICTED_LINK.parquet")
+    pq.write_table(links.drop_columns(["in_prior", "without_prior", "from_cells"]), tmp_path / "PREDICTED_LINK.parquet")
     _empty(session_store)
     load_rows(session_store, tmp_path)
     assert session_store.read(query) == []
@@ -201,7 +201,7 @@ def _empty(store: Store) -> None:
 def test_files_of_an_older_run_lack_columns_that_are_null_then(tmp_path: Path) -> None:
     predictions.keep(tmp_path, "r", toy.made(), toy.METRICS)
     path = tmp_path / "runs" / "r" / "PREDICTED_LINK.parquet"
-    pq.write_table(pq.read_table(path).drop_columns(["in_prior", "without_prior"]), path)
+    pq.write_table(pq.read_table(path).drop_columns(["in_prior", "without_prior", "from_cells"]), path)
     found = predictions.read_links(PREDICTED_LINK, path)
     assert found.table.equals(toy.made().links[0].table)
     assert predictions.kept(tmp_path, "r")[0].links[0].table["in_prior"].null_count == 2

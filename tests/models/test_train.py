@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from kg.errors import CheckpointRefused, Diverged
+from models.average import POWER
 from models.train import KEPT, Plan, Plateau, Row, Trainer
 
 if TYPE_CHECKING:
@@ -111,9 +113,28 @@ def test_a_plan_that_follows_no_loss_keeps_its_rate_whatever_happens() -> None:
     assert [row["lr"] for row in rows] == [0.1] * 5
 
 
+def test_an_averaged_plan_walks_as_ever_and_keeps_the_average() -> None:
+    plan = Plan(max_epochs=6, lr=0.1)
+    plain, averaged = Scripted([1.0] * 6), Scripted([1.0] * 6)
+    walked, seen = [], []
+    averaged.validate = lambda _epoch: seen.append(weights(averaged)) or {"total": 1.0}  # type: ignore[assignment]
+    plain.validate = lambda _epoch: walked.append(weights(plain)) or {"total": 1.0}  # type: ignore[assignment]
+    rows = [run(task, p) for task, p in ((plain, plan), (averaged, replace(plan, averaged=True)))]
+    assert [row["train_total"] for row in rows[0]] == [row["train_total"] for row in rows[1]]
+    share = np.array([math.comb(k + POWER, POWER) for k in range(6)], float)  # n ** POWER, as its recurrence has it
+    expected = sum(s * w for s, w in zip(share / share.sum(), walked, strict=True))
+    kept = ~np.isin(np.arange(len(expected)), len(expected) - 1)  # all but how many batches the norm has seen
+    np.testing.assert_allclose(weights(averaged)[kept], expected[kept], rtol=1e-5)
+    assert torch.equal(weights(averaged), seen[-1])  # what was validated is what is kept
+    assert not torch.allclose(weights(averaged)[kept], weights(plain)[kept], rtol=1e-3)
+
+
 @pytest.mark.parametrize("stop_after", [1, 5, 7, 8])
-def test_killed_and_resumed_is_bit_equal_to_unbroken(tmp_path: Path, stop_after: int) -> None:
-    losses, plan = [4.0, 5, 5, 3, 4, 4, 4, 4], Plan(max_epochs=8, lr=0.1, lr_patience=1, patience=9)
+@pytest.mark.parametrize(
+    "plan", [Plan(max_epochs=8, lr=0.1, lr_patience=1, patience=9), Plan(max_epochs=8, lr=0.1, averaged=True)]
+)
+def test_killed_and_resumed_is_bit_equal_to_unbroken(tmp_path: Path, plan: Plan, stop_after: int) -> None:
+    losses = [4.0, 5, 5, 3, 4, 4, 4, 4]
     unbroken = Scripted(losses)
     expected = run(unbroken, plan)
     run(Scripted(losses), plan, tmp_path, stop_after=stop_after)
