@@ -9,6 +9,7 @@ import click
 
 from cli.graph import graph
 from cli.output import emit, json_option, note
+from kg.errors import InputError
 from kg.releases import served
 from kg.schema import EDGE_TYPES
 
@@ -24,9 +25,23 @@ from kg.schema import EDGE_TYPES
 @click.option("--release", type=click.IntRange(min=1), help="Whose rows are read; default: the one served.")
 @click.option("--biosample", multiple=True, help="Only rows of this biosample and those below it; may be repeated.")
 @click.option("--metacells", is_flag=True, help="Read the cells, and rank by correlation over 200 metacells as well.")
+@click.option(
+    "--beside",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Rank by another program's scores as well: a TSV of peak, gene, score; may be repeated.",
+)
 @json_option
 def evaluate(
-    run: str, *, against: str, release: int | None, biosample: tuple[str, ...], metacells: bool, as_json: bool
+    run: str,
+    *,
+    against: str,
+    release: int | None,
+    biosample: tuple[str, ...],
+    metacells: bool,
+    files: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
     """How well RUN ranks its pairs by what other evidence says of them, beside distance alone.
 
@@ -35,7 +50,8 @@ def evaluate(
     intervals; then the share of right pairs by tenth of the score.
     """
     from kg.scored import BESIDE, scored_pairs, told_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
-    from models.ranking import METACELLS, compare  # noqa: PLC0415
+    from kg.told import read_scores  # noqa: PLC0415
+    from models.ranking import DISTANCE, METACELLS, compare  # noqa: PLC0415
 
     with graph(as_json=as_json) as (store, settings, report):
         number = release or served(store).release
@@ -44,6 +60,10 @@ def evaluate(
         else:
             found = told_pairs(store, run, Path(against), number)
         others = {name: found.pairs[name].to_numpy() for name in BESIDE if found.pairs[name].notna().all()}
+        for path in files:
+            if path.stem in {"run", DISTANCE, METACELLS, *others}:
+                raise InputError(f"{path}: another score is called {path.stem}", "name the file otherwise")
+            others[path.stem] = read_scores(path, found.pairs)
         if metacells:
             from models.evaluation import metacell_scores  # noqa: PLC0415 - torch is for this alone
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from kg.errors import Conflict, InputError, MissingInput, NotFound
+from kg.errors import Conflict, NotFound
 from kg.runs import run
 from kg.schema import EDGE_TYPES, NEAR, PERTURBS, PREDICTED_LINK, Kind
+from kg.told import PAIR, read_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from kg.runs import Run
     from kg.store import Store
 
-PAIR = ["peak", "gene"]
 BESIDE = ("without_prior", "from_cells")  # what a run says of a pair beside its score
 
 
@@ -98,22 +98,6 @@ def told_pairs(store: Store, run_id: str, path: Path, release: int) -> Scored:
         hint = f"its first is {rows.iloc[0]['peak']}, {rows.iloc[0]['gene']}" if len(rows) else "it holds no row"
         raise NotFound(f"run {run_id} scored none of the {len(rows):,} pairs of {path}", hint)
     return Scored(joined, path.name, guided=False)
-
-
-def read_verdicts(path: Path) -> pd.DataFrame:
-    """Columns peak, gene and positive of a file, as `told_pairs` takes it; raises as it does."""
-    if not path.exists():
-        raise MissingInput(f"{path}: no such file", "name an edge type, or a TSV of peak, gene and positive")
-    frame = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    frame = frame.rename(columns={"peak_id": "peak", "gene_id": "gene", "is_link": "positive"})
-    missing = [name for name in (*PAIR, "positive") if name not in frame.columns]
-    if missing:
-        raise InputError(f"{path}: no column {', '.join(missing)}", f"it has {', '.join(frame.columns)}")
-    odd = frame[~frame["positive"].isin(["0", "1"])]
-    if len(odd):
-        raise InputError(f"{path}:{odd.index[0] + 2} column 'positive': {odd['positive'].iloc[0]!r}", "0 or 1")
-    verdicts = frame.assign(positive=frame["positive"] == "1").groupby(PAIR)["positive"].max()
-    return verdicts.reset_index()
 
 
 def _complete(store: Store, run_id: str) -> Run:

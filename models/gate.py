@@ -16,7 +16,8 @@ from kg import runs
 from kg.errors import NotFound, SettingsError
 from kg.guidance import HELD_OUT
 from kg.schema import PERTURBS
-from kg.scored import PAIR, scored_pairs
+from kg.scored import scored_pairs
+from kg.told import PAIR
 from models.metrics import auroc
 from models.ranking import auroc_change
 

@@ -69,6 +69,7 @@ def test_candidates_are_scored_written_marked_and_left_out_of_figures(store: Sto
     beyond = [row for row in rows if not row["e"]["in_prior"]]
     assert 40 <= len(beyond) < every.num_rows
     assert all(row["e"]["without_prior"] == row["e"]["score"] for row in beyond)
+    assert len({row["e"]["from_cells"] for row in rows}) > len(rows) / 2
     assert any(abs(row["e"]["without_prior"] - row["e"]["score"]) > 1e-4 for row in rows if row["e"]["in_prior"])
 
     gene = beyond[0]["gene"]
@@ -81,13 +82,24 @@ def test_candidates_are_scored_written_marked_and_left_out_of_figures(store: Sto
     assert f"{every.num_rows:,} pairs that no evidence joins were scored" in page
     assert f"<p>{near:,} pairs were scored" in page
 
-    found = regkg("runs", "evaluate", run["id"], "--against", world / "truth.tsv", "--metacells")
-    assert [one["score"] for one in found["scores"]] == ["run", "distance", "metacells"]
+    (tmp_path / "oracle.tsv").write_text((world / "truth.tsv").read_text().replace("is_link", "score"))
+    more = ("--metacells", "--beside", tmp_path / "oracle.tsv")
+    found = regkg("runs", "evaluate", run["id"], "--against", world / "truth.tsv", *more)
+    names = ["run", "distance", "without_prior", "from_cells", "oracle", "metacells"]
+    assert [one["score"] for one in found["scores"]] == names
+    oracle, metacells = found["scores"][4:]
+    assert (oracle["auroc"]["value"], oracle["matched_auroc"]["value"]) == (1, 1)
+    assert oracle["beyond_metacells"]["value"] == pytest.approx(1 - metacells["matched_auroc"]["value"])
     assert found["pairs"] == near
     assert found["positives"] == sum(truth[row["gene"], row["peak"]][0] for row in rows if row["e"]["in_prior"])
     assert len(found["calibration"]) == 10
-    metacells = found["scores"][2]
     assert metacells["auroc"]["value"] > 0.6
+    (tmp_path / "run.tsv").write_text("peak\tgene\tscore\n")
+    clash = CliRunner().invoke(
+        main, ["runs", "evaluate", run["id"], "--beside", str(tmp_path / "run.tsv"), "--against", "NEAR"]
+    )
+    assert clash.exit_code
+    assert "another score is called run" in clash.output
     shown = CliRunner().invoke(main, ["runs", "evaluate", run["id"], "--against", "NEAR"])
     assert shown.exit_code == 0
     assert "guided this run" in shown.output

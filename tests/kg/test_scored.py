@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
 from kg import predictions, runs
@@ -15,6 +16,7 @@ from kg.guidance import read_guidance
 from kg.releases import publish
 from kg.schema import CONTACTS, PERTURBS, PREDICTED_LINK
 from kg.scored import scored_pairs, told_pairs
+from kg.told import read_scores
 from tests.kg import toy
 
 if TYPE_CHECKING:
@@ -130,3 +132,27 @@ def test_contacts_may_guide_and_truth_may_not(store: Store, run: str) -> None:
         read_guidance(store, 1, ["NEAR", "PERTURBS"])
     with pytest.raises(Conflict, match="BINDS has no weight as guidance"):
         read_guidance(store, 1, ["BINDS"])
+
+
+def test_scores_of_another_program_rank_what_they_do_not_name_last(tmp_path: Path) -> None:
+    path = tmp_path / "peer.tsv"
+    path.write_text("gene_id\tpeak\tscore\nG1\tP1\t-0.5\nG1\tP1\t0.25\nG2\tP1\t-2\nG9\tP9\t-7\n")
+    pairs = pd.DataFrame({"peak": ["P1", "P2", "P1"], "gene": ["G2", "G1", "G1"]})
+    assert read_scores(path, pairs).tolist() == [-2, -3, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("peak\tgene\nP1\tG1\n", "no column score"),
+        ("peak\tgene\tscore\nP1\tG1\t1\nP1\tG2\thigh\n", ":3 column 'score': 'high'"),
+        ("peak\tgene\tscore\nP1\tG1\tinf\n", ":2 column 'score': 'inf'"),
+        ("peak\tgene\tscore\nP7\tG1\t1\n", "names none of the 1 pairs"),
+        ("peak\tgene\tscore\n", "names none of the 1 pairs"),
+    ],
+)
+def test_scores_that_do_not_do_are_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "peer.tsv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says):
+        read_scores(path, pd.DataFrame({"peak": ["P1"], "gene": ["G1"]}))
