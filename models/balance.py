@@ -1,4 +1,10 @@
-"""Weights that let modalities with different cell-type compositions align (Cao & Gao 2022, supplement)."""
+"""Weights that let modalities with different cell-type compositions align.
+
+Two rules, both from clusters of each modality and the cosines of their means. `match` is that of GLUE (Cao & Gao 2022,
+supplement). Its weights depend on how finely a modality happens to be clustered: where one has five clusters and the
+other two along the same cells, equal compositions get unequal weights, and alignment moves cells to make up for it.
+`overlap` asks at each cluster how dense either modality is around it, which splitting a cluster does not change.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +36,7 @@ def balancing_weights(
     sizes: Sequence[NDArray[np.int64]] | None = None,
     *,
     seed: int = 0,
+    published: bool = False,
 ) -> list[Float]:
     """Weight of each cell in the discriminator's loss.
 
@@ -38,6 +45,7 @@ def balancing_weights(
         batch: (cells,) code for each modality where batches are shared; each is balanced by itself.
         sizes: how many cells each row of the embeddings stands for; None for one each.
         seed: of the clustering.
+        published: by `match`, not by `overlap`.
 
     Returns:
         (cells,) for each modality, mean 1 over what rows stand for (in each batch); 0 for clusters that match nothing
@@ -48,7 +56,8 @@ def balancing_weights(
         for one in np.unique(batch[0]):
             own = [codes == one for codes in batch]
             counts = None if sizes is None else [s[o] for s, o in zip(sizes, own, strict=True)]
-            within = balancing_weights([e[o] for e, o in zip(embeddings, own, strict=True)], None, counts, seed=seed)
+            some = [e[o] for e, o in zip(embeddings, own, strict=True)]
+            within = balancing_weights(some, None, counts, seed=seed, published=published)
             for weight, o, found in zip(weights, own, within, strict=True):
                 weight[o] = found
         return weights
@@ -59,12 +68,32 @@ def balancing_weights(
         mean = sp.csr_matrix((np.ones(len(cluster)), (cluster, np.arange(len(cluster))))) @ embedding / n[:, None]
         means.append(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
         totals.append(n if sizes is None else np.bincount(cluster, sizes[k]))
-    by_cluster = match([a @ b.T for a, b in combinations(means, 2)], totals)
+    by_cluster = match([a @ b.T for a, b in combinations(means, 2)], totals) if published else overlap(means, totals)
     return [weight[cluster] for weight, cluster in zip(by_cluster, clusters, strict=True)]
 
 
+def overlap(means: Sequence[Float], sizes: Sequence[NDArray[Any]]) -> list[Float]:
+    """Generalised overlap weights (Li & Li 2019, Annals of Applied Statistics) of clusters, mean 1 over cells.
+
+    The density of a modality at a cluster is the share of its cells in clusters similar to it, each counted by its
+    cosine ** POWER. The weight of a cluster in its modality k is 1 / p_k over the sum of 1 / p_l of all modalities l:
+    of two, the other's share of both densities. So weighted, all have the same composition, that of their overlap.
+
+    Args:
+        means: (clusters, m) of each modality, of length 1.
+        sizes: cells of each cluster of each modality.
+    """
+    weights = []
+    for k, own in enumerate(means):
+        density = [_kept(own @ mean.T) @ (size / size.sum()) for mean, size in zip(means, sizes, strict=True)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weight = 1 / density[k] / sum(1 / of for of in density)
+        weights.append(_of_mean_1(np.nan_to_num(weight), sizes[k]))
+    return weights
+
+
 def match(cosines: Sequence[Float], sizes: Sequence[NDArray[Any]]) -> list[Float]:
-    """Weights of clusters, mean 1 over the cells of each modality.
+    """Weights of clusters as GLUE has them, mean 1 over the cells of each modality.
 
     Args:
         cosines: a matrix for each pair of modalities, in the order of `itertools.combinations`.
@@ -73,15 +102,24 @@ def match(cosines: Sequence[Float], sizes: Sequence[NDArray[Any]]) -> list[Float
     n = len(sizes)
     joint = np.ones([1] * n)
     for (i, j), cosine in zip(combinations(range(n), 2), cosines, strict=True):
-        kept = np.where(cosine < CUTOFF, 0.0, cosine) ** POWER
-        joint = joint * kept.reshape([len(sizes[k]) if k in (i, j) else 1 for k in range(n)])
-    if not joint.any():  # nothing matches: weights would all be 0, so every cell counts alike
-        return [np.ones(len(size)) for size in sizes]
+        joint = joint * _kept(cosine).reshape([len(sizes[k]) if k in (i, j) else 1 for k in range(n)])
     weights = []
     for k, size in enumerate(sizes):
         weight = joint.sum(axis=tuple(axis for axis in range(n) if axis != k)) / size
-        weights.append(weight * size.sum() / (weight * size).sum())
+        weights.append(_of_mean_1(weight, size))
     return weights
+
+
+def _kept(cosine: Float) -> Float:
+    kept: Float = np.where(cosine < CUTOFF, 0.0, cosine) ** POWER
+    return kept
+
+
+def _of_mean_1(weight: Float, size: NDArray[Any]) -> Float:
+    """Over cells; all 1 where all are 0, since nothing would be aligned."""
+    total = (weight * size).sum()
+    scaled: Float = weight * size.sum() / total if total else np.ones(len(size))
+    return scaled
 
 
 def clusters_of(embedding: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.int64]:

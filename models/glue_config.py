@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from models.train import Plan
 
 BURNIN = 1 / 3  # of the second stage, in the quick schedule
-ANNEALED = 1 / 4  # likewise
 WARM = 1 / 2  # of the second stage's steps and learning rate, where a run starts from another's weights
 FINE = 1 / 4  # likewise, where a run was trained on metacells
 COARSE = 1 / 2  # of the steps of both stages, on metacells
@@ -47,7 +46,7 @@ class Config:
 
     schedule: str = "quick"
     first_steps: int = 1500
-    second_steps: int = 4500
+    second_steps: int = 3000
     members: int = 1
     seed: int = 0
     latent_dim: int = 50
@@ -91,13 +90,12 @@ def published_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, 
 def quick_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, float]:
     """Ours: a fixed number of steps a stage, known before it starts, whose weights are averaged as they go.
 
-    The average is where the walk leads long before the walk itself is quiet, so these are fewer steps than it would
-    take by an annealed learning rate alone, which the last quarter of the second stage has all the same. The first
-    stage only has to give clusters for the balancing weights; the second does the rest.
+    The average is where the walk leads long before an annealed learning rate would have quieted the walk itself. The
+    first stage only has to give clusters for the balancing weights; the second does the rest.
     """
     per_epoch = n_cells * (1 - HELD_OUT) / config.batch_size
     longest = max(round((config.first_steps if first else config.second_steps) / per_epoch), 1)
-    plan = Plan(longest, config.lr, annealed=0.0 if first else ANNEALED, averaged=True)
+    plan = Plan(longest, config.lr, averaged=True)
     return plan, math.inf if first else longest * BURNIN
 
 

@@ -326,7 +326,8 @@ def balance(
     batch = [code.cpu().numpy() for code in data.batch] if module.config.shared_batches else None
     found = [torch.ones(n, device=data.device) for n in data.sizes]
     if not trainer.group.rank:
-        weights = balancing_weights(embed_cells(module, data), batch, sizes)
+        published = module.config.schedule == "published"
+        weights = balancing_weights(embed_cells(module, data), batch, sizes, published=published)
         found = [torch.as_tensor(w, dtype=torch.float32, device=data.device) for w in weights]
     trainer.group.tell(found)
     trainer.progress.end()

@@ -75,8 +75,8 @@ def test_weights_by_cells_are_those_of_the_cells() -> None:
     for weight, size in zip(weights, sizes, strict=True):
         assert (weight * size).sum() == pytest.approx(size.sum())
     one, other = (_means(e, k) for e, k in zip(few, kinds, strict=True))
-    whole = balance.match(
-        [one @ other.T],
+    whole = balance.overlap(
+        [one, other],
         [np.bincount(np.repeat(k, n)) for k, n in zip(kinds, sizes, strict=True)],
     )
     for weight, expected, kind in zip(weights, whole, kinds, strict=True):
