@@ -1,6 +1,6 @@
 """Do the links of GLUE say more than distance and than correlation over metacells? On a world whose truth is known.
 
-    python tests/bench/links.py [--seeds 0 1 2] [--cells 2000] [--threads 1]
+    python tests/bench/links.py [--seeds 0 1 2] [--cells 2000] [--threads 1] [--circe-python PATH/bin/python]
 
 Draws the simulated world (400 genes, 3,000 peaks, world seed 1), trains on every pair of its window, and prints for
 each seed one JSON line: matched AUROC (bins of 25 kb) of the run, of its scores without each pair's own edge, of what
@@ -8,13 +8,15 @@ the cells alone say of a pair where GLUE put them, of distance and of metacell c
 told which cells are pairs), with intervals; by how much each is above the last two on the same resampled genes; the
 share of planted links by tenth of the score; and how well factors' targets are found, where each program has a factor
 that binds half of the program's planted links and one in twenty other peaks. Where the run calls no link, as with few
-programs, the best tenth stand in for the called ones.
+programs, the best tenth stand in for the called ones. With a Python that has CIRCE, its co-accessibility of peak and
+promoter stands in the same table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +29,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from kg.scored import BESIDE
+from kg.told import read_scores
 from loaders.simulate import WorldConfig
 from models.covariation import correlation, groups
 from models.from_cells import profiles
@@ -72,6 +75,27 @@ def judged(world: SimulatedWorld, links: pd.DataFrame, rng: np.random.Generator)
     return {"auroc": auroc(positive, whole["score"].to_numpy()), "called": int(table["called"].sum()), **found}
 
 
+def truth_of(world: SimulatedWorld) -> pd.DataFrame:
+    """Every pair of the window: gene, peak, positive, distance_bp."""
+    pairs, ids = world.pairs, np.array(world.peak_id)
+    place = {"gene": world.genes.gene_id[pairs.gene], "peak": ids[pairs.peak]}
+    return pd.DataFrame({**place, "positive": pairs.is_link, "distance_bp": pairs.distance_bp})
+
+
+def co_accessible(world: SimulatedWorld, folder: Path, pairs: pd.DataFrame, python: Path) -> np.ndarray:
+    """What CIRCE says of each pair, from the world's ATAC; pairs that it does not name rank last."""
+    at = {name: i for i, name in enumerate(world.peak_id)}
+    peak = np.array([at[name] for name in pairs["peak"]])
+    tss = dict(zip(world.genes.gene_id.tolist(), world.genes.tss.tolist(), strict=True))
+    place = {"chrom": world.peak_chrom[peak], "start": world.peaks.start[peak], "end": world.peaks.end[peak]}
+    told = pairs[["peak", "gene"]].assign(**place, tss=pairs["gene"].map(tss))
+    told.to_csv(folder / "pairs.tsv", sep="\t", index=False)
+    script = Path(__file__).with_name("peer_circe.py")
+    command = [python, script, folder / "atac.h5ad", folder / "pairs.tsv", folder / "circe.tsv"]
+    subprocess.run(list(map(str, command)), check=True, stdout=sys.stderr)
+    return read_scores(folder / "circe.tsv", pairs)
+
+
 def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     """A run and what is said of it."""
     from tests.models.simulated import simulated  # a dependency brings a package `tests`, which main() puts aside
@@ -82,13 +106,13 @@ def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
         trained = fit(graph, cells, Config(seed=seed), Trainer("cpu", asked.threads))
         seconds = time.perf_counter() - start
         table = predict(graph, trained, seed=seed, seen=profiles(cells, trained.cells)).links[0].table.to_pandas()
-    table = table.rename(columns={"start_id": "peak", "end_id": "gene"})
-    pairs, ids = world.pairs, np.array(world.peak_id)
-    truth = pd.DataFrame({"gene": world.genes.gene_id[pairs.gene], "peak": ids[pairs.peak], "positive": pairs.is_link})
-    scored = table.merge(truth.assign(distance_bp=pairs.distance_bp), on=["peak", "gene"])
-    metacells = correlation(cells, groups(cells, seed=seed), scored["peak"].tolist(), scored["gene"].tolist())
-    beside = {name: scored[name].to_numpy(dtype=float) for name in BESIDE}
-    found = compare(scored, {METACELLS: metacells, **beside})
+        table = table.rename(columns={"start_id": "peak", "end_id": "gene"})
+        scored = table.merge(truth_of(world), on=["peak", "gene"])
+        others = {name: scored[name].to_numpy(dtype=float) for name in BESIDE}
+        if asked.circe_python:
+            others["co-accessibility"] = co_accessible(world, Path(folder), scored, asked.circe_python)
+    others[METACELLS] = correlation(cells, groups(cells, seed=seed), scored["peak"].tolist(), scored["gene"].tolist())
+    found = compare(scored, others)
     return {
         "seed": seed, "cells": asked.cells, "pairs": found.pairs, "planted": found.positives,
         "training_s": round(seconds, 1),
@@ -107,6 +131,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--cells", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--circe-python", type=Path, help="of an environment with circe-py")
     asked = parser.parse_args()
     sys.modules["tests"] = package = ModuleType("tests")
     package.__path__ = [str(Path(__file__).parents[1])]

@@ -12,6 +12,7 @@ from kg.errors import CheckpointRefused, InputError
 from models import diagnostics
 from models.balance import balancing_weights
 from models.cells import Cells
+from models.minibatch import TrainingData
 from models.train import Row, Trainer
 from models.zoo import glue
 from tests.models.toy import Toy, toy
@@ -71,6 +72,20 @@ def test_batches_are_balanced_by_themselves() -> None:
         for weight, codes, expected in zip(weights, batch, alone, strict=True):
             np.testing.assert_array_equal(weight[codes == b], expected)
             assert weight[codes == b].mean() == pytest.approx(1)
+
+
+def test_the_published_schedule_has_the_published_weights(world: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def watched(*args: Any, published: bool) -> list[np.ndarray]:
+        asked.append(published)
+        return balancing_weights(*args, published=published)
+
+    monkeypatch.setattr(glue, "balancing_weights", watched)
+    data = TrainingData(world.graph, world.cells.linked(world.graph), "cpu")
+    for schedule in ("quick", "published"):
+        glue.balance(glue.Glue(data, replace(SHORT, schedule=schedule)).eval(), data, Trainer(threads=1))
+    assert asked == [False, True]
 
 
 def test_a_discriminator_sees_shared_batches_in_the_second_stage_only(world: Toy) -> None:
