@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Float32 = NDArray[np.float32]
 
-BLOCK = 1024
+BLOCK = 256  # rows of a matrix of distances; four times as many would be the most memory of a whole run
 N_METACELLS = (10, 20, 50, 100, 200)
 
 
