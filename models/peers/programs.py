@@ -47,7 +47,7 @@ def scglue(cells: Cells, python: Path, folder: Path, threads: int) -> Program:
     Args:
         cells: whose encoder inputs and labels both programs see.
         python: of an environment with scglue.
-        folder: for its inputs, checkpoints and what it says.
+        folder: for its inputs, checkpoints and what it says, in one folder for each graph and seed.
         threads: of torch.
 
     Raises:
@@ -61,15 +61,14 @@ def scglue(cells: Cells, python: Path, folder: Path, threads: int) -> Program:
         )
 
     def run(graph: GuidanceGraph, seed: int) -> Embeddings:
-        write_world(graph, cells, folder)
-        said = folder / "scglue.log"
-        with said.open("w") as log:
-            done = subprocess.run(
-                [python, SCRIPT, folder, str(seed), str(threads)], stdout=log, stderr=log, check=False
-            )
+        own = folder / f"{graph.hash[:12]}-seed{seed}"  # where a killed run goes on with its second stage
+        write_world(graph, cells, own)
+        said = own / "scglue.log"
+        with said.open("a") as log:
+            done = subprocess.run([python, SCRIPT, own, str(seed), str(threads)], stdout=log, stderr=log, check=False)
         if done.returncode:
             raise TrainingError(f"scglue ended with {done.returncode}", f"its last words are in {said}")
-        made, features = np.load(folder / "cells.npz"), np.load(folder / "features.npz")
+        made, features = np.load(own / "cells.npz"), np.load(own / "features.npz")
         return {name: made[name] for name in made.files}, features["features"], features["vectors"]
 
     return run

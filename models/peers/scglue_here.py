@@ -1,7 +1,8 @@
 """Train scglue on a folder and leave its embeddings there; run by the Python of an environment that has scglue.
 
 The folder holds rna.h5ad-like files named in world.json (raw counts in X, obsm["X_rep"]) and links.tsv (source, target,
-weight, sign). All of scglue's defaults, both stages. Imports nothing of ours.
+weight, sign). All of scglue's defaults, both stages, as its `fit_SCGLUE` takes them; the first stage is kept, so that a
+killed run goes on with the second. Imports nothing of ours.
 
     PYTHON scglue_here.py FOLDER SEED THREADS
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import pathlib
 import sys
+from typing import Any
 
 import anndata
 import networkx as nx
@@ -31,6 +33,29 @@ def guidance(links: pd.DataFrame, features: set[str]) -> nx.MultiDiGraph:
     return graph
 
 
+def trained(cells: dict[str, anndata.AnnData], graph: nx.MultiDiGraph, seed: int, folder: pathlib.Path) -> Any:
+    """Both stages; the first is taken from the folder where it came to its end there."""
+    kept, vertices = folder / "first.dill", sorted(graph.nodes)
+    if not kept.exists():
+        first = scglue.models.SCGLUEModel(cells, vertices, random_seed=seed)
+        first.compile()
+        first.fit(cells, graph, align_burnin=np.inf, safe_burnin=False, directory=str(folder / "first"))
+        first.save(folder / "saving.dill")
+        (folder / "saving.dill").rename(kept)
+    first = scglue.models.load_model(kept)
+    for name, adata in cells.items():
+        adata.obsm["X_first"] = first.encode_data(name, adata)
+    scglue.data.estimate_balancing_weight(*cells.values(), use_rep="X_first", key_added="balancing_weight")
+    for adata in cells.values():
+        adata.uns[scglue.config.ANNDATA_KEY]["use_dsc_weight"] = "balancing_weight"
+    model = scglue.models.SCGLUEModel(cells, vertices, random_seed=seed)
+    model.adopt_pretrained_model(first)
+    model.compile()
+    model.random_seed += 1  # as scglue does, so that the order of cells is another
+    model.fit(cells, graph, directory=str(folder / "second"))
+    return model
+
+
 def main(folder: pathlib.Path, seed: int, threads: int) -> None:
     """Train, encode, write cells.npz and features.npz."""
     torch.set_num_threads(threads)
@@ -42,9 +67,7 @@ def main(folder: pathlib.Path, seed: int, threads: int) -> None:
         scglue.models.configure_dataset(adata, likelihoods[name].upper(), use_highly_variable=True, use_rep="X_rep")
     used = {feature for adata in cells.values() for feature in adata.var_names}
     graph = guidance(links[links["source"].isin(used) & links["target"].isin(used)], used)
-    model = scglue.models.fit_SCGLUE(
-        cells, graph, init_kws={"random_seed": seed}, fit_kws={"directory": str(folder / "scglue")}
-    )
+    model = trained(cells, graph, seed, folder)
     np.savez(folder / "cells.npz", **{name: model.encode_data(name, adata) for name, adata in cells.items()})
     np.savez(folder / "features.npz", features=model.vertices.to_numpy(dtype=str), vectors=model.encode_graph(graph))
 

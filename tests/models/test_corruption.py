@@ -154,4 +154,7 @@ def test_what_the_other_program_says_when_it_fails_is_kept(tmp_path: Path) -> No
     run = programs.scglue(world.cells, python, tmp_path / "there", 1)
     with pytest.raises(TrainingError, match="ended with 7"):
         run(world.graph, 0)
-    assert (tmp_path / "there" / "scglue.log").read_text() == "out of luck\n"
+    with pytest.raises(TrainingError, match="ended with 7"):
+        run(world.graph, 1)
+    said = {path.parent.name: path.read_text() for path in (tmp_path / "there").glob("*/scglue.log")}
+    assert said == {f"{world.graph.hash[:12]}-seed{seed}": "out of luck\n" for seed in (0, 1)}
