@@ -35,6 +35,7 @@ class Outcome:
 
     Attributes:
         auroc: of the run's scores for the planted links, over all candidate pairs that were scored.
+        cells_auroc: of what the cells alone say of the same pairs, no edge asked.
         distance_auroc: of -distance on the same pairs.
         answers: question -> rows.
     """
@@ -45,6 +46,7 @@ class Outcome:
     planted: int
     planted_called: int
     auroc: float
+    cells_auroc: float
     distance_auroc: float
     metrics: Mapping[str, Any]
     answers: Mapping[str, Sequence[Any]]
@@ -122,7 +124,8 @@ def show(found: Outcome) -> None:
     click.echo(
         f"\nOf {found.pairs:,} peak-gene pairs {found.planted:,} are planted links; "
         f"{found.planted_called:,} of them were called.\n"
-        f"AUROC of the run's scores: {found.auroc:.3f}; of distance alone: {found.distance_auroc:.3f}.\n"
+        f"AUROC of the run's scores: {found.auroc:.3f}; of the cells alone: {found.cells_auroc:.3f}; "
+        f"of distance alone: {found.distance_auroc:.3f}.\n"
         f"\nrelease {found.release}, run {found.run}\n"
         f"arc plot       {found.picture}\n"
         f"Neo4j          {found.neo4j} (password: {found.home}/neo4j/password)\n"
@@ -137,7 +140,7 @@ def _outcome(store: Store, home: Path, world: Path, run: Run, release: int) -> O
     truth = read_truth(world / "truth.tsv")
     scores = store.read(
         "MATCH (p:Peak)-[l:PREDICTED_LINK {run: $run}]->(g:Gene) "
-        "RETURN g.id AS gene, p.id AS peak, l.score AS score, l.called AS called",
+        "RETURN g.id AS gene, p.id AS peak, l.score AS score, l.from_cells AS from_cells, l.called AS called",
         run=run.id,
     )
     best = _best_planted(scores, truth)
@@ -172,9 +175,10 @@ def _aurocs(scores: Sequence[Any], truth: Mapping[tuple[str, str], tuple[bool, i
 
     planted, distance = zip(*(truth[row["gene"], row["peak"]] for row in scores), strict=True)
     positive = np.array(planted)
-    model = np.array([row["score"] for row in scores], np.float32)
+    model, cells = (np.array([row[name] for row in scores], np.float32) for name in ("score", "from_cells"))
     return {
         "auroc": auroc(positive, model),
+        "cells_auroc": auroc(positive, cells),
         "distance_auroc": auroc(positive, -np.array(distance, np.float32)),
     }
 
