@@ -80,9 +80,9 @@ def gather(store: Store, home: Path, run_id: str) -> Gathered:
 def placed(store: Store, home: Path, run: runs.Run, genes: pd.DataFrame) -> pd.DataFrame:
     """Every pair that a run wrote, with where its peak lies (0-based half-open) and how far from the gene's TSS."""
     from kg.run_diff_inputs import links  # noqa: PLC0415 - SciPy
-    from kg.scored import distance_to_tss  # noqa: PLC0415
+    from kg.scored import BESIDE, distance_to_tss  # noqa: PLC0415
 
     peaks = read_nodes(store, PEAK, run.release).to_pandas()[["id", "start", "end"]].rename(columns={"id": "peak"})
     ends = genes[["id", "symbol", "tss"]].rename(columns={"id": "gene"})
-    pairs = links(store, home, run).merge(peaks, on="peak").merge(ends, on="gene")
+    pairs = links(store, home, run, BESIDE).merge(peaks, on="peak").merge(ends, on="gene")
     return pairs.assign(distance_bp=distance_to_tss(pairs["start"], pairs["end"], pairs["tss"]))

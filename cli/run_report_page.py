@@ -10,18 +10,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from cli import page
 from cli import run_report_pictures as pictures
 from cli.page import image, table
 from cli.picture import DrawnGene, DrawnLink, arc_plot
+from kg.scored import BESIDE
 from models.diagnostics import TRUSTED, verdict
 from models.projection import project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pandas as pd
 
     from kg.runs import Run
     from models.kept import Embedded
@@ -41,7 +41,7 @@ class Gathered:
         served: whether readers see it by default.
         environment: what it was registered with besides.
         pairs: one row a pair that it wrote: peak, gene, symbol, start, end, distance_bp, score, q_value, called, and
-            in_prior: false beyond the skeleton.
+            in_prior: false beyond the skeleton, and those of `kg.scored.BESIDE`, NaN where the run does not say.
         genes: nodes of the release that it read.
         history: one row an epoch; None where the run kept none.
         cells: of each modality in the joint space; empty where the run kept none.
@@ -220,10 +220,8 @@ def best_edges(found: Gathered) -> Section:
     if found.pairs.empty:
         return _missing(title, "edges", "Without scored pairs there are no strongest ones.")
     chosen = strongest_genes(found.pairs)
-    rows = []
-    for gene in chosen:
-        rows += _shown(found.pairs[found.pairs["gene"] == gene].nlargest(EDGES_EACH, "score"))
-    return Section(title, "".join(_arcs(found, gene) for gene in chosen[:DRAWN_GENES]) + table(rows))
+    best = pd.concat([found.pairs[found.pairs["gene"] == gene].nlargest(EDGES_EACH, "score") for gene in chosen])
+    return Section(title, "".join(_arcs(found, gene) for gene in chosen[:DRAWN_GENES]) + table(_shown(best)))
 
 
 def beyond(found: Gathered) -> Section:
@@ -243,7 +241,8 @@ def beyond(found: Gathered) -> Section:
 
 
 def _shown(pairs: pd.DataFrame) -> list[Any]:
-    columns = ["symbol", "gene", "peak", "distance_bp", "score", "q_value", "called", "in_prior"]
+    said = [name for name in BESIDE if pairs[name].notna().any()]
+    columns = ["symbol", "gene", "peak", "distance_bp", "score", *said, "q_value", "called", "in_prior"]
     rows: list[Any] = pairs[columns].astype(object).where(pairs[columns].notna(), None).to_dict("records")
     return rows
 

@@ -77,28 +77,28 @@ def complete(store: Store, run_id: str) -> Run:
     return found
 
 
-def links(store: Store, home: Path, run: Run) -> pd.DataFrame:
-    """All pairs that a run wrote, columns COLUMNS, from its Parquet or else from the graph."""
+def links(store: Store, home: Path, run: Run, also: Sequence[str] = ()) -> pd.DataFrame:
+    """All pairs that a run wrote, from its Parquet or else from the graph: COLUMNS, and numbers `also`."""
     path = run_folder(home, run.id) / f"{PREDICTED_LINK.name}.parquet"
     if path.exists():
-        return links_of(read_links(PREDICTED_LINK, path))
-    columns = [name for name in COLUMNS if name not in {"peak", "gene"}]
+        return links_of(read_links(PREDICTED_LINK, path), also)
+    columns = [name for name in (*COLUMNS, *also) if name not in {"peak", "gene"}]
     rows = store.stream(
         f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) "
         f"RETURN p.id, g.id, {', '.join(f'e.{name}' for name in columns)}",
         run=run.id,
     )
-    return _typed(pd.DataFrame(list(rows), columns=["peak", "gene", *columns]))
+    return _typed(pd.DataFrame(list(rows), columns=["peak", "gene", *columns]), also)
 
 
-def links_of(batch: EdgeBatch) -> pd.DataFrame:
-    """The links of a batch of predictions, columns COLUMNS."""
+def links_of(batch: EdgeBatch, also: Sequence[str] = ()) -> pd.DataFrame:
+    """The links of a batch of predictions: COLUMNS, and numbers `also`."""
     frame: pd.DataFrame = batch.table.to_pandas().rename(columns={"start_id": "peak", "end_id": "gene"})
-    return _typed(frame.assign(edge_id=batch.edge_ids))
+    return _typed(frame.assign(edge_id=batch.edge_ids), also)
 
 
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    made = frame[list(COLUMNS)].astype(dict.fromkeys(("score", "stability", "q_value"), float))
+def _typed(frame: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
+    made = frame[[*COLUMNS, *also]].astype(dict.fromkeys(("score", "stability", "q_value", *also), float))
     return made.assign(in_prior=made["in_prior"].ne(other=False))  # an older run says nothing, and has no others
 
 

@@ -6,8 +6,8 @@ PAIRS.tsv has columns peak, gene, chrom, start, end (of the peak, 0-based half-o
 highest co-accessibility of its peak with a peak within 1 kb of the gene's start site; 1 where the peak is such a one
 itself; pairs without such a peak are left out. A peak is open in a cell or not, as in Cicero, whose method CIRCE's is:
 on counts of high variance its solver takes a second for a window of 27 peaks, a hundred times for each window. All of
-CIRCE is at its defaults: metacells of 50 neighbouring cells, windows of 500 kb. `regkg runs evaluate --beside OUT.tsv` takes the result. CIRCE is licensed GPL-3.0: it is a program
-beside ours, and nothing of ours needs it.
+CIRCE is at its defaults: metacells of 50 neighbouring cells, windows of 500 kb. `regkg runs evaluate --beside OUT.tsv`
+takes the result. CIRCE is licensed GPL-3.0: it is a program beside ours, and nothing of ours needs it.
 """
 
 from __future__ import annotations

@@ -93,6 +93,7 @@ def keep_links(home: Path, run: str, beyond: int = 0) -> None:
         stability=[0.0] * len(STARTS),
         called=score > 0.5,
         in_prior=in_prior,
+        from_cells=0.25 + 0.001 * np.arange(len(STARTS)),
     )
     made = predictions.Predictions([links], ["G1"], ["Gene"], np.ones((1, 2), np.float32))
     predictions.keep(home, run, made, METRICS)
@@ -144,6 +145,9 @@ def test_all_of_a_run_stands_on_one_page(
     assert "on principal components, since umap-learn is not here" in words
     assert f"{len(STARTS)} pairs were scored, 13 are called" in words
     assert "No pair that evidence does not join was scored" in words
+    assert "from_cells" in words
+    assert "0.251" in words
+    assert "without_prior" not in words  # this run says nothing of it
 
 
 def test_candidates_stand_apart(
