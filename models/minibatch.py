@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING
@@ -119,6 +120,13 @@ class TrainingData:
         label = [_names(m.labels, len(m.rep)) for m in modalities]
         self.labels = np.setdiff1d(np.concatenate(label), [""]).tolist()
         self.label = [self._codes(names, self.labels) for names in label]
+
+    def grouped(self, groups: Sequence[Tensor]) -> TrainingData:
+        """The same with other labels: (cells,) codes of each modality."""
+        other = copy(self)
+        other.label = list(groups)
+        other.labels = [str(code) for code in range(max(int(group.max()) for group in groups) + 1)]
+        return other
 
     def _codes(self, names: NDArray[np.str_], known: Sequence[str]) -> Tensor:
         """Place of each name among the known ones, -1 for none."""

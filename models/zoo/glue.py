@@ -8,7 +8,7 @@ Cao & Gao 2022, Nature Biotechnology, doi 10.1038/s41587-022-01284-4.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from models.fit import Fit
 from models.glue_config import FINE, WARM, Config, coarse_config, published_plan, quick_plan, warm_plan
 from models.glue_task import NOISE, GlueTask, cell_table
 from models.layers import DataEncoder, Discriminator, GraphEncoder, edge_nll, posterior
+from models.matching import groups
 from models.metacells import metacells
 from models.minibatch import TrainingData
 from models.parallel import spread
@@ -76,10 +77,9 @@ class Glue(nn.Module):
 
     def adopt(self, other: Glue) -> None:
         """Take over the weights of the same shape: all but the first of a discriminator that sees batches only now."""
-        own = self.state_dict()
-        self.load_state_dict(
-            {name: value if value.shape == own[name].shape else own[name] for name, value in other.state_dict().items()}
-        )
+        own, given = self.state_dict(), other.state_dict()
+        taken = {n: v for n, v in given.items() if n in own and v.shape == own[n].shape}
+        self.load_state_dict(own | taken)
 
     def encode(self, step: Minibatch) -> list[tuple[Tensor, Tensor]]:
         """Mean and raw spread of u, for each modality."""
@@ -279,8 +279,9 @@ def train_member(
             module = Glue(data, config, shared_batches=config.shared_batches).to(data.device)
         warm = start.carry(module, data, member)
     for stage in ("second",) if warm or coarse else ("first", "second"):
+        seen, asked = led(data, config, trainer) if stage == "first" else (data, config)
         with trainer.seeded(seed + (stage == "second")):
-            fresh = Glue(data, config, shared_batches=config.shared_batches and stage == "second").to(data.device)
+            fresh = Glue(seen, asked, shared_batches=config.shared_batches and stage == "second").to(data.device)
             if module is not None:
                 fresh.adopt(module)
                 weights = balance(module, data, trainer) if stage == "second" and coarse is None else weights
@@ -289,11 +290,30 @@ def train_member(
             plan, burnin = plan_for(n_cells, config, first=stage == "first")
             if warm or coarse:
                 plan, burnin = warm_plan(n_cells, config, FINE if coarse else WARM)
-            task = GlueTask(data, module, plan, burnin, weights, seed + (stage == "second"), trainer.group)
+            task = GlueTask(seen, module, plan, burnin, weights, seed + (stage == "second"), trainer.group)
             rows = trainer.train(task, plan, f"member-{member}-{prefix}{stage}", seed, identity)
             history += [{"stage": prefix + stage, **row} for row in rows]
     assert module is not None  # noqa: S101 - two stages ran
     return module.eval(), history
+
+
+def led(data: TrainingData, config: Config, trainer: Trainer) -> tuple[TrainingData, Config]:
+    """What the first stage of the quick schedule sees: where the graph says little, groups of cells as labels.
+
+    Groups are of cells that are probably of one kind. Not where labels or pairs say so already. The second stage sees
+    none, and so may leave what was matched wrongly.
+    """
+    if config.schedule != "quick" or config.use_labels or config.use_pairs or len(data.names) < 2:
+        return data, config
+    trainer.progress.begin("asking what the graph says of clusters")
+    found = [torch.full((n,), -1, dtype=torch.int64, device=data.device) for n in data.sizes]
+    if not trainer.group.rank:
+        matched = groups(data.graph, data.cells, seed=config.seed)
+        found = found if matched is None else [torch.from_numpy(group).to(data.device) for group in matched]
+    trainer.group.tell(found)
+    said = bool((found[0] < 0).all())
+    trainer.progress.end("enough" if said else "little more than chance: cells are first matched by how clusters lie")
+    return (data, config) if said else (data.grouped(found), replace(config, use_labels=True))
 
 
 def check_options(data: TrainingData, config: Config) -> None:
