@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from kg.guidance import GuidanceGraph
 from models import matching
 from models.cells import Cells, Modality
+from models.diagnostics import verdict
 from models.glue_config import Config
 from models.matching import agreement, clusters, groups
 from models.minibatch import TrainingData
@@ -168,6 +169,10 @@ def test_only_the_first_stage_of_the_quick_schedule_sees_groups(monkeypatch: pyt
     by_stage = found.history.groupby("stage")["train_labels"].count()
     assert by_stage["first"] > 0
     assert by_stage["second"] == 0
+    assert found.metrics["matched_clusters"] == 1
+    assert "first matched by how clusters lie" in verdict(found.metrics).sentence
+    labelled = glue.fit(world.graph, world.cells, replace(tiny, use_labels=True), Trainer("cpu", 1))
+    assert "matched_clusters" not in labelled.metrics
     seen, asked = glue.led(data, tiny, Trainer("cpu", 1))
     assert asked == replace(tiny, use_labels=True)
     assert seen.labels == [str(k) for k in range(int(max(label.max() for label in seen.label)) + 1)]
