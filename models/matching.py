@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
 from threadpoolctl import threadpool_limits
 
@@ -150,16 +151,17 @@ def _nearest(rep: NDArray[np.float32], means: Floats) -> NDArray[np.int64]:
 
 
 def clusters(modality: Modality, n: int, *, seed: int = 0) -> Clusters:
-    """Clusters of encoder inputs by k-means; the same on any number of cores, so that a resumed run has them again."""
+    """Up to n clusters of encoder inputs by k-means, the same on any number of cores: a resumed run has them too."""
     count_cores()
-    with threadpool_limits(1):  # sums of several threads are added in the order in which they end
+    with threadpool_limits(1), warnings.catch_warnings():  # sums of several threads are added in the order they end
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct cells than n: there are fewer clusters
         found = KMeans(n, n_init=3, random_state=seed).fit(modality.rep)
-    means = found.cluster_centers_.astype(np.float64)
+    held, of = np.unique(found.labels_, return_inverse=True)
+    means = found.cluster_centers_[held].astype(np.float64)
     apart = np.linalg.norm(means[:, None] - means[None], axis=2)
-    of = found.labels_.astype(np.int64)
     return Clusters(
-        of, np.bincount(of, minlength=n) / len(of), apart / apart[np.triu_indices(n, 1)].mean(),
-        metacell_values(modality, of, n), means,
+        of, np.bincount(of) / len(of), apart / max(apart.sum() / max(apart.size - len(apart), 1), 1e-12),
+        metacell_values(modality, of, len(held)), means,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ EACH = 8  # features that a type raises, in each modality
 
 
 def world(
-    places: NDArray[np.float64], sizes: list[int], *, linked: bool, n_cells: int = 600
+    places: NDArray[np.float64], sizes: list[int], *, linked: bool, n_cells: int = 600, spread: float = 0.05
 ) -> tuple[GuidanceGraph, Cells, list[NDArray[np.int64]]]:
     """Types at these places of both modalities' inputs, the other's turned and stretched; values raised by type.
 
@@ -42,7 +42,7 @@ def world(
     owner = np.repeat(np.arange(n_types), EACH)
     modalities = {}
     for name, kind, features, how in zip(("rna", "atac"), kinds, names, (np.eye(dims), turn), strict=True):
-        rep = (places[kind] + 0.05 * rng.normal(size=(n_cells, dims))) @ how
+        rep = (places[kind] + spread * rng.normal(size=(n_cells, dims))) @ how
         counts = rng.poisson(np.where(owner == kind[:, None], 5.0, 1.0)).astype(np.float32)
         ids = np.array([f"{name}-{i}" for i in range(n_cells)])
         modalities[name] = Modality(name, sp.csr_matrix(counts), features, rep.astype(np.float32), ids)
@@ -150,6 +150,17 @@ def test_of_many_cells_a_sample_is_looked_at(monkeypatch: pytest.MonkeyPatch) ->
     assert found is not None
     assert [len(of) for of in found] == [600, 600]
     assert kept_type(found, kinds) > 0.95
+
+
+def test_cells_that_lie_in_few_places_are_few_clusters() -> None:
+    """Without spread no number of clusters but that of the types is to be had; with all in one place none matches."""
+    graph, cells, kinds = world(UNEVEN, SIZES, linked=False, spread=0.0)
+    assert len(clusters(cells["rna"], 8).share) == 6
+    assert kept_type(groups(graph, cells), kinds) == 1.0
+    one = Cells({name: replace(m, rep=np.ones_like(m.rep)) for name, m in cells.modalities.items()})
+    found = groups(graph, one)
+    assert found is not None
+    assert [np.unique(of).tolist() for of in found] == [[0], [0]]
 
 
 def test_few_cells_are_not_told_apart() -> None:
