@@ -21,6 +21,8 @@ from models.zoo import glue
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 EACH = 8  # features that a type raises, in each modality
@@ -190,3 +192,23 @@ def test_only_the_first_stage_of_the_quick_schedule_sees_groups(monkeypatch: pyt
     assert data.labels == np.unique(world.cells["rna"].labels).tolist()
     for other in (replace(tiny, schedule="published"), replace(tiny, use_labels=True), replace(tiny, use_pairs=True)):
         assert glue.led(data, other, Trainer("cpu", 1)) == (data, other)
+
+
+def test_a_killed_run_of_two_processes_has_the_same_groups_again(tmp_path: Path) -> None:
+    """Links at random say so little that cells are matched; the first process finds groups and tells the other."""
+    world = toy(200, 40)
+    graph = wrongly(world.graph, 1)
+    config = Config(latent_dim=4, hidden_dim=8, batch_size=32, first_steps=40, second_steps=40)
+    two = Trainer(devices=2, threads=1)
+    unbroken = glue.fit(graph, world.cells, config, two)
+    assert unbroken.metrics["matched_clusters"] == 1
+
+    def stop(_stage: str, _task: object, row: dict[str, float]) -> None:
+        if row["epoch"] == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        glue.fit(graph, world.cells, config, replace(two, directory=tmp_path, checkpoint_s=0, on_epoch=stop))
+    resumed = glue.fit(graph, world.cells, config, replace(two, directory=tmp_path))
+    np.testing.assert_array_equal(resumed.features, unbroken.features)
+    np.testing.assert_array_equal(resumed.cells["atac"], unbroken.cells["atac"])
