@@ -194,13 +194,14 @@ def test_only_the_first_stage_of_the_quick_schedule_sees_groups(monkeypatch: pyt
         assert glue.led(data, other, Trainer("cpu", 1)) == (data, other)
 
 
-def test_a_killed_run_of_two_processes_has_the_same_groups_again(tmp_path: Path) -> None:
-    """Links at random say so little that cells are matched; the first process finds groups and tells the other."""
+SHORT = Config(latent_dim=4, hidden_dim=8, batch_size=32, first_steps=40, second_steps=40)
+
+
+def test_a_killed_run_has_the_same_groups_again(tmp_path: Path) -> None:
+    """Links at random say so little that cells are matched."""
     world = toy(200, 40)
-    graph = wrongly(world.graph, 1)
-    config = Config(latent_dim=4, hidden_dim=8, batch_size=32, first_steps=40, second_steps=40)
-    two = Trainer(devices=2, threads=1)
-    unbroken = glue.fit(graph, world.cells, config, two)
+    graph, one = wrongly(world.graph, 1), Trainer(threads=1)
+    unbroken = glue.fit(graph, world.cells, SHORT, one)
     assert unbroken.metrics["matched_clusters"] == 1
 
     def stop(_stage: str, _task: object, row: dict[str, float]) -> None:
@@ -208,7 +209,16 @@ def test_a_killed_run_of_two_processes_has_the_same_groups_again(tmp_path: Path)
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        glue.fit(graph, world.cells, config, replace(two, directory=tmp_path, checkpoint_s=0, on_epoch=stop))
-    resumed = glue.fit(graph, world.cells, config, replace(two, directory=tmp_path))
+        glue.fit(graph, world.cells, SHORT, replace(one, directory=tmp_path, checkpoint_s=0, on_epoch=stop))
+    resumed = glue.fit(graph, world.cells, SHORT, replace(one, directory=tmp_path))
     np.testing.assert_array_equal(resumed.features, unbroken.features)
     np.testing.assert_array_equal(resumed.cells["atac"], unbroken.cells["atac"])
+
+
+def test_the_first_of_two_processes_tells_the_other_its_groups() -> None:
+    world = toy(200, 40)
+    found = glue.fit(wrongly(world.graph, 1), world.cells, SHORT, Trainer(devices=2, threads=1))
+    assert found.metrics["matched_clusters"] == 1
+    first = found.history["stage"] == "first"
+    assert (found.history["train_labels"].notna() == first).all()
+    assert 0 < first.sum() < len(first)
