@@ -196,12 +196,11 @@ def _between(
     graph: GuidanceGraph, anchor: NDArray[np.str_], other: NDArray[np.str_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Edges between two sets of features, either way: places in both, and sign * weight."""
-    ends, names = (graph.vertices[graph.source], graph.vertices[graph.target]), (pd.Index(anchor), pd.Index(other))
-    either = [
-        np.stack([name.get_indexer(pd.Index(end)) for name, end in zip(names, way, strict=True)])
-        for way in (ends, ends[::-1])
-    ]
-    at = np.concatenate(either, axis=1).astype(np.int64)
+    place = [pd.Index(names).get_indexer(pd.Index(graph.vertices)).astype(np.int64) for names in (anchor, other)]
+    ends = graph.source, graph.target
+    at = np.stack(
+        [np.concatenate([own[end] for end in way]) for own, way in zip(place, (ends, ends[::-1]), strict=True)]
+    )
     weight = np.tile(graph.sign.astype(np.float64) * graph.weight, 2)
     kept = (at >= 0).all(0)
     return at[0, kept], at[1, kept], weight[kept]
