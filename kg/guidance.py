@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from kg.datasets import dataset_versions
@@ -82,6 +83,20 @@ class GuidanceGraph:
         for column in (self.source, self.target, self.weight, self.sign):
             digest.update(np.ascontiguousarray(column[order]).tobytes())
         return digest.hexdigest()
+
+    def between(
+        self, left: NDArray[np.str_], right: NDArray[np.str_]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Edges between two sets of features, in whichever direction they stand here.
+
+        Returns:
+            places among `left`, places among `right`, and sign * weight, each (edges,).
+        """
+        place = [pd.Index(names).get_indexer(pd.Index(self.vertices)).astype(np.int64) for names in (left, right)]
+        ends = self.source, self.target
+        i, j = (np.concatenate([own[end] for end in way]) for own, way in zip(place, (ends, ends[::-1]), strict=True))
+        kept = (i >= 0) & (j >= 0)
+        return i[kept], j[kept], np.tile(self.sign.astype(np.float64) * self.weight, 2)[kept]
 
 
 HELD_OUT = (CONTACTS.name, EQTL.name)  # what models are tested against; NEAR is there for every pair

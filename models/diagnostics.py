@@ -180,20 +180,10 @@ def contributions(
 
 def _by_gene(graph: GuidanceGraph, anchor: Modality, layer: Modality, values: Float) -> Float:
     """(metacells, genes) weighted, signed mean over the layer's features of each gene; 0 where it has none."""
-    gene, feature = (_places(m.features, graph.vertices) for m in (anchor, layer))
-    ends = np.concatenate([np.stack([graph.source, graph.target]), np.stack([graph.target, graph.source])], axis=1)
-    weight = np.tile(graph.weight * graph.sign, 2)
-    i, j = gene[ends[0]], feature[ends[1]]
-    kept = (i >= 0) & (j >= 0)
-    joined = sp.csr_matrix((weight[kept], (j[kept], i[kept])), shape=(len(layer.features), len(anchor.features)))
+    gene, feature, weight = graph.between(anchor.features, layer.features)
+    joined = sp.csr_matrix((weight, (feature, gene)), shape=(len(layer.features), len(anchor.features)))
     total = np.maximum(np.asarray(abs(joined).sum(axis=0)).ravel(), 1e-12)
     return np.asarray(values @ joined) / total
-
-
-def _places(names: NDArray[np.str_], wanted: NDArray[np.str_]) -> NDArray[np.int64]:
-    order = np.argsort(names)
-    at = order[np.searchsorted(names, wanted, sorter=order).clip(max=len(names) - 1)]
-    return np.where(names[at] == wanted, at, -1)
 
 
 def r_squared(y: Float, x: Float) -> float:

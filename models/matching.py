@@ -14,7 +14,6 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -177,7 +176,7 @@ def agreement(
     Returns:
         (n, n), and that share: 0 for edges that say no more than chance, towards 1 for many that are right.
     """
-    i, j, weight = _between(graph, anchor.features, other.features)
+    i, j, weight = graph.between(anchor.features, other.features)
     mine, theirs = _standardised(its_clusters), _standardised(own_clusters)
 
     def summed(j: NDArray[np.int64]) -> Floats:
@@ -190,20 +189,6 @@ def agreement(
     signal = np.square(beyond).mean()
     share = max(0.0, float(1 - noise / signal)) if signal > 0 else 0.0
     return (share / np.sqrt(signal) * beyond if share else np.zeros_like(beyond)), share
-
-
-def _between(
-    graph: GuidanceGraph, anchor: NDArray[np.str_], other: NDArray[np.str_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Edges between two sets of features, either way: places in both, and sign * weight."""
-    place = [pd.Index(names).get_indexer(pd.Index(graph.vertices)).astype(np.int64) for names in (anchor, other)]
-    ends = graph.source, graph.target
-    at = np.stack(
-        [np.concatenate([own[end] for end in way]) for own, way in zip(place, (ends, ends[::-1]), strict=True)]
-    )
-    weight = np.tile(graph.sign.astype(np.float64) * graph.weight, 2)
-    kept = (at >= 0).all(0)
-    return at[0, kept], at[1, kept], weight[kept]
 
 
 def _standardised(clusters: Clusters) -> Floats:
