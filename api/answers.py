@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from api.responses import etag_of, json_response, not_modified
-from kg.questions.plan import NoRows
-from kg.questions.scope import guard_of, scope_of
+from kg.query.plan import NoRows
+from kg.query.scope import guard_of, scope_of
 
 if TYPE_CHECKING:
     from fastapi import Request
     from fastapi.responses import Response
 
-    from kg.questions.plan import Reader
-    from kg.questions.registry import Asked, Question
-    from kg.questions.scope import Scope
+    from kg.query.plan import Reader
+    from kg.query.registry import Asked, Question
+    from kg.query.scope import Scope
 
 
 @dataclass

@@ -15,7 +15,7 @@ from api.answers import Latest
 from api.errors import add_error_handlers
 from api.middleware import RequestId
 from api.models import Problem
-from kg.questions.plan import Reader
+from kg.query.plan import Reader
 from kg.store import connect_async
 
 if TYPE_CHECKING:

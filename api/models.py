@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, create_model
 
 from api.errors import MEDIA_TYPE
-from kg.questions.catalogue import ReleaseListed, RunListed  # noqa: TC001 - pydantic reads annotations
-from kg.questions.edge_pages import Edge  # noqa: TC001
-from kg.questions.registry import Answer
-from kg.questions.scope import RunRead
+from kg.query.catalogue import ReleaseListed, RunListed  # noqa: TC001 - pydantic reads annotations
+from kg.query.edge_pages import Edge  # noqa: TC001
+from kg.query.registry import Answer
+from kg.query.scope import RunRead
 
 if TYPE_CHECKING:
-    from kg.questions.registry import Question
+    from kg.query.registry import Question
 
 
 class InvalidParameter(BaseModel):

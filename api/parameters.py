@@ -10,7 +10,7 @@ from fastapi import Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
-from kg.questions.registry import Asked, Parameter, parameters_of
+from kg.query.registry import Asked, Parameter, parameters_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

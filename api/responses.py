@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request
 
-    from kg.questions.scope import Scope
+    from kg.query.scope import Scope
 
 REVALIDATE = "no-cache"  # may be kept, but is asked for each time, which the ETag makes cheap
 FOREVER = "public, max-age=31536000, immutable"

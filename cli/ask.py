@@ -9,8 +9,8 @@ import click
 from cli.graph import graph
 from cli.options import options_for
 from cli.output import emit, json_option, note
-from kg.questions.plan import run_plan
-from kg.questions.registry import Answer, Question, parameters_of, question_named, questions
+from kg.query.plan import run_plan
+from kg.query.registry import Answer, Question, parameters_of, question_named, questions
 
 
 class Questions(click.Group):

@@ -22,7 +22,7 @@ def command(folder: Path, *, logical: bool, as_json: bool) -> None:
     loads or trains. With --logical nothing stops, also where REGKG_NEO4J_URI names the graph; the draft and runs under
     way are left out. Files of cells stay where they are: the graph knows their paths and checksums.
     """
-    from kg.backup import back_up, back_up_rows  # noqa: PLC0415 - `--help` needs no driver
+    from kg.operations.backup import back_up, back_up_rows  # noqa: PLC0415 - `--help` needs no driver
 
     leaves(f"{folder} is no backup: `regkg backup` into it begins anew")
     with progress(as_json=as_json) as report:

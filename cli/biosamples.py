@@ -6,7 +6,7 @@ import click
 
 from cli.graph import graph
 from cli.output import emit, json_option, note
-from kg import biosamples
+from kg.evidence import biosamples
 from kg.schema import OPEN
 
 

@@ -9,7 +9,7 @@ import click
 
 from cli.graph import graph
 from cli.output import emit, json_option, note
-from kg.cypher_guard import ROWS, TIMEOUT_S, read_only
+from kg.store.read_guard import ROWS, TIMEOUT_S, read_only
 
 
 class Assignment(click.ParamType[tuple[str, Any]]):

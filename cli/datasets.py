@@ -13,16 +13,16 @@ import click
 from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option
-from kg import dependence as dependences
-from kg.datasets import dataset_versions
-from kg.draft import draft_number
+from kg.evidence.datasets import dataset_versions
+from kg.evidence.draft import draft_number
 from kg.files import replaced
 from kg.releases import served
+from kg.runs import dependence as dependences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kg.datasets import DatasetVersion
+    from kg.evidence.datasets import DatasetVersion
 
 RELEASE = click.option("--release", type=click.IntRange(min=1), help="As this release has them; default: the draft.")
 

@@ -48,7 +48,7 @@ def stop(*, as_json: bool) -> None:
 @json_option
 def status(*, as_json: bool) -> None:
     """Say whether the server runs, where, since when, and how large the graph is on disk."""
-    from kg.restore import left_by_restore  # noqa: PLC0415 - `db --help` needs no driver
+    from kg.operations.restore import left_by_restore  # noqa: PLC0415 - `db --help` needs no driver
 
     server = managed()
     emit(server.status(), as_json=as_json)
@@ -72,7 +72,7 @@ def migrate(*, as_json: bool) -> None:
 
     A step that was interrupted is begun again; a graph that is newer than the program is refused.
     """
-    from kg.migrations import migrate as step_up  # noqa: PLC0415 - `db --help` needs no driver
+    from kg.operations.migrations import migrate as step_up  # noqa: PLC0415 - `db --help` needs no driver
     from kg.schema import SCHEMA_VERSION  # noqa: PLC0415
     from kg.server import endpoint  # noqa: PLC0415
     from kg.store import open_store  # noqa: PLC0415

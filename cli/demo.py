@@ -189,8 +189,8 @@ def _best_planted(scores: Sequence[Any], truth: Mapping[tuple[str, str], tuple[b
 
 
 def _ask(store: Store, best: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
-    from kg.questions.plan import run_plan  # noqa: PLC0415
-    from kg.questions.registry import question_named  # noqa: PLC0415
+    from kg.query.plan import run_plan  # noqa: PLC0415
+    from kg.query.registry import question_named  # noqa: PLC0415
 
     asked = {
         "gene-regulators": {"gene": best["gene"]},

@@ -18,7 +18,7 @@ from kg.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kg.health import Check
+    from kg.operations.health import Check
     from kg.progress import Progress
 
 OURS = ("kg", "loaders", "models", "api", "cli")
@@ -49,7 +49,7 @@ def command(context: click.Context, *, as_json: bool) -> None:
 
 def examine(settings: Settings, report: Progress) -> Iterator[Check]:
     """Every check, the quick ones first."""
-    from kg.health import check, check_graph  # noqa: PLC0415 - `doctor --help` needs no driver
+    from kg.operations.health import check, check_graph  # noqa: PLC0415 - `doctor --help` needs no driver
 
     yield check("python", _python)
     yield check("packages", _one_place)

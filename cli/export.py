@@ -15,9 +15,9 @@ from cli.options import options_for
 from cli.output import emit, json_option, note
 from kg.export import answers, reading, writing
 from kg.export.registry import formats
-from kg.policy import POLICY
-from kg.questions.plan import run_plan
-from kg.questions.registry import Question, parameters_of, question_named, questions
+from kg.guidance.policy import POLICY
+from kg.query.plan import run_plan
+from kg.query.registry import Question, parameters_of, question_named, questions
 from kg.schema import EDGE_TYPES, NODE_TYPES
 
 if TYPE_CHECKING:

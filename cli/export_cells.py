@@ -10,8 +10,8 @@ from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option
 from kg.errors import SettingsError
-from kg.questions.plan import run_plan
-from kg.questions.scope import one_run, scope_of
+from kg.query.plan import run_plan
+from kg.query.scope import one_run, scope_of
 
 
 @click.command("cells")

@@ -13,16 +13,16 @@ from kg.errors import SettingsError
 from kg.export import reading, writing
 from kg.files import sha256
 from kg.guidance import read_guidance
-from kg.policy import POLICY, SIGNS, WEIGHTS, evidence, read_policy
-from kg.questions.plan import run_plan
-from kg.questions.scope import scope_of
-from kg.snapshot import write_snapshot
-from kg.subgraph import around, gene_ids
+from kg.guidance.policy import POLICY, SIGNS, WEIGHTS, evidence, read_policy
+from kg.guidance.snapshot import write_snapshot
+from kg.guidance.subgraph import around, gene_ids
+from kg.query.plan import run_plan
+from kg.query.scope import scope_of
 
 if TYPE_CHECKING:
     from cli.graph import Graph
     from kg.guidance import GuidanceGraph
-    from kg.questions.scope import Scope
+    from kg.query.scope import Scope
 
 _ENDINGS = {".h5": "h5", ".safetensors": "pyg", ".graphml": "graphml"}
 _RULES = [" or ".join(f'"{rule}"' for rule in rules) for rules in (WEIGHTS, SIGNS)]

@@ -14,7 +14,7 @@ from cli import main
 from cli.options import attributes_of
 from kg import errors, schema
 from kg.errors import RegkgError
-from kg.questions.registry import parameters_of, questions
+from kg.query.registry import parameters_of, questions
 from kg.settings import Settings
 from loaders import registry as sources
 from models import registry as models

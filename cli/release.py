@@ -10,8 +10,9 @@ from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option, note
 from cli.release_diff import diff
-from kg import publications, releases
-from kg.datasets import dataset_versions
+from kg import releases
+from kg.evidence.datasets import dataset_versions
+from kg.operations import rollback as publications
 
 
 @click.group()
@@ -120,7 +121,7 @@ def revert(number: int, *, as_json: bool) -> None:
 
     Look at it with `regkg release diff`, then publish or discard it.
     """
-    from kg.revert import revert as undo  # noqa: PLC0415 - not needed for --help
+    from kg.releases.revert import revert as undo  # noqa: PLC0415 - not needed for --help
 
     leaves(f"nobody can publish a half: run `regkg release revert {number}` again, or `regkg release discard`")
     with graph(as_json=as_json) as (store, _, report):

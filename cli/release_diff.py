@@ -19,7 +19,7 @@ from kg.errors import ParameterError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kg.release_diff import Difference, RowChange
+    from kg.releases.diff import Difference, RowChange
 
 MACHINE = (".parquet", ".ndjson")
 ON_PAGE = 200  # rows that a page shows
@@ -53,7 +53,7 @@ def diff(
 
     One more than the latest release stands for the draft.
     """
-    from kg import release_diff  # noqa: PLC0415 - not needed for --help
+    from kg.releases import diff as release_diff  # noqa: PLC0415 - not needed for --help
 
     if rows_to is not None and rows_to.suffix not in MACHINE:
         raise ParameterError(f"{rows_to.name} ends in neither of {', '.join(MACHINE)}")
@@ -76,7 +76,7 @@ def write_rows(changes: Iterator[RowChange], path: Path) -> int:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     from kg.files import replaced  # noqa: PLC0415
-    from kg.release_diff import SCHEMA, tables  # noqa: PLC0415
+    from kg.releases.diff import SCHEMA, tables  # noqa: PLC0415
 
     count = 0
     with replaced(path) as temporary:

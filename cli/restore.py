@@ -21,7 +21,7 @@ def command(folder: Path, *, replace: bool, as_json: bool) -> None:
     Its files are checked first. With --replace the graph that is there serves until the new one is verified, and then
     goes with its runs.
     """
-    from kg.restore import restore  # noqa: PLC0415 - `--help` needs no driver
+    from kg.operations.restore import restore  # noqa: PLC0415 - `--help` needs no driver
 
     settings = Settings.from_environment()
     leaves(

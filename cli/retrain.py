@@ -16,7 +16,7 @@ from kg.errors import TrainingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kg.staleness import Decision
+    from kg.runs.staleness import Decision
     from models.retrain import Retrained, Wanted
 
 NOTHING_TO_DO = 3
@@ -75,7 +75,7 @@ def command(ctx: click.Context, /, *, plan: bool, as_json: bool, without: tuple[
 
 
 def _plan(where: Graph, said: dict[str, Any], *, as_json: bool) -> int:
-    from kg.staleness import decisions  # noqa: PLC0415 - the driver is not needed for --help
+    from kg.runs.staleness import decisions  # noqa: PLC0415 - the driver is not needed for --help
 
     found = decisions(where.store, said["slots"])
     emit(found if as_json else [_decided(d, forced=not said["if_changed"]) for d in found], as_json=as_json)

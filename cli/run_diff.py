@@ -16,8 +16,8 @@ from kg.errors import ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kg.edge_story import Chapter
     from kg.run_diff import RunDiff
+    from kg.run_diff.link_history import Chapter
     from kg.store import Store
 
 TOP = 20
@@ -44,10 +44,10 @@ def diff(
     if rows_to is not None and rows_to.suffix not in MACHINE:
         raise ParameterError(f"{rows_to.name} ends in neither of {', '.join(MACHINE)}")
     leaves("the graph is as it was; a file is there whole or not at all")
-    from kg import run_diff_inputs  # noqa: PLC0415 - SciPy takes long to import
+    from kg.run_diff import inputs  # noqa: PLC0415 - SciPy takes long to import
 
     with graph(as_json=as_json) as (store, settings, report):
-        found = run_diff_inputs.diff(store, settings.home, first, second, noise_runs, report)
+        found = inputs.diff(store, settings.home, first, second, noise_runs, report)
         top = _top(store, found.rows)
     if rows_to is not None:
         write_rows(found.rows, rows_to)
@@ -66,7 +66,7 @@ def diff(
 @json_option
 def why(peak: str, gene: str, *, as_json: bool) -> None:
     """What each complete run said of PEAK and GENE, on what evidence, and why that changed from run to run."""
-    from kg.edge_story import story  # noqa: PLC0415
+    from kg.run_diff.link_history import story  # noqa: PLC0415
 
     with graph(as_json=as_json) as (store, settings, _):
         told = story(store, settings.home, peak, gene)

@@ -49,8 +49,8 @@ def evaluate(
     alone say (from_cells). Figures are over all pairs and over pairs equally far apart (bins of 25 kb), with 95 %
     intervals; then the share of right pairs by tenth of the score.
     """
-    from kg.scored import BESIDE, scored_pairs, told_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
-    from kg.told import read_scores  # noqa: PLC0415
+    from kg.runs.labelled_pairs import BESIDE, scored_pairs, told_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
+    from kg.runs.pair_files import read_scores  # noqa: PLC0415
     from models.ranking import DISTANCE, METACELLS, compare  # noqa: PLC0415
 
     with graph(as_json=as_json) as (store, settings, report):

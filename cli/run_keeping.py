@@ -7,8 +7,8 @@ import click
 from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option, note
-from kg import pruning
-from kg.publications import roll_back_run
+from kg.operations.rollback import roll_back_run
+from kg.runs import retention
 
 
 @click.command()
@@ -17,7 +17,7 @@ from kg.publications import roll_back_run
 def pin(run: str, *, as_json: bool) -> None:
     """Keep RUN in the graph whatever is pruned."""
     with graph(as_json=as_json) as (store, _, _):
-        emit(pruning.pin(store, run), as_json=as_json)
+        emit(retention.pin(store, run), as_json=as_json)
 
 
 @click.command()
@@ -26,7 +26,7 @@ def pin(run: str, *, as_json: bool) -> None:
 def unpin(run: str, *, as_json: bool) -> None:
     """Let RUN be pruned again."""
     with graph(as_json=as_json) as (store, _, _):
-        emit(pruning.pin(store, run, pinned=False), as_json=as_json)
+        emit(retention.pin(store, run, pinned=False), as_json=as_json)
 
 
 @click.command()
@@ -42,7 +42,7 @@ def prune(runs: tuple[str, ...], *, keep: int, delete: bool, plan: bool, as_json
     """
     leaves("rows of some runs are gone, their files are not: `regkg runs prune` again, or `regkg runs restore RUN`")
     with graph(as_json=as_json) as (store, settings, report):
-        gone = pruning.prune(store, settings.home, runs, keep=keep, delete=delete, plan=plan, progress=report)
+        gone = retention.prune(store, settings.home, runs, keep=keep, delete=delete, plan=plan, progress=report)
     emit(gone, as_json=as_json)
     if not gone and not as_json:
         note("every run is served, pinned, or the parent of such a run")
@@ -55,7 +55,7 @@ def restore(run: str, *, as_json: bool) -> None:
     """Write RUN, which was pruned, back into the graph from its files."""
     leaves(f"run {run} is not complete, and nobody sees it: `regkg runs restore {run}` again")
     with graph(as_json=as_json) as (store, settings, report):
-        emit(pruning.restore(store, settings.home, run, report), as_json=as_json)
+        emit(retention.restore(store, settings.home, run, report), as_json=as_json)
 
 
 @click.command()

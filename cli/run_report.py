@@ -12,9 +12,9 @@ from cli.main import leaves
 from cli.output import emit, json_option, note
 from kg import runs
 from kg.errors import Conflict, UnknownRelease
-from kg.nodes import read_nodes
-from kg.predictions import run_folder
+from kg.evidence.nodes import read_nodes
 from kg.releases import served
+from kg.runs.predictions import run_folder
 from kg.schema import GENE, PEAK
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def gather(store: Store, home: Path, run_id: str) -> Gathered:
 
 def placed(store: Store, home: Path, run: runs.Run, genes: pd.DataFrame) -> pd.DataFrame:
     """Every pair that a run wrote, with where its peak lies (0-based half-open) and how far from the gene's TSS."""
-    from kg.run_diff_inputs import links  # noqa: PLC0415 - SciPy
-    from kg.scored import BESIDE, distance_to_tss  # noqa: PLC0415
+    from kg.run_diff.inputs import links  # noqa: PLC0415 - SciPy
+    from kg.runs.labelled_pairs import BESIDE, distance_to_tss  # noqa: PLC0415
 
     peaks = read_nodes(store, PEAK, run.release).to_pandas()[["id", "start", "end"]].rename(columns={"id": "peak"})
     ends = genes[["id", "symbol", "tss"]].rename(columns={"id": "gene"})

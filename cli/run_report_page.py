@@ -16,7 +16,7 @@ from cli import page
 from cli import run_report_pictures as pictures
 from cli.page import image, table
 from cli.picture import DrawnGene, DrawnLink, arc_plot
-from kg.scored import BESIDE
+from kg.runs.labelled_pairs import BESIDE
 from models.diagnostics import TRUSTED, verdict
 from models.projection import project
 

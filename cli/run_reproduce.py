@@ -19,7 +19,7 @@ from kg.errors import TrainingError
 @json_option
 def export(run: str, folder: Path, *, as_json: bool) -> None:
     """Write RUN into FOLDER: weights, metrics, predictions, configuration, commands, and an RO-Crate of it all."""
-    from kg.crate import export_run  # noqa: PLC0415 - `--help` needs no Parquet
+    from kg.operations.ro_crate import export_run  # noqa: PLC0415 - `--help` needs no Parquet
 
     leaves(f"{folder} has no ro-crate-metadata.json, so it is no export: the same command begins anew")
     with graph(as_json=as_json) as (store, settings, report):

@@ -8,7 +8,7 @@ from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option
 from kg import runs
-from kg.regulation import SITES
+from kg.runs.regulation import SITES
 
 
 @click.command()

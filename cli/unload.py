@@ -9,7 +9,7 @@ import click
 from cli.graph import graph
 from cli.main import leaves
 from cli.output import emit, json_option
-from kg.draft import open_draft
+from kg.evidence.draft import open_draft
 
 
 @click.command()

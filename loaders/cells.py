@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kg import cells
-from kg.draft import draft_number
 from kg.errors import AssemblyMismatch, InputError
-from kg.nodes import read_nodes
+from kg.evidence.draft import draft_number
+from kg.evidence.nodes import read_nodes
 from kg.schema import GENE, PEAK
 from loaders.assemblies import assembly
 

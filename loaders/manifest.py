@@ -27,8 +27,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from kg.bulk import build
 from kg.errors import InputError, MissingInput, SettingsError
+from kg.evidence.bulk import build
 from kg.progress import SILENT, Progress
 from loaders.registry import find
 from loaders.run import LoadReport, Prepared, Request, load, load_into, prepare

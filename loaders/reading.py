@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from kg.batches import Batch, EdgeBatch, NodeBatch
 from kg.schema import NodeType
+from kg.schema.batches import Batch, EdgeBatch, NodeBatch
 from loaders.quarantine import gather
 from loaders.rows import Reason
 

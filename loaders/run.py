@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kg.datasets import Snapshot, Source
-from kg.draft import open_draft
 from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError, TooManyRejected
+from kg.evidence.datasets import Snapshot, Source
+from kg.evidence.draft import open_draft
 from kg.files import sha256
 from kg.progress import SILENT, Progress
 from kg.schema import ASSEMBLY
@@ -25,9 +25,9 @@ from loaders.rows import messages
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kg.bulk import BulkDraft
-    from kg.datasets import DatasetVersion
-    from kg.draft import Draft
+    from kg.evidence.bulk import BulkDraft
+    from kg.evidence.datasets import DatasetVersion
+    from kg.evidence.draft import Draft
     from kg.store import Store
 
 REJECTED_SHARE = 0.01  # of a reload: a bad row looks like a missing one and would close a good one

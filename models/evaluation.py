@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from kg import runs
 from kg.cells import cells as registered_cells
 from kg.errors import Conflict
-from kg.nodes import read_nodes
-from kg.predictions import run_folder
+from kg.evidence.nodes import read_nodes
 from kg.progress import SILENT, Progress
+from kg.runs.predictions import run_folder
 from kg.schema import GENE, PEAK
 from models.covariation import correlation, groups
 from models.h5ad import Reading, read_cells

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from kg import runs
 from kg.errors import NotFound, SettingsError
 from kg.guidance import HELD_OUT
+from kg.runs.labelled_pairs import scored_pairs
+from kg.runs.pair_files import PAIR
 from kg.schema import PERTURBS
-from kg.scored import scored_pairs
-from kg.told import PAIR
 from models.metrics import auroc
 from models.ranking import auroc_change
 

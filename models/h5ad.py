@@ -13,12 +13,12 @@ import pandas as pd
 import psutil
 from anndata.io import read_elem
 
-from kg.anndata_files import opened
 from kg.cells import cells as registered_cells
 from kg.cells import is_gene_layer, match_features
+from kg.cells.anndata_files import opened
 from kg.errors import InputError
+from kg.evidence.nodes import read_nodes
 from kg.files import replaced
-from kg.nodes import read_nodes
 from kg.progress import SILENT, Progress
 from kg.schema import GENE, PEAK
 from models.bases import streamed_lsi, streamed_pca

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from kg import runs
-from kg.anndata_files import SPARSE, opened
 from kg.cells import cells as registered_cells
+from kg.cells.anndata_files import SPARSE, opened
 from kg.errors import ChecksumMismatch, Conflict, MissingInput
+from kg.evidence.nodes import read_nodes
 from kg.files import replaced
-from kg.nodes import read_nodes
-from kg.predictions import run_folder
 from kg.progress import SILENT, Progress
+from kg.runs.predictions import run_folder
 from kg.schema import GENE, PEAK
 from models.h5ad import ROW, Reading, feature_ids, is_paired, names_of, stored_of
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from kg import predictions, runs
+from kg import runs
 from kg.cells import cells as registered_cells
-from kg.datasets import dataset_versions
 from kg.errors import CheckpointRefused, MissingInput, RegkgError, TrainingError, UnknownDataset
+from kg.evidence.datasets import dataset_versions
+from kg.evidence.nodes import read_nodes
 from kg.guidance import read_guidance
-from kg.nodes import read_nodes
 from kg.progress import SILENT, Progress
 from kg.releases import served
+from kg.runs import predictions
 from kg.schema import GENE, PEAK
 from models import registry
 from models.environment import code_version, machine

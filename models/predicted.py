@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kg.batches import EdgeBatch
 from kg.files import replaced
-from kg.predictions import Predictions
+from kg.runs.predictions import Predictions
 from kg.schema import GENE, PEAK, PREDICTED_LINK
+from kg.schema.batches import EdgeBatch
 from models.candidates import beyond, near, places
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from torch import Tensor
 from kg.errors import ChecksumMismatch, InputError, MissingInput, SchemaError
 from kg.files import replaced
 from kg.guidance import GuidanceGraph
-from kg.snapshot import AGAIN, Manifest, check_fit, header_of, manifest_of, read_header
+from kg.guidance.snapshot import AGAIN, Manifest, check_fit, header_of, manifest_of, read_header
 from models.neighbours import Neighbours
 
 with warnings.catch_warnings():
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kg.policy import Policy
+    from kg.guidance.policy import Policy
 
 REFRESHED = 16  # steps of training after which all in-edges are summed again, where they are sampled
 _HEADER = "regkg"

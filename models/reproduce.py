@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kg import predictions, runs
+from kg import runs
 from kg.cells import cells as registered_cells
 from kg.errors import ChecksumMismatch, Conflict, MissingInput
-from kg.predictions import run_folder
 from kg.progress import SILENT, Progress
+from kg.runs import predictions
+from kg.runs.predictions import run_folder
 from models import checkpoint, job
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from kg import runs
 from kg.errors import Conflict, InputError, NotFound, TrainingError
 from kg.files import replaced
 from kg.guidance import HELD_OUT
-from kg.lease import RETRAIN, held
-from kg.predictions import run_folder
 from kg.progress import SILENT, Progress
 from kg.releases import served
-from kg.staleness import Decision, decisions
+from kg.runs.predictions import run_folder
+from kg.runs.staleness import Decision, decisions
+from kg.store.leases import RETRAIN, held
 from models import gate as gates
 from models import job, registry
 from models.gate import Gate, Verdict
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kg.lease import Lease
     from kg.runs import Run
     from kg.store import Store
+    from kg.store.leases import Lease
 
 TESTED = ("chr8", "chr9")  # held out where contacts or eQTLs guide and nobody says otherwise
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from kg.anndata_files import SPARSE, open_group
+from kg.cells.anndata_files import SPARSE, open_group
 from kg.errors import InputError
 
 if TYPE_CHECKING:

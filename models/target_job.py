@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from kg import predictions, runs
-from kg.batches import EdgeBatch
-from kg.datasets import dataset_versions
+from kg import runs
 from kg.errors import Conflict, NotFound
+from kg.evidence.datasets import dataset_versions
 from kg.files import replaced
-from kg.predictions import Predictions
 from kg.progress import SILENT, Progress
-from kg.regulation import SITES, curated_targets, factor_sites, run_links
+from kg.runs import predictions
+from kg.runs.predictions import Predictions
+from kg.runs.regulation import SITES, curated_targets, factor_sites, run_links
 from kg.schema import PREDICTED_TARGET
+from kg.schema.batches import EdgeBatch
 from models.environment import code_version
 from models.tf_targets import agreement, rank_targets
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from kg.errors import MissingInput
-from kg.predictions import run_folder
+from kg.runs.predictions import run_folder
 from models import checkpoint
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from api.answers import answer
 from api.models import answer_model, problems
 from api.parameters import endpoint
-from kg.questions.registry import question_named
+from kg.query.registry import question_named
 
 REGULATORS = question_named("gene-regulators")
 

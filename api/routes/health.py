@@ -10,7 +10,7 @@ from api.errors import problem_of
 from api.models import Health, Readiness, problems
 from api.responses import to_json
 from kg.errors import UnknownRelease
-from kg.questions.scope import scope_of
+from kg.query.scope import scope_of
 
 router = APIRouter(tags=["health"])
 _NEVER_KEPT = {"Cache-Control": "no-store"}

@@ -10,10 +10,10 @@ from fastapi.responses import Response  # noqa: TC002
 from api.answers import answer
 from api.models import answer_model, problems
 from api.parameters import endpoint
-from kg.questions.registry import question_named, questions
+from kg.query.registry import question_named, questions
 
 if TYPE_CHECKING:
-    from kg.questions.registry import Asked, Question
+    from kg.query.registry import Asked, Question
 
 router = APIRouter(prefix="/v1/q", tags=["questions"])
 

@@ -9,7 +9,7 @@ from api.answers import reader_of
 from api.models import Releases, problems
 from api.parameters import refuse_unknown
 from api.responses import listing
-from kg.questions.catalogue import list_releases
+from kg.query.catalogue import list_releases
 
 router = APIRouter(prefix="/v1/releases", tags=["releases"])
 

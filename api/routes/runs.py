@@ -9,7 +9,7 @@ from api.answers import reader_of
 from api.models import Runs, problems
 from api.parameters import refuse_unknown
 from api.responses import listing
-from kg.questions.catalogue import RunListed, list_runs
+from kg.query.catalogue import RunListed, list_runs
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 

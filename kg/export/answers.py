@@ -16,7 +16,7 @@ from kg.schema import GENE, PEAK
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kg.questions.registry import Answer
+    from kg.query.registry import Answer
     from kg.schema import NodeType
     from kg.store import Store
 

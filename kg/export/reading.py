@@ -14,19 +14,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from kg.evidence.nodes import read_nodes
 from kg.export.content import Content, Frame, described, links, peaks_of, places_of, together
 from kg.guidance import read_guidance
-from kg.nodes import read_nodes
-from kg.questions.plan import run_plan
-from kg.questions.scope import one_run, scope_of
+from kg.guidance.snapshot import manifest_of
+from kg.query.plan import run_plan
+from kg.query.scope import one_run, scope_of
 from kg.schema import EDGE_TYPES, NODE_TYPES, PEAK, Kind
-from kg.snapshot import manifest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from kg.guidance import GuidanceGraph
-    from kg.questions.scope import Scope
+    from kg.query.scope import Scope
     from kg.schema import EdgeType
     from kg.store import Store
 

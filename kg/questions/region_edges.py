@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kg.questions.lookup import region
-from kg.questions.plan import Plan, Query
-from kg.questions.registry import Asked, Found, param, question
-from kg.questions.scope import Scope, record, valid
+from kg.query.lookup import region
+from kg.query.plan import Plan, Query
+from kg.query.registry import Asked, Found, param, question
+from kg.query.scope import Scope, record, valid
 from kg.schema import EDGE_TYPES, GENE, PEAK, PREDICTED_LINK, EdgeType, Kind
 
 

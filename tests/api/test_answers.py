@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from api.models import Edges, Readiness, Releases, Runs, answer_model
 from kg import runs
-from kg.questions.plan import run_plan
-from kg.questions.registry import question_named, questions
+from kg.query.plan import run_plan
+from kg.query.registry import question_named, questions
 from tests.kg.published import gene_id, peak_id
 
 if TYPE_CHECKING:

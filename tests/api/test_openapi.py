@@ -11,7 +11,7 @@ import pytest
 
 from api.app import create_app
 from api.routes import edges
-from kg.questions.registry import parameters_of, questions
+from kg.query.registry import parameters_of, questions
 from kg.settings import Settings
 
 DOCUMENT: dict[str, Any] = create_app(Settings(home=Path("unused"))).openapi()

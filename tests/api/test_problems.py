@@ -183,6 +183,6 @@ def test_nothing_published_is_not_ready(api: Api, store: Store) -> None:
 
 
 def test_a_read_that_takes_too_long_is_stopped(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kg.store.READ_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("kg.store.connection.READ_TIMEOUT_S", 0.5)
     with pytest.raises(errors.StoreUnavailable, match="time limit"):
         api.run(lambda: api.app.state.reader.store.read("UNWIND range(1, 1000000000000) AS x RETURN count(x) AS n"))

@@ -24,12 +24,13 @@ import neo4j
 import numpy as np
 
 from api.app import create_app
-from kg import predictions, runs
-from kg.batches import EdgeBatch, NodeBatch
-from kg.draft import Snapshot, Source, open_draft
-from kg.predictions import Predictions
+from kg import runs
+from kg.evidence.draft import Snapshot, Source, open_draft
 from kg.releases import publish, releases
+from kg.runs import predictions
+from kg.runs.predictions import Predictions
 from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
+from kg.schema.batches import EdgeBatch, NodeBatch
 from kg.server import endpoint
 from kg.settings import Settings
 from kg.store import connect

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from kg.causes import ROWS, Evidence
 from kg.guidance import GuidanceGraph
-from kg.policy import power_decay
+from kg.guidance.policy import power_decay
 from kg.run_diff import RunDiff, compare, joined
-from kg.run_diff_inputs import links_of, scored
-from kg.shifts import of_members, of_shifts
+from kg.run_diff.attribution import ROWS, Evidence
+from kg.run_diff.inputs import links_of, scored
+from kg.run_diff.significance import of_members, of_shifts
 from models.fit import cosines
 from models.predicted import predict
 from models.train import Trainer

@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from load_rows import PEOPLE, edges, nodes
 
 from cli.release_diff import write_rows
-from kg import bulk
-from kg.batches import EdgeBatch
-from kg.draft import Snapshot, Source, open_draft
-from kg.release_diff import rows
+from kg.evidence import bulk
+from kg.evidence.draft import Snapshot, Source, open_draft
 from kg.releases import publish
+from kg.releases.diff import rows
 from kg.schema import NEAR
+from kg.schema.batches import EdgeBatch
 from kg.server import Server
 from kg.settings import Settings
 from kg.store import connect

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from kg.scored import BESIDE
+from kg.runs.labelled_pairs import BESIDE
 from loaders.simulate import WorldConfig
 from models.covariation import correlation, groups
 from models.from_cells import profiles

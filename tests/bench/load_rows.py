@@ -26,10 +26,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from kg import bulk
-from kg.batches import EdgeBatch, NodeBatch
-from kg.draft import Snapshot, Source, open_draft
+from kg.evidence import bulk
+from kg.evidence.draft import Snapshot, Source, open_draft
 from kg.schema import GENE, NEAR, OPEN, PEAK
+from kg.schema.batches import EdgeBatch, NodeBatch
 from kg.server import Endpoint, Server
 from kg.settings import Settings
 from kg.store import Store, ensure_schema, open_store

@@ -26,11 +26,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from kg.batches import NodeBatch
-from kg.draft import Snapshot, Source, open_draft
-from kg.release_diff import rows, summary
+from kg.evidence.draft import Snapshot, Source, open_draft
 from kg.releases import publish
+from kg.releases.diff import rows, summary
 from kg.schema import GENE, PEAK
+from kg.schema.batches import NodeBatch
 from kg.settings import Settings
 from kg.store import Store, connect
 

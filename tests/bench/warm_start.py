@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from world import read_world
 
 from kg.guidance import GuidanceGraph
-from kg.policy import power_decay
-from kg.predictions import run_folder
+from kg.guidance.policy import power_decay
+from kg.runs.predictions import run_folder
 from loaders.simulate import WorldConfig, simulate
 from models.cells import Cells, Modality
 from models.glue_config import Config

@@ -11,8 +11,8 @@ import pytest
 
 from cli import doctor
 from cli.main import call
-from kg import health
 from kg.errors import RegkgError, SettingsError
+from kg.operations import health
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

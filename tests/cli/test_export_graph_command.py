@@ -12,8 +12,8 @@ import pytest
 
 from cli.main import call
 from kg.guidance import read_guidance
-from kg.policy import POLICY, Policy
-from kg.snapshot import manifest_of, read_snapshot
+from kg.guidance.policy import POLICY, Policy
+from kg.guidance.snapshot import manifest_of, read_snapshot
 from models.pyg import guidance_of, load_pyg
 from tests.kg.published import Published, gene_id, publish_world
 

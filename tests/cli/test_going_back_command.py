@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.main import call
-from kg import predictions, runs
+from kg import runs
 from kg.releases import publish
+from kg.runs import predictions
 from tests.kg import toy
 
 if TYPE_CHECKING:

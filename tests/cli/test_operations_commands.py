@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cli.main import call
-from kg import predictions, runs
+from kg import runs
 from kg.releases import publish, served
+from kg.runs import predictions
 from kg.schema import SCHEMA_VERSION
 from tests.kg import toy
 

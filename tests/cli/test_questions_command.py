@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from cli.main import call
-from kg.questions.plan import run_plan
-from kg.questions.registry import questions
+from kg.query.plan import run_plan
+from kg.query.registry import questions
 from tests.kg.published import Published, gene_id, peak_id, publish_world
 
 if TYPE_CHECKING:

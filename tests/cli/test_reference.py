@@ -12,7 +12,7 @@ from cli.main import COMMANDS
 from cli.options import attributes_of
 from cli.reference import PATH, all_commands, all_errors, reference
 from kg.errors import RegkgError
-from kg.questions.registry import Question, questions
+from kg.query.registry import Question, questions
 from kg.schema import EDGE_TYPES, NODE_TYPES
 from kg.settings import Settings
 from loaders import registry as sources

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from cli.main import call, main
 from kg import runs
-from kg.lease import RETRAIN, held
 from kg.releases import publish, served
+from kg.store.leases import RETRAIN, held
 from tests.kg import toy
 from tests.kg.test_staleness import PCHIC, complete, contacts
 

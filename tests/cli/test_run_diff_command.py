@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from cli.main import call
-from kg import predictions, runs
-from kg.batches import EdgeBatch
-from kg.draft import Source
+from kg import runs
+from kg.evidence.draft import Source
 from kg.releases import publish, releases
+from kg.runs import predictions
 from kg.schema import CONTACTS, PREDICTED_LINK
+from kg.schema.batches import EdgeBatch
 from tests.kg.toy import GENES, METRICS, NEARS, PEAKS, genes, load, near, peak_id, peaks
 
 if TYPE_CHECKING:

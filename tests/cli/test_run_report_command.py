@@ -15,10 +15,11 @@ import pytest
 from cli.main import call
 from cli.run_report_page import strongest_genes
 from cli.run_report_pictures import by_bin, confused
-from kg import predictions, runs
-from kg.batches import EdgeBatch
+from kg import runs
 from kg.releases import publish, releases
+from kg.runs import predictions
 from kg.schema import PREDICTED_LINK
+from kg.schema.batches import EdgeBatch
 from models.fit import Fit
 from models.h5ad import write_cells
 from models.kept import keep_history, read_embedded, read_history

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from cli.demo import load_world
 from cli.main import main
 from kg import runs
-from kg.predictions import run_folder
 from kg.progress import SILENT
 from kg.releases import publish
+from kg.runs.predictions import run_folder
 from loaders.simulate import WorldConfig, simulate
 
 if TYPE_CHECKING:

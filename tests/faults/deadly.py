@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from cli import backup, restore  # noqa: F401 - so that the forked ones need not
 from cli.main import call
-from kg import backup as backing_up  # noqa: F401
-from kg import restore as restoring  # noqa: F401
 from kg import server as managed
+from kg.operations import backup as backing_up  # noqa: F401
+from kg.operations import restore as restoring  # noqa: F401
 from kg.server import DUMP, STORE, Endpoint, Server
 from kg.store import Store
 

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import toy  # type: ignore[import-not-found]  # beside it, since another `tests` is installed
 
-from kg import predictions, row_writer, runs
+from kg import runs
 from kg.errors import Conflict
+from kg.evidence import row_writer
 from kg.releases import publish, served
+from kg.runs import predictions
 from kg.server import Endpoint
 from kg.store import Store, open_store
 

@@ -18,13 +18,13 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from kg.backup import MANIFEST, UNFINISHED, check_files, read_manifest
-from kg.lease import this_process
-from kg.processes import is_alive
-from kg.restore import BESIDE, LOCK
+from kg.operations.backup import MANIFEST, UNFINISHED, check_files, read_manifest
+from kg.operations.restore import BESIDE, LOCK
 from kg.schema import SCHEMA_VERSION
 from kg.server import REPLACED, RESTORED, STORE, Server
+from kg.server.processes import is_alive
 from kg.store import ensure_schema, open_store
+from kg.store.leases import this_process
 from tests.kg.test_backup import everything, files_below, fill
 
 if TYPE_CHECKING:

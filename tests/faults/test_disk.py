@@ -13,8 +13,8 @@ import pytest
 
 from cli.demo import load_world
 from kg.progress import SILENT
-from kg.release_diff import summary
 from kg.releases import publish, served
+from kg.releases.diff import summary
 from loaders.simulate import WorldConfig, simulate
 
 if TYPE_CHECKING:

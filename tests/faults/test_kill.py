@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kg import predictions, runs
+from kg import runs
 from kg.errors import Conflict, LoadIncomplete
 from kg.releases import discard, publish, served, verify
+from kg.runs import predictions
 from tests.kg import toy
 from tests.kg.toy import METRICS, made, registered, rows_of
 

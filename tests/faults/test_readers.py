@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from kg import predictions, runs
+from kg import runs
+from kg.operations.rollback import journal, roll_back
 from kg.progress import SILENT
-from kg.publications import journal, roll_back
-from kg.questions.plan import run_plan
-from kg.questions.registry import question_named
+from kg.query.plan import run_plan
+from kg.query.registry import question_named
 from kg.releases import publish
+from kg.runs import predictions
 from tests.kg import toy
 
 if TYPE_CHECKING:

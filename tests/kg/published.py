@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kg import predictions, runs
-from kg.batches import EdgeBatch, NodeBatch
-from kg.draft import Snapshot, Source, open_draft
-from kg.predictions import Predictions
+from kg import runs
+from kg.evidence.draft import Snapshot, Source, open_draft
 from kg.releases import publish, releases
+from kg.runs import predictions
+from kg.runs.predictions import Predictions
 from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
+from kg.schema.batches import EdgeBatch, NodeBatch
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kg import backup, lease, logical
-from kg.backup import MANIFEST, UNFINISHED, back_up, back_up_rows, read_manifest
-from kg.draft import Snapshot, open_draft
 from kg.errors import ChecksumMismatch, Conflict, MissingInput, SchemaVersionMismatch, UnknownRelease
-from kg.ledger import Ledger
+from kg.evidence.draft import Snapshot, open_draft
+from kg.evidence.release_hashes import Ledger
+from kg.operations import backup, parquet_dump
+from kg.operations.backup import MANIFEST, UNFINISHED, back_up, back_up_rows, read_manifest
+from kg.operations.restore import BESIDE, _verified, left_by_restore, restore
 from kg.releases import publish, releases, verify
-from kg.restore import BESIDE, _verified, left_by_restore, restore
 from kg.server import REPLACED, RESTORED, Server
 from kg.settings import Settings
-from kg.store import ensure_schema, open_store
+from kg.store import ensure_schema, leases, open_store
 from tests.kg import published
 from tests.kg.listener import Listener
 from tests.kg.published import publish_world
@@ -111,7 +111,7 @@ def test_a_restore_that_was_cut_short_is_said_and_begun_anew(
     back_up_rows(world.settings, tmp_path / "backup")
     emptied(store, world.settings.home)
     with monkeypatch.context() as patch:
-        patch.setattr(logical, "_predicted", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(parquet_dump, "_predicted", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             restore(world.settings, tmp_path / "backup")
     with pytest.raises(Conflict, match="is half restored from") as refused:
@@ -211,7 +211,7 @@ def test_writers_are_not_stopped(store: Store, world: World) -> None:
         backup.check_idle(store)
     store.write("MATCH (r:ModelRun {id: $id}) SET r.outcome = 'failed'", id=world.writing)
     backup.check_idle(store)
-    with lease.held(store, "regkg load genes"), pytest.raises(Conflict, match="under regkg load genes"):
+    with leases.held(store, "regkg load genes"), pytest.raises(Conflict, match="under regkg load genes"):
         backup.check_idle(store)
 
 

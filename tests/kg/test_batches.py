@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg.batches import EdgeBatch, NodeBatch, hash_sum
 from kg.errors import SchemaError
 from kg.schema import NEAR, PEAK, PREDICTED_LINK
+from kg.schema.batches import EdgeBatch, NodeBatch, hash_sum
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x24F), min_size=1, max_size=8)
 ROWS = st.lists(st.tuples(TEXT, TEXT, st.integers(0, 10**9), st.integers(-(10**9), 10**9)), min_size=1, max_size=20)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kg.bulk import build
-from kg.draft import Draft, Snapshot, open_draft
 from kg.errors import Conflict, SchemaError, WriteConflict
-from kg.nodes import read_nodes
+from kg.evidence.bulk import build
+from kg.evidence.draft import Draft, Snapshot, open_draft
+from kg.evidence.nodes import read_nodes
 from kg.releases import publish, verify
 from kg.schema import GENE, TF
 from kg.server import EXCHANGING, Server
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from kg.bulk import BulkDraft
+    from kg.evidence.bulk import BulkDraft
     from kg.store import Store
 
 

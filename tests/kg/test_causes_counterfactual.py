@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kg.causes import ROWS, Evidence
 from kg.guidance import GuidanceGraph
 from kg.run_diff import LINKS, compare, joined
-from kg.shifts import Scored, of_members
+from kg.run_diff.attribution import ROWS, Evidence
+from kg.run_diff.significance import Scored, of_members
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from kg.batches import EdgeBatch
-from kg.draft import Snapshot, Source, open_draft
+from kg.evidence.draft import Snapshot, Source, open_draft
+from kg.query.plan import run_plan
+from kg.query.registry import Answer, question_named
 from kg.questions.compare_links import LinkCompared, Support
-from kg.questions.plan import run_plan
-from kg.questions.registry import Answer, question_named
 from kg.releases import publish
 from kg.schema import CONTACTS, EQTL, EXTERNAL_LINK, PERTURBS
+from kg.schema.batches import EdgeBatch
 from tests.kg.published import PEAKS, Published, gene_id, peak_id, publish_world
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kg.cypher_guard import check_plan, read_only
 from kg.errors import QueryRefused, RegkgError, StoreUnavailable
+from kg.store.read_guard import check_plan, read_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kg import predictions, runs
-from kg.batches import EdgeBatch
-from kg.dependence import Link, Share, links, shares, single_source
+from kg import runs
 from kg.errors import Conflict
-from kg.predictions import Predictions
 from kg.releases import publish
-from kg.runs import Registration
+from kg.runs import Registration, predictions
+from kg.runs.dependence import Link, Share, links, shares, single_source
+from kg.runs.predictions import Predictions
 from kg.schema import PREDICTED_LINK
+from kg.schema.batches import EdgeBatch
 from tests.kg import toy
 from tests.kg.test_staleness import PCHIC, contacts
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from kg import lease, stored_rows
-from kg.draft import open_draft
 from kg.errors import (
     Conflict,
     DatasetStale,
@@ -18,13 +16,16 @@ from kg.errors import (
     UnknownDataset,
     UnknownRelease,
 )
+from kg.evidence import stored_rows
+from kg.evidence.draft import open_draft
+from kg.evidence.nodes import read_nodes
+from kg.evidence.row_diff import Changes, StoredRow
+from kg.evidence.row_writer import RowWriter
 from kg.guidance import read_guidance
-from kg.nodes import read_nodes
-from kg.policy import power_decay
+from kg.guidance.policy import power_decay
 from kg.releases import discard, publish, releases, served, verify
-from kg.row_writer import RowWriter
-from kg.rows import Changes, StoredRow
 from kg.schema import GENE, OPEN, PEAK
+from kg.store import leases
 from tests.kg import toy
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def test_two_writers_do_not_share_the_draft(store: Store) -> None:
 
 
 def test_the_lease_of_a_dead_process_is_taken_over(store: Store) -> None:
-    host = lease.this_process().split(":")[0]
+    host = leases.this_process().split(":")[0]
     store.write(
         "MERGE (l:Lease {name: 'draft'}) SET l.token = 'old', l.holder = 'gone', l.process = $p, "
         "l.expires_at = timestamp() + 1000000",

@@ -23,8 +23,8 @@ from kg.export import answers, reading, writing
 from kg.export.formats import kgx
 from kg.export.registry import format_for, formats
 from kg.guidance import read_guidance
-from kg.questions.plan import run_plan
-from kg.questions.registry import question_named
+from kg.query.plan import run_plan
+from kg.query.registry import question_named
 from kg.schema import EDGE_TYPES, NODE_TYPES
 from tests.kg.published import Published, gene_id, peak_id, publish_world
 

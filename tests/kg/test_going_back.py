@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kg import predictions, pruning, runs
-from kg.draft import open_draft
+from kg import runs
 from kg.errors import Conflict, MissingInput, UnknownRelease
+from kg.evidence.draft import open_draft
+from kg.operations.rollback import journal, keep_drafting, roll_back, roll_back_run
 from kg.progress import SILENT
-from kg.publications import journal, keep_drafting, roll_back, roll_back_run
 from kg.releases import publish, release_hash, served, verify
-from kg.revert import revert
+from kg.releases.revert import revert
+from kg.runs import predictions, retention
 from tests.kg import toy
 from tests.kg.toy import METRICS, made, registered, rows_of
 
@@ -153,7 +154,7 @@ def test_a_revert_that_died_blocks_publishing_and_is_finished_by_itself(
 ) -> None:
     loads: list[Any] = []
     with monkeypatch.context() as patch:
-        from kg.draft import Draft
+        from kg.evidence.draft import Draft
 
         whole = Draft.load
 
@@ -180,17 +181,17 @@ def test_a_pruned_run_leaves_the_graph_and_comes_back_the_same(store: Store, tmp
     first, second = complete(store, tmp_path), complete(store, tmp_path, 0.25)
     runs.publish_run(store, first)
     with pytest.raises(Conflict, match="it is served"):
-        pruning.prune(store, tmp_path, [first])
-    assert [p.run for p in pruning.prune(store, tmp_path, plan=True)] == [second]
-    pruning.pin(store, second)
-    assert pruning.prune(store, tmp_path) == []
-    pruning.pin(store, second, pinned=False)
-    assert [p.run for p in pruning.prune(store, tmp_path)] == [second]
+        retention.prune(store, tmp_path, [first])
+    assert [p.run for p in retention.prune(store, tmp_path, plan=True)] == [second]
+    retention.pin(store, second)
+    assert retention.prune(store, tmp_path) == []
+    retention.pin(store, second, pinned=False)
+    assert [p.run for p in retention.prune(store, tmp_path)] == [second]
     assert rows_of(store, second) == (0, 0)
     assert runs.run(store, second).outcome == "pruned"
     with pytest.raises(Conflict, match="is pruned, only a complete run"):
         runs.publish_run(store, second)
-    assert pruning.restore(store, tmp_path, second).outcome == "complete"
+    assert retention.restore(store, tmp_path, second).outcome == "complete"
     assert rows_of(store, second) == (2, 3)
 
 
@@ -199,12 +200,12 @@ def test_a_run_is_not_pruned_when_its_files_are_elsewhere(store: Store, tmp_path
     publish(store)
     run_id = complete(store, tmp_path)
     with pytest.raises(MissingInput):
-        pruning.prune(store, tmp_path / "elsewhere", [run_id])
+        retention.prune(store, tmp_path / "elsewhere", [run_id])
     assert rows_of(store, run_id) == (2, 3)
-    pruning.prune(store, tmp_path, [run_id], delete=True)
+    retention.prune(store, tmp_path, [run_id], delete=True)
     assert not predictions.run_folder(tmp_path, run_id).exists()
     with pytest.raises(MissingInput):
-        pruning.restore(store, tmp_path, run_id)
+        retention.restore(store, tmp_path, run_id)
 
 
 def test_parents_of_what_is_served_stay(store: Store, tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_parents_of_what_is_served_stay(store: Store, tmp_path: Path) -> None:
     store.write("MATCH (r:ModelRun {id: $id}) SET r.parent = $parent", id=second, parent=first)
     runs.publish_run(store, second)
     with pytest.raises(Conflict, match=f"it is the parent of {second}"):
-        pruning.prune(store, tmp_path, [first])
+        retention.prune(store, tmp_path, [first])
 
 
 def test_a_slot_goes_back_to_its_run_before_which_is_restored_when_pruned(store: Store, tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_a_slot_goes_back_to_its_run_before_which_is_restored_when_pruned(store:
     first, second = complete(store, tmp_path), complete(store, tmp_path, 0.25)
     runs.publish_run(store, first)
     runs.publish_run(store, second)
-    pruning.prune(store, tmp_path)
+    retention.prune(store, tmp_path)
     assert rows_of(store, first) == (0, 0)
     back = roll_back_run(store, tmp_path, None, SILENT)
     assert back.runs == {"glue:cortex": first}
@@ -238,4 +239,4 @@ def test_newest_runs_of_a_slot_can_be_kept(store: Store, tmp_path: Path) -> None
     toy.load_world(store)
     publish(store)
     ids = [complete(store, tmp_path) for _ in range(3)]
-    assert [p.run for p in pruning.prune(store, tmp_path, keep=2)] == [ids[0]]
+    assert [p.run for p in retention.prune(store, tmp_path, keep=2)] == [ids[0]]

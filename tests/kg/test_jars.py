@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 from jgo.maven import MavenContext, PythonResolver
 
-from kg import jars, maven
 from kg.errors import ChecksumMismatch, ServerFailed, SettingsError
-from kg.jars import Jar, install_jars, read_lock, verify_jars
+from kg.server import jars, maven
+from kg.server.jar import Jar
+from kg.server.jars import install_jars, read_lock, verify_jars
 from kg.settings import DEFAULT_NEO4J_VERSION
 from tests.kg.listener import Listener
 
@@ -207,7 +208,7 @@ def test_the_shipped_lock_names_every_jar_once() -> None:
     shipped = read_lock(DEFAULT_NEO4J_VERSION, Path("nowhere"))
     assert len({jar.name for jar in shipped}) == len(shipped) == 217
     assert all(len(jar.sha256 or "") == 64 for jar in shipped)
-    wanted = {name.format(version=DEFAULT_NEO4J_VERSION) for name in jars.WANTED}
+    wanted = {name.format(version=DEFAULT_NEO4J_VERSION) for name in maven.WANTED}
     assert wanted <= {jar.coordinates for jar in shipped}
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kg.batches import EdgeBatch, NodeBatch
-from kg.biosamples import Biosample, Unmapped, closure, kinds, unmapped
-from kg.draft import Snapshot, Source, open_draft
 from kg.errors import UnknownBiosample
+from kg.evidence.biosamples import Biosample, Unmapped, closure, kinds, unmapped
+from kg.evidence.draft import Snapshot, Source, open_draft
 from kg.releases import publish
 from kg.schema import ACCESSIBLE_IN, BIOSAMPLE, EQTL, SUBCLASS_OF
+from kg.schema.batches import EdgeBatch, NodeBatch
 from tests.kg import toy
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kg import lease
-from kg.draft import open_draft
 from kg.errors import Conflict, DraftHeld
-from kg.lease import RETRAIN, held
+from kg.evidence.draft import open_draft
+from kg.store import leases
+from kg.store.leases import RETRAIN, held
 
 if TYPE_CHECKING:
     from kg.store import Store
@@ -35,7 +35,7 @@ def test_the_second_retrain_is_refused_with_the_name_of_the_first(store: Store) 
 
 
 def test_the_lease_of_a_dead_retrain_is_taken_over(store: Store) -> None:
-    host = lease.this_process().split(":")[0]
+    host = leases.this_process().split(":")[0]
     store.write(
         "MERGE (l:Lease {name: 'retrain'}) SET l.token = 'old', l.holder = 'gone', l.process = $p, "
         "l.expires_at = timestamp() + 1000000",
@@ -53,7 +53,7 @@ def test_a_lost_lease_is_noticed(store: Store) -> None:
 
 
 def test_a_thread_renews_a_lease_for_the_length_of_its_block(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "LEASE_S", 5)
+    monkeypatch.setattr(leases, "LEASE_S", 5)
     with held(store, "long", RETRAIN, renewed=True):
         first = store.read(EXPIRES)[0]["at"]
         renewed = (store.read(EXPIRES)[0]["at"] > first for _ in range(10_000))

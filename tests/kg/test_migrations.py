@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kg import lease, migrations, runs
-from kg.batches import NodeBatch
-from kg.datasets import canonical_json, dataset_versions, looked_up_hash
+from kg import runs
 from kg.errors import DraftHeld, SchemaVersionMismatch
-from kg.ledger import Ledger
-from kg.migrations import migrate
+from kg.evidence.datasets import canonical_json, dataset_versions, looked_up_hash
+from kg.evidence.release_hashes import Ledger
+from kg.operations import migrations
+from kg.operations.migrations import migrate
 from kg.releases import publish, release_hash, releases, verify
+from kg.runs.staleness import decisions
 from kg.schema import PEAK, SCHEMA_VERSION
-from kg.staleness import decisions
-from kg.store import ensure_schema
+from kg.schema.batches import NodeBatch
+from kg.store import ensure_schema, leases
 from tests.kg import toy
 from tests.kg.published import publish_world
 from tests.kg.test_backup import everything
@@ -149,7 +150,7 @@ def test_a_killed_step_leaves_version_1_and_goes_on(
 
 def test_a_newer_graph_and_a_writer_are_refused(store: Store, old: list[str]) -> None:
     before = everything(store)
-    with lease.held(store, "regkg load peaks"), pytest.raises(DraftHeld, match="regkg load peaks"):
+    with leases.held(store, "regkg load peaks"), pytest.raises(DraftHeld, match="regkg load peaks"):
         migrate(store)
     store.write("MATCH (s:Schema) SET s.version = $version", version=SCHEMA_VERSION + 1)
     with pytest.raises(SchemaVersionMismatch, match=f"has schema version {SCHEMA_VERSION + 1}") as refused:

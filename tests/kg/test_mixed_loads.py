@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kg.batches import Batch, EdgeBatch, NodeBatch
-from kg.draft import Snapshot, Source, open_draft
 from kg.errors import Conflict, SchemaError
-from kg.nodes import read_nodes
+from kg.evidence.draft import Snapshot, Source, open_draft
+from kg.evidence.nodes import read_nodes
+from kg.evidence.row_diff import Changes
 from kg.releases import discard, publish, verify
-from kg.rows import Changes
 from kg.schema import BINDS, IN_PEAK, PEAK, TF, VARIANT
+from kg.schema.batches import Batch, EdgeBatch, NodeBatch
 from tests.kg import toy
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 
 from kg.errors import Conflict, SettingsError
 from kg.guidance import read_guidance
-from kg.policy import POLICY, Policy, check, read_policy, weigh
+from kg.guidance.policy import POLICY, Policy, check, read_policy, weigh
 from kg.releases import publish
 from tests.kg import toy
 from tests.kg.test_staleness import PCHIC, contacts

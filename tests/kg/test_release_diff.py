@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kg.errors import UnknownRelease
-from kg.release_diff import SCHEMA, Difference, rows, summary, tables
 from kg.releases import publish
+from kg.releases.diff import SCHEMA, Difference, rows, summary, tables
 from tests.kg import toy
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kg.errors import WriteConflict
-from kg.rows import Changes, Plan, StoredRow, compare
+from kg.evidence.row_diff import Changes, Plan, StoredRow, compare
 from kg.schema import OPEN
 
 CONTENT = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"), max_size=6)

@@ -11,10 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from kg.causes import DAMPING, ROWS, Evidence, trace
 from kg.guidance import GuidanceGraph
 from kg.run_diff import CAUSES, CHANGES, LINKS, compare, joined
-from kg.shifts import Noise, Scored, of_members, of_runs, of_shifts, prior_variance, shift_test, weighted_q
+from kg.run_diff.attribution import DAMPING, ROWS, Evidence, trace
+from kg.run_diff.significance import (
+    Noise,
+    Scored,
+    of_members,
+    of_runs,
+    of_shifts,
+    prior_variance,
+    shift_test,
+    weighted_q,
+)
 
 Pairs = dict[tuple[str, str], float]
 

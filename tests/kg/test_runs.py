@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from kg import predictions, runs
+from kg import runs
 from kg.errors import Conflict, MissingInput, StoreRefused, UnknownRun
-from kg.predictions import Predictions
 from kg.releases import publish, served
+from kg.runs import predictions
+from kg.runs.predictions import Predictions
 from tests.kg import toy
 from tests.kg.toy import METRICS, made, registered, rows_of
 

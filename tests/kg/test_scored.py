@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from kg import predictions, runs
-from kg.batches import EdgeBatch
-from kg.draft import Source
+from kg import runs
 from kg.errors import Conflict, InputError, MissingInput, NotFound
+from kg.evidence.draft import Source
 from kg.guidance import read_guidance
 from kg.releases import publish
+from kg.runs import predictions
+from kg.runs.labelled_pairs import scored_pairs, told_pairs
+from kg.runs.pair_files import read_scores
 from kg.schema import CONTACTS, PERTURBS, PREDICTED_LINK
-from kg.scored import scored_pairs, told_pairs
-from kg.told import read_scores
+from kg.schema.batches import EdgeBatch
 from tests.kg import toy
 
 if TYPE_CHECKING:

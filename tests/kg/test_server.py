@@ -19,12 +19,11 @@ import pytest
 from neo4j import GraphDatabase
 from neo4j.exceptions import ClientError, Neo4jError
 
-from kg import processes, server_config
-from kg import server as server_module
 from kg.errors import ServerFailed
-from kg.java import find_java
-from kg.server import Endpoint, Server, endpoint
-from kg.server_config import Ports
+from kg.server import Endpoint, Server, config, endpoint, processes
+from kg.server import managed as server_module
+from kg.server.config import Ports
+from kg.server.java import find_java
 from kg.settings import Settings
 from tests.conftest import skip_unless_required
 from tests.kg.listener import Listener
@@ -114,7 +113,7 @@ def test_the_password_is_random_private_and_repaired(server: Server, tmp_path: P
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert where.password == file.read_text()
     assert len(where.password) >= 24
-    assert server_config.read_password(tmp_path / "password") != where.password
+    assert config.read_password(tmp_path / "password") != where.password
     assert where.password not in repr(where)
     told = [*process_of(server).cmdline(), *process_of(server).environ().values()]
     assert not any(where.password in word for word in told)
@@ -211,8 +210,8 @@ def test_death_during_the_start_tells_why(
     tmp_path: Path, jars: Path, neo4j_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del neo4j_endpoint
-    broken = server_config.CONFIGURATION + "db.transaction.timeout=never\n"
-    monkeypatch.setattr(server_config, "CONFIGURATION", broken)
+    broken = config.CONFIGURATION + "db.transaction.timeout=never\n"
+    monkeypatch.setattr(config, "CONFIGURATION", broken)
     server = Server(tmp_path, jars=jars)
     with pytest.raises(ServerFailed, match=r"(?s)set-initial-password|db\.transaction\.timeout"):
         server.start()

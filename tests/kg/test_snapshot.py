@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 
 from kg.errors import ChecksumMismatch, InputError, MissingInput, RegkgError
 from kg.guidance import GuidanceGraph
-from kg.policy import POLICY, Policy
-from kg.snapshot import manifest_of, read_snapshot, write_snapshot
-from kg.subgraph import around
+from kg.guidance.policy import POLICY, Policy
+from kg.guidance.snapshot import manifest_of, read_snapshot, write_snapshot
+from kg.guidance.subgraph import around
 from tests.kg.test_subgraph import cases, edges_of
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kg import predictions, runs
-from kg.batches import EdgeBatch
-from kg.draft import Source
+from kg import runs
 from kg.errors import NotFound, UnknownRelease
+from kg.evidence.draft import Source
 from kg.releases import publish, releases, served
-from kg.runs import Registration
+from kg.runs import Registration, predictions
+from kg.runs.staleness import decisions, read_types
 from kg.schema import CONTACTS
-from kg.staleness import decisions, read_types
+from kg.schema.batches import EdgeBatch
 from tests.kg import toy
 
 if TYPE_CHECKING:

@@ -10,19 +10,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from kg import predictions, pruning, runs
-from kg.draft import Snapshot, Source, open_draft
+from kg import runs
 from kg.errors import Conflict, RegkgError, SchemaError, UnknownRelease
+from kg.evidence.draft import Snapshot, Source, open_draft
+from kg.operations.rollback import journal, keep_drafting, roll_back
 from kg.progress import SILENT
-from kg.publications import journal, keep_drafting, roll_back
 from kg.releases import discard, publish, served, verify
-from kg.revert import revert
+from kg.releases.revert import revert
+from kg.runs import predictions, retention
 from tests.kg import toy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kg.batches import EdgeBatch, NodeBatch
+    from kg.schema.batches import EdgeBatch, NodeBatch
     from kg.store import Store
 
 # `make soak` asks for many more; a step is a few transactions
@@ -262,7 +263,7 @@ class Graph(RuleBasedStateMachine):
     def prune(self) -> None:
         in_force = set(self.model.journal[-1][1].values()) if self.model.journal else set()
         expected = {r for r, outcome in self.model.runs.items() if outcome == "complete" and r not in in_force}
-        assert {p.run for p in pruning.prune(self.store, self.home)} == expected
+        assert {p.run for p in retention.prune(self.store, self.home)} == expected
         self.model.runs |= dict.fromkeys(expected, "pruned")
 
     @invariant()

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from kg.errors import ParameterError, UnknownGene
 from kg.guidance import GuidanceGraph
-from kg.questions.plan import run_plan
-from kg.questions.scope import scope_of
+from kg.guidance.subgraph import around, gene_ids
+from kg.query.plan import run_plan
+from kg.query.scope import scope_of
 from kg.releases import publish
-from kg.subgraph import around, gene_ids
 from tests.kg import toy
 
 if TYPE_CHECKING:

@@ -11,19 +11,20 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from kg import predictions, runs
-from kg.batches import EdgeBatch
-from kg.draft import Source
+from kg import runs
 from kg.errors import ParameterError, UnknownGene
+from kg.evidence.draft import Source
 from kg.export import answers, reading, writing
-from kg.logical import dump_rows, load_rows, read_books
-from kg.predictions import Predictions
-from kg.questions.edge_pages import EdgesAsked, edge_page
-from kg.questions.plan import run_plan
-from kg.questions.registry import Answer, question_named
-from kg.questions.scope import scope_of
+from kg.operations.parquet_dump import dump_rows, load_rows, read_books
+from kg.query.edge_pages import EdgesAsked, edge_page
+from kg.query.plan import run_plan
+from kg.query.registry import Answer, question_named
+from kg.query.scope import scope_of
 from kg.releases import publish, releases
+from kg.runs import predictions
+from kg.runs.predictions import Predictions
 from kg.schema import PREDICTED_LINK, PREDICTED_TARGET, TARGETS
+from kg.schema.batches import EdgeBatch
 from tests.kg import toy
 from tests.kg.published import GENES, GONE_GENE, PEAKS, Published, gene_id, peak_id, publish_world
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from kg import predictions, runs
-from kg.batches import EdgeBatch, NodeBatch
-from kg.draft import Source
+from kg import runs
 from kg.errors import ParameterError
-from kg.questions.plan import run_plan
-from kg.questions.registry import question_named
+from kg.evidence.draft import Source
+from kg.query.plan import run_plan
+from kg.query.registry import question_named
 from kg.releases import publish
+from kg.runs import predictions
 from kg.schema import (
     ACCESSIBLE_IN,
     BINDS,
@@ -26,12 +26,13 @@ from kg.schema import (
     SUBCLASS_OF,
     TF,
 )
+from kg.schema.batches import EdgeBatch, NodeBatch
 from tests.kg.toy import GENES, METRICS, NEARS, PEAKS, genes, load, near, peak_id, peaks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kg.questions.registry import Answer
+    from kg.query.registry import Answer
     from kg.store import Store
 
 # G1 is the factor, G2 the gene; peaks 0 and 2000 and 5000 hold a site, 9000 holds none

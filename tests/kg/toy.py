@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kg import runs
-from kg.batches import EdgeBatch, NodeBatch
-from kg.draft import Snapshot, Source, open_draft
-from kg.predictions import Predictions
+from kg.evidence.draft import Snapshot, Source, open_draft
+from kg.runs.predictions import Predictions
 from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
+from kg.schema.batches import EdgeBatch, NodeBatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kg.rows import Changes
+    from kg.evidence.row_diff import Changes
     from kg.store import Store
 
 GENES = Source("genes:toy", "genes", licence="CC0", citation="made here")

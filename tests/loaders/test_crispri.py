@@ -8,7 +8,7 @@ import pytest
 
 from kg.errors import Conflict, InputError
 from kg.guidance import read_guidance
-from kg.policy import POLICY
+from kg.guidance.policy import POLICY
 from kg.schema import EDGE_TYPES, NEAR, PERTURBS, EdgeType, Kind
 from loaders.registry import find
 from loaders.rows import messages

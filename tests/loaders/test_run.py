@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kg.errors import AssemblyMismatch, Conflict, InputError, MissingInput, SettingsError, TooManyRejected
-from kg.nodes import read_nodes
+from kg.evidence.nodes import read_nodes
 from kg.schema import GENE, MOTIF, NEAR, PEAK
 from loaders import registry
 from loaders.run import LoadReport, Request, load, prepare

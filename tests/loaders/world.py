@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from kg.batches import hash_sum
 from kg.schema import GENE, MOTIF, NODE_TYPES
+from kg.schema.batches import hash_sum
 from loaders.assemblies import assembly
 from loaders.files import check_file
 from loaders.reading import Reading, read_source

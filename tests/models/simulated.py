@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from kg.cells import CellsFile, read_header
 from kg.guidance import GuidanceGraph
-from kg.policy import power_decay
+from kg.guidance.policy import power_decay
 from kg.schema import GENE, PEAK
 from loaders.simulate import draw
 from loaders.simulation.files import write_files

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kg import predictions, runs
-from kg.batches import EdgeBatch
+from kg import runs
 from kg.errors import SettingsError
-from kg.predictions import Predictions
 from kg.releases import publish
-from kg.runs import Registration, Run
+from kg.runs import Registration, Run, predictions
+from kg.runs.predictions import Predictions
 from kg.schema import PREDICTED_LINK
+from kg.schema.batches import EdgeBatch
 from models.gate import FAILED, LEFT_OUT, PASSED, Figure, Gate, Verdict, as_json, judge, read_gate, unseen
 from tests.kg import toy
 from tests.kg.test_staleness import PCHIC, contacts

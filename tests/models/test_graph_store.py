@@ -10,7 +10,7 @@ import torch
 from torch_geometric.loader import NodeLoader
 
 from kg.errors import InputError
-from kg.snapshot import read_snapshot, write_snapshot
+from kg.guidance.snapshot import read_snapshot, write_snapshot
 from models import graph_store
 from models.graph_store import GuidanceStore, NeighbourSampler, neighbour_sampler
 from tests.models.toy import toy

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from kg.errors import ChecksumMismatch, InputError, MissingInput
 from kg.guidance import GuidanceGraph
-from kg.policy import POLICY, Policy
-from kg.snapshot import manifest_of
+from kg.guidance.policy import POLICY, Policy
+from kg.guidance.snapshot import manifest_of
 from models.pyg import Edges, Propagation, guidance_of, hetero_data, load_pyg, save_pyg
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ from click.testing import CliRunner
 from cli.demo import load_world
 from cli.main import main
 from kg import runs
-from kg.batches import EdgeBatch
-from kg.crate import CRATE, export_run
-from kg.datasets import dataset_versions
-from kg.draft import Snapshot, Source, open_draft
 from kg.errors import ChecksumMismatch, Conflict, MissingInput
-from kg.predictions import kept, run_folder
+from kg.evidence.datasets import dataset_versions
+from kg.evidence.draft import Snapshot, Source, open_draft
+from kg.operations.ro_crate import CRATE, export_run
 from kg.progress import SILENT
 from kg.releases import publish, served
+from kg.runs.predictions import kept, run_folder
 from kg.schema import NEAR
+from kg.schema.batches import EdgeBatch
 from loaders.simulate import WorldConfig, simulate
 from models import checkpoint, job, reproduce
 from models.reproduce import CLOSE, EXACT, OTHER

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.demo import load_world
-from kg import lease, runs
-from kg.batches import EdgeBatch
-from kg.draft import Snapshot, Source, open_draft
+from kg import runs
 from kg.errors import Conflict
-from kg.predictions import run_folder
+from kg.evidence.draft import Snapshot, Source, open_draft
 from kg.progress import SILENT
 from kg.releases import publish, served
+from kg.runs.predictions import run_folder
+from kg.runs.staleness import decisions
 from kg.schema import NEAR
-from kg.staleness import decisions
+from kg.schema.batches import EdgeBatch
+from kg.store import leases
 from loaders.simulate import WorldConfig, simulate
 from models import job, retrain
 from models.gate import Gate
@@ -142,7 +143,7 @@ def test_two_retrains_do_not_race_and_a_run_published_meanwhile_stays(
     store: Store, home: Path, first: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        lease.held(store, "regkg retrain --slot a", lease.RETRAIN),
+        leases.held(store, "regkg retrain --slot a", leases.RETRAIN),
         pytest.raises(Conflict, match=r"a retrain is under way by `regkg retrain --slot a` \(.*:\d+"),
     ):
         retrain.retrain(store, home, Wanted())

@@ -9,18 +9,19 @@ import pandas as pd
 import pytest
 
 from cli.run_report import gather
-from kg import predictions, runs
-from kg.batches import EdgeBatch, NodeBatch
-from kg.crate import export_run
-from kg.draft import Source
+from kg import runs
 from kg.errors import Conflict, NotFound
-from kg.predictions import Predictions
-from kg.pruning import prune, restore
-from kg.regulation import curated_targets, factor_sites
+from kg.evidence.draft import Source
+from kg.operations.ro_crate import export_run
 from kg.releases import publish, served
-from kg.run_diff_inputs import complete
+from kg.run_diff.inputs import complete
+from kg.runs import predictions
+from kg.runs.predictions import Predictions
+from kg.runs.regulation import curated_targets, factor_sites
+from kg.runs.retention import prune, restore
+from kg.runs.staleness import decisions
 from kg.schema import BINDS, HAS_HIT, MOTIF, MOTIF_OF, PREDICTED_LINK, TARGETS
-from kg.staleness import decisions
+from kg.schema.batches import EdgeBatch, NodeBatch
 from models import target_job
 from models.target_job import Wanted, targets, targets_of
 from tests.kg import toy

@@ -1,0 +1,1 @@
+"""Datasets in the draft: rows compared, written, hashed."""

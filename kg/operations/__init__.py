@@ -1,0 +1,1 @@
+"""Rollback, backup and restore, migrations and health of a whole home."""

@@ -1,0 +1,1 @@
+"""The engine of questions: plans of reads, their scope, pages and registry."""

@@ -1,0 +1,231 @@
+"""What a run diff is made of, read from the graph and from the runs' folders."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kg import runs
+from kg.errors import Conflict
+from kg.evidence.datasets import dataset_versions
+from kg.guidance import read_guidance
+from kg.guidance.policy import POLICY, weigh
+from kg.progress import SILENT, Progress
+from kg.releases import diff as release_diff
+from kg.run_diff.attribution import ROWS, Evidence
+from kg.run_diff.comparison import LINKS, RunDiff, compare, joined
+from kg.run_diff.significance import Noise, Scored, of_members, of_runs, of_shifts
+from kg.runs.predictions import read_links, run_folder
+from kg.schema import EDGE_TYPES, PREDICTED_LINK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from kg.guidance import GuidanceGraph
+    from kg.releases.diff import RowChange
+    from kg.runs import Run
+    from kg.schema.batches import EdgeBatch
+    from kg.store import Store
+
+SEEDS = ("seed", "members")  # of a config: what noise is made of
+COLUMNS = (*LINKS, "in_prior")
+
+
+def diff(
+    store: Store, home: Path, first: str, second: str, noise_runs: Sequence[str] = (), progress: Progress = SILENT
+) -> RunDiff:
+    """What moved from the first run to the second, and why.
+
+    Args:
+        store: the graph.
+        home: where runs keep their Parquet; what is not there is read from the graph.
+        first, second: ids of complete runs.
+        noise_runs: complete runs that differ from one of the two by their seed alone; they tell how far seeds move
+            scores. Without them the members of the two runs do.
+        progress: told of what is read.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        Conflict: a run is not complete, or one of `noise_runs` differs by more than its seed.
+    """
+    a, b = (complete(store, run_id) for run_id in (first, second))
+    both = joined(links(store, home, a), links(store, home, b))
+    progress.begin("comparing evidence")
+    evidence = evidence_between(store, a, b)
+    progress.end("the same" if evidence is None else f"{len(evidence.rows):,} rows differ")
+    noise = noise_of(both, a, b, [(r, links(store, home, r)) for r in _others(store, a, b, noise_runs)])
+    return compare(both, noise, evidence, settings_between(store, a, b))
+
+
+def complete(store: Store, run_id: str) -> Run:
+    """A complete run.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        Conflict: it is not complete, or derived.
+    """
+    found = runs.run(store, run_id)
+    if found.derived:
+        raise Conflict(f"run {run_id} is derived and holds no link", f"compare its parent, {found.parent}")
+    if found.outcome != "complete":
+        raise Conflict(f"run {run_id} is {found.outcome}; only complete runs can be compared", "regkg runs list")
+    return found
+
+
+def links(store: Store, home: Path, run: Run, also: Sequence[str] = ()) -> pd.DataFrame:
+    """All pairs that a run wrote, from its Parquet or else from the graph: COLUMNS, and numbers `also`."""
+    path = run_folder(home, run.id) / f"{PREDICTED_LINK.name}.parquet"
+    if path.exists():
+        return links_of(read_links(PREDICTED_LINK, path), also)
+    columns = [name for name in (*COLUMNS, *also) if name not in {"peak", "gene"}]
+    rows = store.stream(
+        f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) "
+        f"RETURN p.id, g.id, {', '.join(f'e.{name}' for name in columns)}",
+        run=run.id,
+    )
+    return _typed(pd.DataFrame(list(rows), columns=["peak", "gene", *columns]), also)
+
+
+def links_of(batch: EdgeBatch, also: Sequence[str] = ()) -> pd.DataFrame:
+    """The links of a batch of predictions: COLUMNS, and numbers `also`."""
+    frame: pd.DataFrame = batch.table.to_pandas().rename(columns={"start_id": "peak", "end_id": "gene"})
+    return _typed(frame.assign(edge_id=batch.edge_ids), also)
+
+
+def _typed(frame: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
+    made = frame[[*COLUMNS, *also]].astype(dict.fromkeys(("score", "stability", "q_value", *also), float))
+    return made.assign(in_prior=made["in_prior"].ne(other=False))  # an older run says nothing, and has no others
+
+
+def noise_of(both: pd.DataFrame, a: Run, b: Run, others: Sequence[tuple[Run, pd.DataFrame]] = ()) -> Noise:
+    """The best that is known of how far seeds move scores: other runs that were named, else members, else little."""
+    if others:
+        own = [(a, both["score_a"].to_numpy(float)), (b, both["score_b"].to_numpy(float))]
+        more = [(run, frame.set_index("edge_id")["score"].reindex(both["edge_id"]).to_numpy()) for run, frame in others]
+        ordered = sorted([*own, *more], key=lambda one: _read(one[0]))
+        groups = [np.stack([scores for _, scores in part]) for _, part in groupby(ordered, lambda one: _read(one[0]))]
+        return of_runs(groups)
+    if max(a.members, b.members) > 1:
+        return of_members(scored(both, "a", a.members), scored(both, "b", b.members))
+    return of_shifts((both["score_b"] - both["score_a"]).to_numpy(float))
+
+
+def scored(both: pd.DataFrame, side: str, members: int) -> Scored:
+    """One side ("a" or "b") of joined links."""
+    return Scored(both[f"score_{side}"].to_numpy(float), both[f"stability_{side}"].to_numpy(float), members)
+
+
+def settings_between(store: Store, a: Run, b: Run) -> tuple[str, ...]:
+    """What differs between two runs besides evidence and seeds."""
+    around = tuple(runs.environment(store, run.id) for run in (a, b))
+    told: dict[str, tuple[Any, ...]] = {
+        "model": (a.model, b.model),
+        "cells": ((a.cells, around[0].get("cells")), (b.cells, around[1].get("cells"))),
+        "config": (_config(a), _config(b)),
+        "edge types": (a.edge_types, b.edge_types),
+        "held-out chromosomes": tuple(map(_held_out, around)),
+        "code": (a.code, b.code),
+        "packages": tuple(e.get("versions") for e in around),
+    }
+    return tuple(name for name, (one, other) in told.items() if one != other)
+
+
+def evidence_between(store: Store, a: Run, b: Run) -> Evidence | None:
+    """What the two runs read, of the edge types that both read, and the rows that differ; None when none does."""
+    types = types_read(a, b)
+    rows = weighed(changes_between(store, a, b, types))
+    if rows.empty:
+        return None
+    return Evidence(_guidance(store, a, types), _guidance(store, b, types), rows)
+
+
+def types_read(a: Run, b: Run) -> list[str]:
+    """Edge types of both guidance graphs; runs that do not say read all."""
+    return [name for name in POLICY if all(name in (run.edge_types or POLICY) for run in (a, b))]
+
+
+def changes_between(store: Store, a: Run, b: Run, types: Sequence[str]) -> Iterator[RowChange]:
+    """Rows of these edge types that one run read and the other did not, or not in this form."""
+    shared = sorted({*a.datasets} & {*b.datasets})
+    if a.release != b.release and shared:
+        yield from release_diff.rows(store, a.release, b.release, types, shared)
+    for run, other, change in ((a, b, "removed"), (b, a, "added")):
+        for dataset in sorted({*run.datasets} - {*other.datasets}):
+            for name in types:
+                yield from _whole(store, run.release, dataset, name, change)
+
+
+def weighed(changes: Iterable[RowChange]) -> pd.DataFrame:
+    """Changed rows with their signed weights by policy before and after, 0 where there is no row; columns ROWS."""
+    parts = []
+    for name, some in groupby(changes, lambda c: c.type):
+        rows = list(some)
+        frame = pd.DataFrame({c: [getattr(r, c) for r in rows] for c in ROWS if c not in {"before", "after"}})
+        parts.append(
+            frame.assign(before=_weights(name, [r.before for r in rows]), after=_weights(name, [r.after for r in rows]))
+        )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(ROWS))
+
+
+def _guidance(store: Store, run: Run, types: Sequence[str]) -> GuidanceGraph:
+    """What a run read of these edge types."""
+    there = {v.dataset for v in dataset_versions(store, run.release)}
+    without = sorted(there - {*run.datasets}) if run.datasets else []
+    held_out = _held_out(runs.environment(store, run.id))
+    return read_guidance(store, run.release, types, held_out=held_out, without=without)
+
+
+def _held_out(environment: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(environment.get("request", {}).get("held_out") or ())
+
+
+def _weights(name: str, rows: Sequence[Any]) -> Any:
+    there = np.array([row is not None for row in rows])
+    weights = np.zeros(len(rows))
+    if there.any():
+        schema = pa.schema(list(EDGE_TYPES[name].schema)[2:])
+        weight, sign = weigh(name, pa.Table.from_pylist([row for row in rows if row is not None], schema))
+        weights[there] = weight.astype(float) * sign
+    return weights
+
+
+def _whole(store: Store, release: int, dataset: str, name: str, change: str) -> Iterator[RowChange]:
+    """Every row of a dataset and type at a release, as removed or added."""
+    type_ = EDGE_TYPES[name]
+    rows = store.stream(
+        f"MATCH (a:{type_.start})-[r:{name}]->(b:{type_.end}) "
+        "WHERE r.dataset = $dataset AND r.since <= $n AND $n < r.until "
+        f"RETURN r.edge_id, a.id, b.id, r {{{', '.join(f'.{c}' for c in type_.schema.names[2:])}}}",
+        dataset=dataset,
+        n=release,
+    )
+    for row_id, start, end, columns in rows:
+        sides = (columns, None) if change == "removed" else (None, columns)
+        yield release_diff.RowChange(change, name, dataset, row_id, start, end, *sides)
+
+
+def _others(store: Store, a: Run, b: Run, named: Sequence[str]) -> list[Run]:
+    found = [complete(store, run_id) for run_id in named if run_id not in {a.id, b.id}]
+    for run in found:
+        like = next((r for r in (a, b) if _read(run) == _read(r)), None)
+        differs = ("evidence",) if like is None else settings_between(store, run, like)
+        if differs:
+            raise Conflict(
+                f"run {run.id} differs from {(like or a).id} by {', '.join(differs)}, not by its seed alone",
+                "name runs of the same evidence and settings as one of the two that are compared",
+            )
+    return found
+
+
+def _read(run: Run) -> tuple[str, int]:
+    return json.dumps(dict(run.datasets), sort_keys=True), run.members
+
+
+def _config(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in run.config.items() if name not in SEEDS}

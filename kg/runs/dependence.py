@@ -1,0 +1,86 @@
+"""Called links that rest on one dataset: nothing else that guided their run joins the pair."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kg.errors import Conflict
+from kg.runs.records import run
+from kg.schema import NEAR, PREDICTED_LINK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kg.runs.records import Run
+    from kg.store import Store
+
+
+@dataclass(frozen=True)
+class Link:
+    """A called link and the datasets with evidence of its pair, of the types that guided the run."""
+
+    peak: str
+    gene: str
+    score: float
+    datasets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What rests on a dataset.
+
+    Attributes:
+        called: links with evidence of the dataset.
+        alone: those with evidence of no other.
+    """
+
+    dataset: str
+    called: int
+    alone: int
+
+
+def shares(store: Store, run_id: str) -> list[Share]:
+    """One for each dataset behind a run's called links, the one that most rests on first.
+
+    Raises:
+        UnknownRun: there is none.
+        Conflict: it is not complete.
+    """
+    called: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    for link in links(store, run_id):
+        called.update(link.datasets)
+        if len(link.datasets) == 1:
+            alone.update(link.datasets)
+    return [Share(d, n, alone[d]) for d, n in sorted(called.items(), key=lambda item: (-alone[item[0]], item[0]))]
+
+
+def single_source(store: Store, run_id: str, dataset: str | None = None) -> Iterator[Link]:
+    """Called links that rest on one dataset only (or on this one), as they are read; errors as in `shares`."""
+    return (link for link in links(store, run_id) if len(link.datasets) == 1 and dataset in (None, link.datasets[0]))
+
+
+def links(store: Store, run_id: str) -> Iterator[Link]:
+    """Every called link of a run, with the evidence of its pair at the release that the run read; errors as above."""
+    return _links(store, _complete(store, run_id))
+
+
+def _complete(store: Store, run_id: str) -> Run:
+    found = run(store, run_id)
+    if found.outcome != "complete":
+        raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
+    return found
+
+
+def _links(store: Store, of: Run) -> Iterator[Link]:
+    guiding = "|".join(of.edge_types or (NEAR.name,))
+    rows = store.stream(  # one link after another: nothing is grouped, so neither side holds them all
+        f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) WHERE e.called "
+        f"RETURN p.id, g.id, e.score, COLLECT {{ MATCH (p)-[r:{guiding}]->(g) "
+        "WHERE r.since <= $n AND $n < r.until RETURN DISTINCT r.dataset ORDER BY r.dataset }",
+        run=of.id,
+        n=of.release,
+    )
+    return (Link(peak, gene, score, tuple(datasets)) for peak, gene, score, datasets in rows)

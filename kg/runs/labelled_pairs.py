@@ -1,0 +1,141 @@
+"""What a run scored beside what evidence or truth says of the same pairs of peak and gene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from kg.errors import Conflict, NotFound
+from kg.runs.pair_files import PAIR, read_verdicts
+from kg.runs.records import run
+from kg.schema import EDGE_TYPES, NEAR, PERTURBS, PREDICTED_LINK, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from kg.runs.records import Run
+    from kg.store import Store
+
+BESIDE = ("without_prior", "from_cells")  # what a run says of a pair beside its score
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Pairs with a score and a verdict.
+
+    Attributes:
+        pairs: columns peak, gene, chrom, distance_bp (from the transcription start site to the peak, unsigned), score,
+            those of `BESIDE` (NaN where the run does not say), positive.
+        of: type of the edges that make a pair positive, or name of the file that does.
+        guided: whether such edges guided the training, so that no figure made of them says anything.
+    """
+
+    pairs: pd.DataFrame
+    of: str
+    guided: bool
+
+
+def scored_pairs(store: Store, run_id: str, against: str, release: int, biosamples: Sequence[str] = ()) -> Scored:
+    """The pairs that a run scored, positive where an edge of a type joins them at a release.
+
+    For truth (PERTURBS) the universe is what was tested: pairs without a row are left out, and positive are those
+    that the experiment called. For evidence it is the pairs of genes that have a row at all (baits of a capture, genes
+    with an eQTL): of the others, and of chromosomes that a file leaves out, nothing is known.
+
+    Args:
+        store: the graph.
+        run_id: a complete run.
+        against: an edge type between peaks and genes.
+        release: whose rows are read.
+        biosamples: only rows of these; empty for all.
+
+    Raises:
+        UnknownRun: there is none.
+        NotFound: the release has no such row, or the run no pair.
+        Conflict: the type does not join peaks and genes, or the run is not complete.
+    """
+    type_ = EDGE_TYPES.get(against)
+    if type_ is None or (type_.start, type_.end) != (PREDICTED_LINK.start, PREDICTED_LINK.end):
+        fit = [t.name for t in EDGE_TYPES.values() if (t.start, t.end) == (PREDICTED_LINK.start, PREDICTED_LINK.end)]
+        raise Conflict(f"{against} does not join a peak and a gene", f"these do: {', '.join(fit)}")
+    found = _complete(store, run_id)
+    pairs = _pairs(store, run_id, release)
+    rows = _rows(store, against, release, biosamples)
+    if pairs.empty or rows.empty:
+        what = f"no {against} row" if rows.empty else f"no pair of {run_id}"
+        raise NotFound(f"release {release} holds {what} to compare", "regkg datasets; regkg runs show RUN")
+    if type_.kind is not Kind.TRUTH:
+        pairs = pairs[pairs["gene"].isin(rows["gene"])]
+    joined = pairs.merge(rows, how="inner" if type_.kind is Kind.TRUTH else "left", on=PAIR)
+    joined["positive"] = joined["positive"].fillna(value=False).astype(bool)
+    return Scored(joined, against, against in (found.edge_types or (NEAR.name,)))
+
+
+def told_pairs(store: Store, run_id: str, path: Path, release: int) -> Scored:
+    """The pairs that a run scored and that a file gives a verdict of; others are left out.
+
+    Args:
+        store: the graph.
+        run_id: a complete run.
+        path: tab-separated with a header: peak (or peak_id), gene (or gene_id), and positive (or is_link), 0 or 1. Of
+            several rows of a pair one that says 1 is enough.
+        release: where peaks and genes lie.
+
+    Raises:
+        UnknownRun: there is none.
+        MissingInput: there is no such file.
+        InputError: it lacks a column, or says something else than 0 or 1.
+        NotFound: the run scored none of its pairs.
+        Conflict: the run is not complete.
+    """
+    _complete(store, run_id)
+    rows = read_verdicts(path)
+    joined = _pairs(store, run_id, release).merge(rows, on=PAIR)
+    if joined.empty:
+        hint = f"its first is {rows.iloc[0]['peak']}, {rows.iloc[0]['gene']}" if len(rows) else "it holds no row"
+        raise NotFound(f"run {run_id} scored none of the {len(rows):,} pairs of {path}", hint)
+    return Scored(joined, path.name, guided=False)
+
+
+def _complete(store: Store, run_id: str) -> Run:
+    found = run(store, run_id)
+    if found.outcome != "complete":
+        raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
+    return found
+
+
+def _pairs(store: Store, run_id: str, release: int) -> pd.DataFrame:
+    """Without those beyond the skeleton: of them only the best are in the graph, which would flatter any score."""
+    rows = store.stream(
+        f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) WHERE coalesce(e.in_prior, true) "
+        "MATCH (g)-[:HAS_RECORD]->(r:GeneRecord) WHERE r.since <= $n AND $n < r.until "
+        "MATCH (p)-[:HAS_RECORD]->(q:PeakRecord) WHERE q.since <= $n AND $n < q.until "
+        f"RETURN p.id, g.id, q.chrom, q.start, q.end, r.tss, e.score, {', '.join(f'e.{name}' for name in BESIDE)}",
+        run=run_id,
+        n=release,
+    )
+    frame = pd.DataFrame(list(rows), columns=[*PAIR, "chrom", "start", "end", "tss", "score", *BESIDE])
+    frame = frame.drop_duplicates(PAIR, ignore_index=True).astype(dict.fromkeys(BESIDE, float))
+    frame["distance_bp"] = distance_to_tss(frame["start"], frame["end"], frame["tss"])
+    return frame[[*PAIR, "chrom", "distance_bp", "score", *BESIDE]]
+
+
+def distance_to_tss(start: pd.Series[int], end: pd.Series[int], tss: pd.Series[int]) -> pd.Series[int]:
+    """Base pairs from each start site to the nearest base of its peak, 0-based half-open; 0 inside it."""
+    return pd.concat([start - tss, tss - (end - 1)], axis=1).max(axis=1).clip(lower=0)
+
+
+def _rows(store: Store, against: str, release: int, biosamples: Sequence[str]) -> pd.DataFrame:
+    """One row a pair: of several experiments, one that calls it is enough."""
+    verdict = "e.significant" if against == PERTURBS.name else "true"
+    rows = store.stream(
+        f"MATCH (p:Peak)-[e:{against}]->(g:Gene) WHERE e.since <= $n AND $n < e.until "
+        "AND ($biosamples = [] OR e.biosample IN $biosamples) RETURN p.id, g.id, "
+        f"max(toInteger({verdict}))",
+        n=release,
+        biosamples=list(biosamples),
+    )
+    return pd.DataFrame(list(rows), columns=[*PAIR, "positive"])

@@ -1,0 +1,182 @@
+"""What a run says, on its way: kept as Parquet under REGKG_HOME/runs/<id>, then written into the graph.
+
+The graph is always written from the kept files, so a write-back that was killed is finished (or
+removed) without training again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kg.errors import MissingInput, StoreRefused
+from kg.files import replaced
+from kg.progress import SILENT, Progress
+from kg.schema import EDGE_TYPES, Kind
+from kg.schema.batches import EdgeBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from kg.schema import EdgeType
+    from kg.store import Store
+
+ROWS = 10_000  # per transaction
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run writes.
+
+    Attributes:
+        links: one batch per predicted edge type.
+        nodes: (V,) graph ids of the embedded nodes; none where the run embeds nothing.
+        kinds: (V,) their labels.
+        vectors: (V, dims) float32.
+    """
+
+    links: Sequence[EdgeBatch]
+    nodes: Sequence[str]
+    kinds: Sequence[str]
+    vectors: NDArray[np.float32]
+
+
+def keep(home: Path, run_id: str, predictions: Predictions, metrics: Mapping[str, Any]) -> Path:
+    """Keep a run's predictions as Parquet under its folder; each file appears whole or not at all."""
+    folder = run_folder(home, run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    for batch in predictions.links:
+        with replaced(folder / f"{batch.type.name}.parquet") as path:
+            pq.write_table(batch.table, path)
+    vectors = pa.FixedSizeListArray.from_arrays(
+        pa.array(predictions.vectors.ravel(), pa.float32()), predictions.vectors.shape[1]
+    )
+    table = pa.table(
+        [pa.array(predictions.nodes, pa.string()), pa.array(predictions.kinds, pa.string()), vectors],
+        names=["node", "kind", "vector"],
+    )
+    with replaced(folder / "embeddings.parquet") as path:
+        pq.write_table(table, path)
+    with replaced(folder / "metrics.json") as path:  # last: its presence says that the rest is there
+        path.write_text(json.dumps(metrics, indent=1, sort_keys=True))
+    return folder
+
+
+def kept(home: Path, run_id: str) -> tuple[Predictions, dict[str, Any]]:
+    """What `keep` kept.
+
+    Raises:
+        MissingInput: training did not get that far, or the folder is elsewhere.
+    """
+    folder = run_folder(home, run_id)
+    if not (folder / "metrics.json").exists():
+        raise MissingInput(
+            f"run {run_id} left no predictions under {folder}",
+            f"it stopped before they were made: `regkg runs discard {run_id}`, then train again",
+        )
+    links = [
+        read_links(type_, path) for type_ in EDGE_TYPES.values() if (path := folder / f"{type_.name}.parquet").exists()
+    ]
+    table = pq.read_table(folder / "embeddings.parquet")
+    flat = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    vectors = flat.reshape(table.num_rows, table.schema.field("vector").type.list_size).astype(np.float32)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    return Predictions(links, table["node"].to_pylist(), table["kind"].to_pylist(), vectors), metrics
+
+
+def read_links(type_: EdgeType, path: Path) -> EdgeBatch:
+    """Predictions of a type from Parquet; columns that have been declared since the file was written are null."""
+    table = pq.read_table(path)
+    for field in type_.schema:
+        if field.name not in table.schema.names and field.nullable:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return EdgeBatch(type_, table.select(type_.schema.names).cast(type_.schema))
+
+
+def write(store: Store, run_id: str, predictions: Predictions, progress: Progress = SILENT) -> None:
+    """Write all rows of a run, removing first what an earlier attempt left, and count them.
+
+    Raises:
+        StoreRefused: the graph does not hold what was written.
+    """
+    remove(store, run_id)
+    for batch in predictions.links:
+        _write_links(store, run_id, batch, progress)
+    _write_embeddings(store, run_id, predictions, progress)
+    _check_written(store, run_id, predictions)
+
+
+def remove(store: Store, run_id: str) -> None:
+    """Delete every prediction and embedding of a run, in batches."""
+    for type_ in EDGE_TYPES.values():
+        if type_.kind is Kind.PREDICTED:
+            store.implicit(
+                f"MATCH ()-[e:{type_.name} {{run: $run}}]->() CALL (e) {{ DELETE e }} IN TRANSACTIONS OF 10000 ROWS",
+                run=run_id,
+            )
+    store.implicit(
+        "MATCH (e:Embedding {run: $run}) CALL (e) { DETACH DELETE e } IN TRANSACTIONS OF 10000 ROWS", run=run_id
+    )
+
+
+def run_folder(home: Path, run_id: str) -> Path:
+    """Where a run's artefacts lie."""
+    return home / "runs" / run_id
+
+
+def _write_links(store: Store, run_id: str, batch: EdgeBatch, progress: Progress) -> None:
+    type_ = batch.type
+    names = type_.schema.names
+    own = "".join(f", {c}: row[{i + 1}]" for i, c in enumerate(names) if i >= 2)
+    query = (
+        f"UNWIND $rows AS row MATCH (a:{type_.start} {{id: row[1]}}) MATCH (b:{type_.end} {{id: row[2]}}) "
+        f"CREATE (a)-[:{type_.name} {{edge_id: row[0], run: $run{own}}}]->(b)"
+    )
+    columns = [batch.edge_ids, *(c.to_pylist() for c in batch.table.columns)]
+    _in_batches(store, query, list(zip(*columns, strict=True)), run_id, f"writing {type_.name}", progress)
+
+
+def _write_embeddings(store: Store, run_id: str, predictions: Predictions, progress: Progress) -> None:
+    for kind in sorted(set(predictions.kinds)):
+        chosen = [i for i, k in enumerate(predictions.kinds) if k == kind]
+        rows = [(predictions.nodes[i], predictions.vectors[i].tolist()) for i in chosen]
+        query = (
+            f"UNWIND $rows AS row MATCH (n:{kind} {{id: row[0]}}) CREATE (n)-[:HAS_EMBEDDING]->"
+            "(:Embedding {id: $run + ':' + row[0], run: $run, node: row[0], kind: $kind, vector: row[1]})"
+        )
+        _in_batches(store, query, rows, run_id, f"writing embeddings of {kind}", progress, kind=kind)
+
+
+def _in_batches(
+    store: Store, query: str, rows: list[Any], run_id: str, task: str, progress: Progress, **parameters: Any
+) -> None:
+    progress.begin(task, len(rows), "rows")
+    for at in range(0, len(rows), ROWS):
+        some = [list(row) for row in rows[at : at + ROWS]]
+        store.write(query, rows=some, run=run_id, **parameters)
+        progress.advance(len(some))
+    progress.end()
+
+
+def _check_written(store: Store, run_id: str, predictions: Predictions) -> None:
+    expected = {batch.type.name: len(batch) for batch in predictions.links}
+    expected["Embedding"] = len(predictions.nodes)
+    found = {
+        name: store.read(f"MATCH ()-[e:{name} {{run: $run}}]->() RETURN count(e) AS n", run=run_id)[0]["n"]
+        for name in expected
+        if name != "Embedding"
+    }
+    found["Embedding"] = store.read("MATCH (e:Embedding {run: $run}) RETURN count(e) AS n", run=run_id)[0]["n"]
+    if found != expected:
+        raise StoreRefused(
+            f"run {run_id}: the graph holds {found}, expected {expected}; the run stays invisible",
+            f"`regkg runs resume {run_id}` writes it again; nodes may be missing from the graph",
+        )

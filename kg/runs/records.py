@@ -1,0 +1,264 @@
+"""Model runs: registered before training, written back under their id, complete or invisible, then published."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kg.errors import Conflict, UnknownRun
+from kg.progress import SILENT, Progress
+from kg.releases import Served, serve, served
+from kg.runs import predictions
+from kg.store.leases import process_is_gone, this_process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kg.store import Row, Store
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a model on one release and one set of cells.
+
+    Attributes:
+        outcome: running, writing, complete, failed, discarded, or pruning and pruned; readers see only complete ones.
+        slot: "model:cells", what a publication serves one run for.
+        release: the release whose evidence it read.
+        datasets: dataset id -> hash of the rows it used.
+        interrupted: it says running, writing or pruning, but its process is gone.
+        edge_types: of its guidance graph.
+        parent: the run whose weights it started from, that it is to replace, or that it is derived from; None for a
+            first one.
+        experiment: why it is never published, such as the datasets it leaves out; None for a run that may be.
+        pinned: `prune` keeps it.
+        derived: worked out from what its parent predicts, not trained; it embeds nothing.
+    """
+
+    id: str
+    model: str
+    cells: str
+    slot: str
+    release: int
+    outcome: str
+    config_hash: str
+    code: str
+    seed: int
+    members: int
+    started_at: str
+    finished_at: str | None
+    config: Mapping[str, Any]
+    datasets: Mapping[str, str]
+    metrics: Mapping[str, Any]
+    note: str = ""
+    interrupted: bool = False
+    edge_types: tuple[str, ...] = ()
+    parent: str | None = None
+    experiment: str | None = None
+    pinned: bool = False
+    derived: bool = False
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What is known before training starts; attributes as of `Run`."""
+
+    model: str
+    cells: str
+    release: int
+    seed: int
+    members: int
+    config: Mapping[str, Any]
+    config_hash: str
+    code: str
+    datasets: Mapping[str, str]
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    edge_types: tuple[str, ...] = ()
+    parent: str | None = None
+    experiment: str | None = None
+    derived: bool = False
+
+
+def register(store: Store, about: Registration) -> str:
+    """Record a run as running, before it trains; gives its id, such as glue-cortex-3."""
+
+    def work(tx: Any) -> str:
+        sequence = tx.run(
+            "MERGE (p:Pointer {name: 'run_sequence'}) SET p.value = coalesce(p.value, 0) + 1 RETURN p.value AS n"
+        ).single()["n"]
+        run_id = f"{about.model}-{about.cells}-{sequence}"
+        tx.run(
+            "CREATE (r:ModelRun) SET r = $about, r.started_at = datetime(), r.sequence = $sequence",
+            about=_properties(about, run_id),
+            sequence=sequence,
+        ).consume()
+        return run_id
+
+    return store.transaction(work)
+
+
+def runs(store: Store) -> list[Run]:
+    """All runs, newest first, incomplete ones included."""
+    return [_run(row["r"]) for row in store.read(f"MATCH (r:ModelRun) {_RETURN} ORDER BY r.sequence DESC")]
+
+
+def run(store: Store, run_id: str) -> Run:
+    """One run.
+
+    Raises:
+        UnknownRun: there is none with this id.
+    """
+    rows = store.read(f"MATCH (r:ModelRun {{id: $id}}) {_RETURN}", id=run_id)
+    if not rows:
+        raise UnknownRun(f"there is no run {run_id!r}", "regkg runs list")
+    return _run(rows[0]["r"])
+
+
+def environment(store: Store, run_id: str) -> dict[str, Any]:
+    """What a run was registered with besides its configuration: how it was asked for, cells, versions."""
+    found = store.read("MATCH (r:ModelRun {id: $id}) RETURN r.environment AS environment", id=run_id)
+    return dict(json.loads(found[0]["environment"] or "{}")) if found else {}
+
+
+def interrupted(store: Store) -> list[Run]:
+    """Runs whose process died while training or writing."""
+    return [r for r in runs(store) if r.interrupted]
+
+
+def take_over(store: Store, run_id: str, outcome: str) -> None:
+    """Say that this process now trains or writes a run."""
+    store.write(
+        "MATCH (r:ModelRun {id: $id}) SET r.outcome = $outcome, r.process = $process",
+        id=run_id,
+        outcome=outcome,
+        process=this_process(),
+    )
+
+
+def finish(
+    store: Store, run_id: str, outcome: str, *, metrics: Mapping[str, Any] | None = None, note: str = ""
+) -> None:
+    """Record how a run ended."""
+    store.write(
+        "MATCH (r:ModelRun {id: $id}) SET r.outcome = $outcome, r.note = $note, r.finished_at = datetime(), "
+        "r.metrics = coalesce($metrics, r.metrics)",
+        id=run_id,
+        outcome=outcome,
+        note=note,
+        metrics=None if metrics is None else json.dumps(metrics, sort_keys=True),
+    )
+
+
+def add_note(store: Store, run_id: str, note: str) -> None:
+    """Say something of a run for people, in place of what was said before."""
+    store.write("MATCH (r:ModelRun {id: $id}) SET r.note = $note", id=run_id, note=note)
+
+
+def write_back(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> Run:
+    """Write a run's kept predictions into the graph, count them, and only then mark it complete.
+
+    Safe to run again after a kill: rows that an earlier attempt left are removed first.
+
+    Raises:
+        Conflict: the run is complete or discarded already.
+        StoreRefused: the graph does not hold what was written.
+    """
+    found = run(store, run_id)
+    if found.outcome in {"complete", "discarded"}:
+        raise Conflict(f"run {run_id} is {found.outcome} already", f"regkg runs show {run_id}")
+    found_predictions, metrics = predictions.kept(home, run_id)
+    take_over(store, run_id, "writing")
+    predictions.write(store, run_id, found_predictions, progress)
+    finish(store, run_id, "complete", metrics=metrics)
+    return run(store, run_id)
+
+
+def publish_run(store: Store, run_id: str, note: str = "") -> Served:
+    """Serve a complete run for its slot; the release served stays the same.
+
+    Raises:
+        Conflict: it is not complete, or an experiment.
+        UnknownRun, UnknownRelease: there is no such run, or nothing is published.
+    """
+    found = run(store, run_id)
+    if found.outcome != "complete":
+        raise Conflict(f"run {run_id} is {found.outcome}, only a complete run can be published", "regkg runs list")
+    if found.experiment:
+        raise Conflict(f"run {run_id} is an experiment: {found.experiment}", "compare it: regkg runs diff")
+
+    def work(tx: Any) -> None:
+        now = tx.run(
+            "MATCH (s:Pointer {name: 'served'}) SET s.touched = timestamp() "
+            "WITH s MATCH (p:Publication {number: s.publication}) RETURN p.release AS release, p.runs AS runs"
+        ).single()
+        serve(tx, now["release"], {**json.loads(now["runs"]), found.slot: run_id}, note)
+
+    served(store)  # says plainly when nothing is published yet
+    store.transaction(work)
+    return served(store)
+
+
+def discard(store: Store, run_id: str) -> Run:
+    """Take a run's rows out of the graph; its record stays and says discarded.
+
+    Raises:
+        Conflict: it is served.
+    """
+    found = run(store, run_id)
+    published = store.read(
+        "MATCH (s:Pointer {name: 'served'}) MATCH (p:Publication {number: s.publication}) RETURN p.runs AS runs"
+    )
+    if published and run_id in json.loads(published[0]["runs"]).values():
+        raise Conflict(f"run {run_id} is served for {found.slot}", "publish another run for this slot first")
+    finish(store, run_id, "discarded")  # first, so that nobody starts to read rows that are going
+    predictions.remove(store, run_id)
+    return run(store, run_id)
+
+
+_RETURN = "RETURN r {.*, started_at: toString(r.started_at), finished_at: toString(r.finished_at)} AS r"
+
+
+def _properties(about: Registration, run_id: str) -> Row:
+    return {
+        "id": run_id,
+        "model": about.model,
+        "cells": about.cells,
+        "slot": f"{about.model}:{about.cells}",
+        "release": about.release,
+        "seed": about.seed,
+        "members": about.members,
+        "config": json.dumps(about.config, sort_keys=True),
+        "config_hash": about.config_hash,
+        "code": about.code,
+        "datasets": json.dumps(dict(about.datasets), sort_keys=True),
+        "environment": json.dumps(dict(about.environment), sort_keys=True),
+        "edge_types": list(about.edge_types),
+        "parent": about.parent,
+        "experiment": about.experiment,
+        "derived": about.derived,
+        "metrics": "{}",
+        "outcome": "running",
+        "process": this_process(),
+    }
+
+
+def _run(row: Row) -> Run:
+    return Run(
+        **{name: row[name] for name in ("id", "model", "cells", "slot", "release", "outcome", "config_hash", "code")},
+        seed=row["seed"],
+        members=row["members"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        config=json.loads(row["config"]),
+        datasets=json.loads(row["datasets"]),
+        metrics=json.loads(row["metrics"]),
+        note=row.get("note") or "",
+        edge_types=tuple(row.get("edge_types") or ()),
+        parent=row.get("parent"),
+        experiment=row.get("experiment"),
+        pinned=bool(row.get("pinned")),
+        derived=bool(row.get("derived")),
+        interrupted=row["outcome"] in {"running", "writing", "pruning"} and process_is_gone(row["process"]),
+    )
