@@ -41,7 +41,7 @@ def group() -> None:
 @json_option
 def count_fragments(*, as_json: bool, **asked: Any) -> None:
     """Count ATAC FRAGMENTS (10x fragments.tsv.gz) in peaks: an AnnData of cells x peaks."""
-    from loaders import fragments  # noqa: PLC0415 - `--help` need not import anndata
+    from loaders.cells import fragments  # noqa: PLC0415 - `--help` need not import anndata
 
     with progress(as_json=as_json) as reporter:
         emit(fragments.count_fragments(asked.pop("fragments"), **asked, progress=reporter), as_json=as_json)

@@ -81,7 +81,7 @@ def play(settings: Settings, *, seed: int, quick: bool, report: Progress) -> Out
     from kg import releases, runs  # noqa: PLC0415 - `--help` needs none of it
     from kg.server import endpoint  # noqa: PLC0415
     from kg.store import ensure_schema, open_store  # noqa: PLC0415
-    from loaders.simulate import WorldConfig, simulate  # noqa: PLC0415
+    from loaders.simulation.simulate import WorldConfig, simulate  # noqa: PLC0415
     from models.job import Request, train  # noqa: PLC0415
 
     with open_store(endpoint(settings, report)) as store:
@@ -103,7 +103,7 @@ def play(settings: Settings, *, seed: int, quick: bool, report: Progress) -> Out
 
 def load_world(store: Store, home: Path, world: Path, report: Progress) -> None:
     """Evidence and cells of a simulated world, through the loaders that everybody uses."""
-    from loaders.cells import register_cells  # noqa: PLC0415
+    from loaders.cells.registration import register_cells  # noqa: PLC0415
     from loaders.run import Request, load  # noqa: PLC0415
 
     for request in (

@@ -14,7 +14,7 @@ from loaders import registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loaders.cells import Registered
+    from loaders.cells.registration import Registered
     from loaders.registry import Loader, Option
     from loaders.run import LoadReport
 
@@ -149,8 +149,8 @@ def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: f
     cell, feature, value. An h5ad is made of it under REGKG_HOME/cells, once for equal content.
     """
     from cli.graph import graph  # noqa: PLC0415 - `--help` need not import the driver
-    from loaders.cells import register_cells  # noqa: PLC0415
-    from loaders.parquet_cells import ready  # noqa: PLC0415
+    from loaders.cells.parquet_cells import ready  # noqa: PLC0415
+    from loaders.cells.registration import register_cells  # noqa: PLC0415
 
     leaves("each file is registered or is not: run the same command again")
     with graph(as_json=as_json) as (store, settings, report):

@@ -13,7 +13,7 @@ from cli.output import emit, json_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loaders.motif_formats import Motif
+    from loaders.motifs.formats import Motif
 
 TAXA = click.option("--tax-group", "tax_groups", multiple=True, help="Of JASPAR, such as vertebrates; may come often.")
 
@@ -37,7 +37,7 @@ def jaspar(release: str, out: Path, *, tax_groups: Sequence[str], collection: st
     import pandas as pd  # noqa: PLC0415 - `--help` need not import it
 
     from kg.files import replaced  # noqa: PLC0415
-    from loaders.jaspar import read_release, to_jaspar  # noqa: PLC0415
+    from loaders.motifs.jaspar import read_release, to_jaspar  # noqa: PLC0415
 
     motifs, factors = read_release(release, tax_groups, collection)
     table = out.with_name(f"{out.name}.factors.tsv")
@@ -54,7 +54,7 @@ def jaspar(release: str, out: Path, *, tax_groups: Sequence[str], collection: st
 @json_option
 def drift(before: str, after: str, *, tax_groups: Sequence[str], as_json: bool) -> None:
     """List the motifs that appeared, vanished or changed from BEFORE to AFTER: files, or releases of JASPAR."""
-    from loaders.motif_drift import drift as changes_between  # noqa: PLC0415 - `--help` need not import NumPy
+    from loaders.motifs.drift import drift as changes_between  # noqa: PLC0415 - `--help` need not import NumPy
 
     changes = changes_between(_collection(before, tax_groups), _collection(after, tax_groups))
     if as_json:
@@ -68,9 +68,9 @@ def drift(before: str, after: str, *, tax_groups: Sequence[str], as_json: bool) 
 
 
 def _collection(named: str, tax_groups: Sequence[str]) -> Sequence[Motif]:
-    from loaders.files import check_file  # noqa: PLC0415
-    from loaders.jaspar import read_release  # noqa: PLC0415
-    from loaders.motif_formats import read_motifs  # noqa: PLC0415
+    from loaders.motifs.formats import read_motifs  # noqa: PLC0415
+    from loaders.motifs.jaspar import read_release  # noqa: PLC0415
+    from loaders.tables.files import check_file  # noqa: PLC0415
 
     if Path(named).is_file():
         return read_motifs(check_file(Path(named)), Counter())

@@ -57,7 +57,7 @@ def _world_options(command: Callable[..., None]) -> Callable[..., None]:
 @json_option
 def command(out: Path, *, quick: bool, force: bool, as_json: bool, **asked: float | None) -> None:
     """Write genes, peaks, RNA, ATAC and the true links of a simulated world into the folder OUT."""
-    from loaders.simulate import simulate  # noqa: PLC0415 - `--help` need not import anndata
+    from loaders.simulation.simulate import simulate  # noqa: PLC0415 - `--help` need not import anndata
 
     config = WorldConfig.quick() if quick else WorldConfig()
     config = replace(config, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from loaders.assemblies import Assembly
-    from loaders.files import InputFile
-    from loaders.lift_rows import Lift
-    from loaders.rows import Rows
+    from loaders.genome.assemblies import Assembly
+    from loaders.tables.files import InputFile
+    from loaders.tables.lift_rows import Lift
+    from loaders.tables.rows import Rows
 
 RowType = NodeType | EdgeType
 

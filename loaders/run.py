@@ -14,13 +14,13 @@ from kg.evidence.draft import open_draft
 from kg.files import sha256
 from kg.progress import SILENT, Progress
 from kg.schema import ASSEMBLY
-from loaders import quarantine
-from loaders.assemblies import Assembly, assembly
-from loaders.files import InputFile, check_file
-from loaders.lift_rows import Lift, read_lift
-from loaders.reading import Reading, read_source
+from loaders.genome.assemblies import Assembly, assembly
 from loaders.registry import Given, Loader, find
-from loaders.rows import messages
+from loaders.tables import quarantine
+from loaders.tables.files import InputFile, check_file
+from loaders.tables.lift_rows import Lift, read_lift
+from loaders.tables.reading import Reading, read_source
+from loaders.tables.rows import messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from kg.errors import SettingsError
-from loaders.assemblies import assembly
+from loaders.genome.assemblies import assembly
 from loaders.simulation.config import ASSEMBLY, CHROMOSOMES
 
 if TYPE_CHECKING:

@@ -21,13 +21,13 @@ import numpy as np
 
 from kg.errors import InputError
 from kg.schema import ACCESSIBLE_IN, BIOSAMPLE, PEAK
-from loaders.cell_groups import Shares, shares
-from loaders.checks import place
-from loaders.files import InputFile
-from loaders.joins import biosamples, intervals_in, keep_best, peaks_under
-from loaders.peak_files import read_bed, read_features, set_strength
+from loaders.cells.groups import Shares, shares
+from loaders.formats.peak_files import read_bed, read_features, set_strength
 from loaders.registry import Given, RowType, loader
-from loaders.rows import Rows
+from loaders.tables.checks import place
+from loaders.tables.files import InputFile
+from loaders.tables.joins import biosamples, intervals_in, keep_best, peaks_under
+from loaders.tables.rows import Rows
 
 
 @loader(

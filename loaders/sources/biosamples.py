@@ -17,11 +17,11 @@ from typing import Annotated, Any
 import pandas as pd
 
 from kg.schema import BIOSAMPLE, SUBCLASS_OF
-from loaders.checks import check_columns
-from loaders.files import InputFile, blocks
-from loaders.joins import leave_out, ontology_of
 from loaders.registry import Given, RowType, loader
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import check_columns
+from loaders.tables.files import InputFile, blocks
+from loaders.tables.joins import leave_out, ontology_of
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 _COMMENT = re.compile(r"(?<!\\)(?:!|\{[^}]*\}\s*(?:!|$)).*$")
 _ESCAPED = re.compile(r"\\(.)")

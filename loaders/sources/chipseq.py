@@ -27,11 +27,11 @@ import pandas as pd
 from kg.cells import match_names
 from kg.errors import InputError
 from kg.schema import BINDS, BIOSAMPLE, GENE, PEAK, TF
-from loaders.checks import check_columns, parse_integers, parse_numbers, place
-from loaders.files import InputFile, check_file
-from loaders.joins import biosamples, factors, intervals_in, keep_best, on, peaks_under
 from loaders.registry import Given, RowType, loader
-from loaders.rows import Rows, read_delimited
+from loaders.tables.checks import check_columns, parse_integers, parse_numbers, place
+from loaders.tables.files import InputFile, check_file
+from loaders.tables.joins import biosamples, factors, intervals_in, keep_best, on, peaks_under
+from loaders.tables.rows import Rows, read_delimited
 
 BED = ("chrom", "start", "end", "name", "score", "strand", "signal", "p_value", "q_value", "offset")
 ENCODE = {"File accession": "file", "Experiment accession": "experiment", "Experiment target": "tf"}

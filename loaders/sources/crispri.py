@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kg.schema import BIOSAMPLE, GENE, PEAK, PERTURBS
-from loaders.checks import check_columns, parse_integers, parse_numbers, place
-from loaders.files import InputFile
-from loaders.joins import biosamples, ids_or_symbols, intervals_in, peaks_under, set_genes
 from loaders.registry import Given, RowType, loader
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import check_columns, parse_integers, parse_numbers, place
+from loaders.tables.files import InputFile
+from loaders.tables.joins import biosamples, ids_or_symbols, intervals_in, peaks_under, set_genes
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 if TYPE_CHECKING:
     import pandas as pd

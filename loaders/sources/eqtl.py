@@ -39,12 +39,12 @@ import pandas as pd
 
 from kg.errors import AssemblyMismatch, InputError
 from kg.schema import BIOSAMPLE, EQTL, GENE, IN_PEAK, PEAK, VARIANT, RowType
-from loaders.checks import ABSENT, parse_integers, parse_numbers, place
-from loaders.files import InputFile
-from loaders.finemapping import PREFIX, factor_columns, set_pip
-from loaders.joins import biosamples, intervals_in, keep_best, leave_out, peaks_under, set_genes
+from loaders.formats.finemapping import PREFIX, factor_columns, set_pip
 from loaders.registry import Given, loader
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import ABSENT, parse_integers, parse_numbers, place
+from loaders.tables.files import InputFile
+from loaders.tables.joins import biosamples, intervals_in, keep_best, leave_out, peaks_under, set_genes
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 RENAMED = {
     "variant_id": "variant",

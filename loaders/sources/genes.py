@@ -14,10 +14,10 @@ import numpy as np
 
 from kg.errors import InputError
 from kg.schema import GENE, NodeType
-from loaders.checks import check_columns, check_intervals, parse_integers, shift_one_based
-from loaders.files import InputFile
 from loaders.registry import Given, loader
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import check_columns, check_intervals, parse_integers, shift_one_based
+from loaders.tables.files import InputFile
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 GFF = ("chrom", "source", "feature", "start", "end", "score", "strand", "frame", "attributes")
 TABLE = {"ensgene": "id", "gene_id": "id", "chr": "chrom", "gene_name": "symbol", "gene_biotype": "biotype"}

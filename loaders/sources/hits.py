@@ -26,16 +26,16 @@ import pyarrow as pa
 
 from kg.errors import InputError, MissingInput, SettingsError
 from kg.schema import HAS_HIT, MOTIF, PEAK, EdgeType
-from loaders.checks import check_columns, check_intervals, parse_integers, parse_numbers, shift_one_based
-from loaders.files import InputFile
-from loaders.hit_cache import HitCache
-from loaders.intervals import overlapping
-from loaders.joins import intervals_in, intervals_of, on, texts, warn_unknown
-from loaders.motif_scan import Found, Text, find
-from loaders.motif_scores import STEP, Profile, profile
+from loaders.genome.intervals import overlapping
+from loaders.motifs.hit_cache import HitCache
+from loaders.motifs.scan import Found, Text, find
+from loaders.motifs.scores import STEP, Profile, profile
+from loaders.motifs.sequences import is_fasta, read_cut_outs
 from loaders.registry import Given, loader
-from loaders.rows import Reason, Rows, read_delimited
-from loaders.sequences import is_fasta, read_cut_outs
+from loaders.tables.checks import check_columns, check_intervals, parse_integers, parse_numbers, shift_one_based
+from loaders.tables.files import InputFile
+from loaders.tables.joins import intervals_in, intervals_of, on, texts, warn_unknown
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 BED = ("chrom", "start", "end", "motif", "score", "strand", "p_value")
 FIMO = {"motif_id": "motif", "sequence_name": "chrom", "stop": "end", "p-value": "p_value"}

@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 
 from kg.errors import AssemblyMismatch, MissingInput, SettingsError
 from kg.schema import ASSEMBLY, LIFTED_TO, NOT_LIFTED, PEAK, EdgeType, NodeType
-from loaders.assemblies import Assembly, assemblies, assembly
-from loaders.chain import Chains, fits, join, read_chains
-from loaders.intervals import Intervals
-from loaders.joins import intervals_of, on, texts
-from loaders.lift import Fate, Lifted, check_way_back, check_widths, lift, lift_points, resize
+from loaders.genome.assemblies import Assembly, assemblies, assembly
+from loaders.genome.intervals import Intervals
 from loaders.registry import Given, loader
-from loaders.rows import Rows
+from loaders.tables.chain import Chains, fits, join, read_chains
+from loaders.tables.joins import intervals_of, on, texts
+from loaders.tables.lift import Fate, Lifted, check_way_back, check_widths, lift, lift_points, resize
+from loaders.tables.rows import Rows
 
 Floats = NDArray[np.float64]
 

@@ -29,11 +29,11 @@ from typing import Annotated
 import numpy as np
 
 from kg.schema import BIOSAMPLE, EXTERNAL_LINK, GENE, PEAK
-from loaders.files import InputFile, check_file
-from loaders.joins import biosamples, intervals_in, keep_best, peaks_under, set_genes
-from loaders.link_formats import read_links
+from loaders.formats.link_formats import read_links
 from loaders.registry import Given, RowType, loader
-from loaders.rows import Rows
+from loaders.tables.files import InputFile, check_file
+from loaders.tables.joins import biosamples, intervals_in, keep_best, peaks_under, set_genes
+from loaders.tables.rows import Rows
 
 
 @loader(

@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 from kg.errors import SettingsError
 from kg.schema import BIOSAMPLE, CONTACTS, GENE, PEAK, PEAK_CONTACTS, RowType
-from loaders.checks import check_columns, parse_numbers
-from loaders.files import InputFile
-from loaders.joins import biosamples, keep_best, leave_out, peaks_under, promoters_under
-from loaders.pairs import MANGO, Found, anchor, label, meeting, place_anchors, read_pairs, renumbered
+from loaders.formats.pairs import MANGO, Found, anchor, label, meeting, place_anchors, read_pairs, renumbered
 from loaders.registry import Given, loader
-from loaders.rows import Rows
+from loaders.tables.checks import check_columns, parse_numbers
+from loaders.tables.files import InputFile
+from loaders.tables.joins import biosamples, keep_best, leave_out, peaks_under, promoters_under
+from loaders.tables.rows import Rows
 
 COUNT, MINUS_LOG10_Q = "count", "minus_log10_q"
 THRESHOLDS = {COUNT: 2.0, MINUS_LOG10_Q: -np.log10(0.05)}

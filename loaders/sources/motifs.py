@@ -24,13 +24,13 @@ from typing import Annotated
 import pandas as pd
 
 from kg.schema import GENE, MOTIF, MOTIF_OF, TF
-from loaders.checks import check_columns
-from loaders.files import check_file
-from loaders.joins import factors as factor_rows
-from loaders.joins import of_species, set_genes, texts
-from loaders.motif_formats import Motif, consensus, read_motifs, split_name, without_id
+from loaders.motifs.formats import Motif, consensus, read_motifs, split_name, without_id
 from loaders.registry import Given, RowType, loader
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import check_columns
+from loaders.tables.files import check_file
+from loaders.tables.joins import factors as factor_rows
+from loaders.tables.joins import of_species, set_genes, texts
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 TABLE = {"motif_id": "motif", "matrix_id": "motif", "tf": "factor", "gene": "factor", "symbol": "factor"}
 OTHER_CASE = "symbol in other case"

@@ -27,11 +27,11 @@ import pyarrow as pa
 
 from kg.errors import InputError, SettingsError
 from kg.schema import GENE, ORTHOLOG_OF, EdgeType
-from loaders.checks import check_columns, parse_integers, parse_numbers
-from loaders.files import InputFile
-from loaders.joins import leave_out, set_genes, texts
 from loaders.registry import Given, loader
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import check_columns, parse_integers, parse_numbers
+from loaders.tables.files import InputFile
+from loaders.tables.joins import leave_out, set_genes, texts
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 NCBI = ("group", "taxon", "entrez", "symbol")
 GROUPS = {"HID": "group", "Gene.Symbol": "symbol", "Taxonomy": "taxon", "Gene.ID": "entrez"}

@@ -33,10 +33,7 @@ import pandas as pd
 from kg.cells import match_names
 from kg.errors import InputError, SettingsError
 from kg.schema import BIOSAMPLE, CONTACTS, GENE, PEAK, RowType
-from loaders.checks import check_columns, parse_numbers
-from loaders.files import InputFile, check_file
-from loaders.joins import biosamples, keep_best, leave_out, on, peaks_under, promoters_under, warn_unknown
-from loaders.pairs import (
+from loaders.formats.pairs import (
     ANCHORS,
     Found,
     anchor,
@@ -49,7 +46,10 @@ from loaders.pairs import (
     renumbered,
 )
 from loaders.registry import Given, loader
-from loaders.rows import Rows, read_delimited
+from loaders.tables.checks import check_columns, parse_numbers
+from loaders.tables.files import InputFile, check_file
+from loaders.tables.joins import biosamples, keep_best, leave_out, on, peaks_under, promoters_under, warn_unknown
+from loaders.tables.rows import Rows, read_delimited
 
 BaitGenes = Literal["both", "names", "promoters"]
 

@@ -21,14 +21,14 @@ import pandas as pd
 
 from kg.errors import InputError, SettingsError
 from kg.schema import PEAK, NodeType
-from loaders.checks import check_intervals, check_zero_based, parse_integers, place, shift_one_based
-from loaders.consensus import fix_width, unite
-from loaders.files import InputFile, check_file
-from loaders.intervals import Intervals, overlapping
-from loaders.joins import intervals_in
-from loaders.peak_files import has_signal, read_bed, read_features, set_strength
+from loaders.formats.peak_files import has_signal, read_bed, read_features, set_strength
+from loaders.genome.intervals import Intervals, overlapping
 from loaders.registry import Given, loader
-from loaders.rows import Reason, Rows, messages
+from loaders.tables.checks import check_intervals, check_zero_based, parse_integers, place, shift_one_based
+from loaders.tables.consensus import fix_width, unite
+from loaders.tables.files import InputFile, check_file
+from loaders.tables.joins import intervals_in
+from loaders.tables.rows import Reason, Rows, messages
 
 
 @loader(

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
 from kg.schema import GENE, NEAR, PEAK, EdgeType
-from loaders.enrichment import LEAST, tss_enrichment
-from loaders.intervals import Intervals, distance, signed_distance, within
-from loaders.joins import intervals_of, on, texts
+from loaders.genome.enrichment import LEAST, tss_enrichment
+from loaders.genome.intervals import Intervals, distance, signed_distance, within
 from loaders.registry import Given, loader
-from loaders.rows import Rows
+from loaders.tables.joins import intervals_of, on, texts
+from loaders.tables.rows import Rows
 
 Texts = NDArray[np.object_]
 Rule = Literal["gene_body+promoter", "promoter", "window"]

@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 
 from kg.schema import GENE, TARGETS, TF
-from loaders.checks import check_columns, parse_numbers
-from loaders.files import InputFile
-from loaders.joins import factors, keep_best, of_species, set_genes
 from loaders.registry import Given, RowType, loader
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import check_columns, parse_numbers
+from loaders.tables.files import InputFile
+from loaders.tables.joins import factors, keep_best, of_species, set_genes
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 COMPLEXES = {
     "AP1": ("FOS", "FOSB", "FOSL1", "FOSL2", "JUN", "JUNB", "JUND"),

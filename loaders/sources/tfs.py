@@ -18,10 +18,10 @@ import pandas as pd
 
 from kg.errors import InputError
 from kg.schema import GENE, TF, NodeType
-from loaders.files import InputFile
-from loaders.joins import ids_or_symbols, of_species, set_genes, texts
 from loaders.registry import Given, loader
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.files import InputFile
+from loaders.tables.joins import ids_or_symbols, of_species, set_genes, texts
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 COLUMNS = {
     "ensembl id": "gene",

@@ -31,20 +31,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from loaders.checks import parse_integers, place
-from loaders.files import check_file
-from loaders.intervals import Intervals, overlapping
-from loaders.lift import lift
-from loaders.lift_rows import MIN_MATCH, read_lift
+from loaders.genome.intervals import Intervals, overlapping
 from loaders.registry import Given
-from loaders.rows import read_delimited
+from loaders.tables.checks import parse_integers, place
+from loaders.tables.files import check_file
+from loaders.tables.lift import lift
+from loaders.tables.lift_rows import MIN_MATCH, read_lift
+from loaders.tables.rows import read_delimited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from loaders.chain import Chains
+    from loaders.tables.chain import Chains
 
 NEEDED = 5.0
 SEED = 0

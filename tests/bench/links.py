@@ -30,7 +30,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from kg.runs.labelled_pairs import BESIDE
-from loaders.simulate import WorldConfig
+from loaders.simulation.simulate import WorldConfig
 from models.covariation import correlation, groups
 from models.from_cells import profiles
 from models.glue_config import Config
@@ -43,7 +43,7 @@ from models.train import Trainer
 from models.zoo.glue import fit
 
 if TYPE_CHECKING:
-    from loaders.simulate import SimulatedWorld
+    from loaders.simulation.simulate import SimulatedWorld
 
 
 def planted_factors(world: SimulatedWorld, rng: np.random.Generator) -> tuple[dict[str, list[str]], pd.DataFrame]:

@@ -52,8 +52,8 @@ def sequences(args: argparse.Namespace) -> list[bytes]:
     if args.fasta:
         from collections import Counter
 
-        from loaders.files import check_file
-        from loaders.sequences import read_records
+        from loaders.motifs.sequences import read_records
+        from loaders.tables.files import check_file
 
         return [record.sequence.upper() for record in read_records(check_file(args.fasta), Counter())]
     rng = np.random.default_rng(args.seed)
@@ -63,7 +63,7 @@ def sequences(args: argparse.Namespace) -> list[bytes]:
 
 def ours(texts: list[bytes], profiles: list[Any]) -> tuple[float, Any]:
     """Seconds, with as many threads as the process has cores, and hits."""
-    from loaders.motif_scan import Text, find
+    from loaders.motifs.scan import Text, find
 
     started = time.perf_counter()
     found = find(Text.of(texts), profiles)
@@ -72,7 +72,7 @@ def ours(texts: list[bytes], profiles: list[Any]) -> tuple[float, Any]:
 
 def equal_hits(folder: Path, found: list[Any]) -> tuple[int, int, int]:
     """Hits of ours, of MOODS, and those of equal motif, strand, position and score."""
-    from loaders.motif_scores import STEP
+    from loaders.motifs.scores import STEP
 
     with np.load(folder / "hits.npz") as kept:
         theirs = [kept[f"arr_{i}"] for i in range(2 * len(found))]
@@ -104,8 +104,8 @@ def main() -> None:
 
 def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Everything that was measured."""
-    from loaders.motif_scan import Text
-    from loaders.motif_scores import STEP, background, profile
+    from loaders.motifs.scan import Text
+    from loaders.motifs.scores import STEP, background, profile
 
     texts, motifs = sequences(args), collection(args)
     gc = round(Text.of(texts).gc, 3)
@@ -148,9 +148,9 @@ def collection(args: argparse.Namespace) -> list[Any]:
     """Motifs of the file, or of JASPAR."""
     from collections import Counter
 
-    from loaders.files import check_file
-    from loaders.jaspar import read_release
-    from loaders.motif_formats import read_motifs
+    from loaders.motifs.formats import read_motifs
+    from loaders.motifs.jaspar import read_release
+    from loaders.tables.files import check_file
 
     if args.motifs:
         return list(read_motifs(check_file(args.motifs), Counter()))

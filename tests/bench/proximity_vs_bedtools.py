@@ -46,10 +46,10 @@ def ours(folder: Path) -> tuple[float, pd.DataFrame]:
 
     import pyarrow as pa
 
-    from loaders.checks import parse_integers
-    from loaders.files import check_file
-    from loaders.intervals import Intervals, distance, within
-    from loaders.rows import read_delimited
+    from loaders.genome.intervals import Intervals, distance, within
+    from loaders.tables.checks import parse_integers
+    from loaders.tables.files import check_file
+    from loaders.tables.rows import read_delimited
 
     start = time.perf_counter()
     tables = []

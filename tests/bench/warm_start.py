@@ -34,7 +34,7 @@ from world import read_world
 from kg.guidance import GuidanceGraph
 from kg.guidance.policy import power_decay
 from kg.runs.predictions import run_folder
-from loaders.simulate import WorldConfig, simulate
+from loaders.simulation.simulate import WorldConfig, simulate
 from models.cells import Cells, Modality
 from models.glue_config import Config
 from models.h5ad import write_cells

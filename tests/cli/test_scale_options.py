@@ -13,7 +13,7 @@ from kg import runs
 from kg.progress import SILENT
 from kg.releases import publish
 from kg.runs.predictions import run_folder
-from loaders.simulate import WorldConfig, simulate
+from loaders.simulation.simulate import WorldConfig, simulate
 
 if TYPE_CHECKING:
     from pathlib import Path

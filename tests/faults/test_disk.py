@@ -15,7 +15,7 @@ from cli.demo import load_world
 from kg.progress import SILENT
 from kg.releases import publish, served
 from kg.releases.diff import summary
-from loaders.simulate import WorldConfig, simulate
+from loaders.simulation.simulate import WorldConfig, simulate
 
 if TYPE_CHECKING:
     from kg.server import Endpoint

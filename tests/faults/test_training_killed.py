@@ -17,7 +17,7 @@ from cli.main import main
 from kg import runs
 from kg.progress import SILENT
 from kg.releases import publish, served
-from loaders.simulate import WorldConfig, simulate
+from loaders.simulation.simulate import WorldConfig, simulate
 
 if TYPE_CHECKING:
     from kg.server import Endpoint

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from kg.cells import match_names, read_header
 from kg.schema import NODE_TYPES
-from loaders.assemblies import assembly
-from loaders.files import check_file
-from loaders.reading import Reading, read_source
+from loaders.genome.assemblies import assembly
 from loaders.registry import Given, find
+from loaders.tables.files import check_file
+from loaders.tables.reading import Reading, read_source
 from tests.loaders.world import run_source
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ import pytest
 from scipy import sparse
 
 from kg.errors import InputError
-from loaders import cell_groups
-from loaders.cell_groups import shares
+from loaders.cells import groups
+from loaders.cells.groups import shares
 from tests.loaders.world import SAMPLES, bed, graph_of, run_source, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.tables.reading import Reading
 
 GENES = SAMPLES / "genes" / "genes.gtf"
 
@@ -73,7 +73,7 @@ FEATURES = ["chr1:9500-9800", "chr1:11800-12100", "chr1:14409-14600", "chr2:6100
 def test_shares_are_those_of_a_slow_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_as: Any, values: int
 ) -> None:
-    monkeypatch.setattr(cell_groups, "VALUES", values)
+    monkeypatch.setattr(groups, "VALUES", values)
     rng = np.random.default_rng(3)
     x = (rng.random((90, 6)) < [0.9, 0.3, 0.02, 0.0, 1.0, 0.5]).astype(np.float32) * rng.integers(1, 5, (90, 6))
     kinds = ["CL:0000236"] * 40 + ["T cell"] * 48 + ["rare"] * 2

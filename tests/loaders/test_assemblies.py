@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kg.errors import InputError
-from loaders.assemblies import assemblies, assembly, stated_in
+from loaders.genome.assemblies import assemblies, assembly, stated_in
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kg.errors import InputError
-from loaders.rows import messages
+from loaders.tables.rows import messages
 from tests.loaders.world import SAMPLES, run_source, write
 
 if TYPE_CHECKING:

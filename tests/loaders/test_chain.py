@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kg.errors import InputError
-from loaders.assemblies import assembly
-from loaders.chain import Chains, fits, join, read_chains
-from loaders.files import check_file
+from loaders.genome.assemblies import assembly
+from loaders.tables.chain import Chains, fits, join, read_chains
+from loaders.tables.files import check_file
 from tests.loaders.world import write
 
 if TYPE_CHECKING:

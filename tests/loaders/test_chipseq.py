@@ -10,7 +10,7 @@ import pyranges as pr
 import pytest
 
 from kg.errors import InputError
-from loaders.rows import messages
+from loaders.tables.rows import messages
 from tests.loaders.world import SAMPLES, bed, graph_of, run_source, write
 
 if TYPE_CHECKING:

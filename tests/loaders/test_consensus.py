@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
-from loaders.consensus import best
-from loaders.intervals import Intervals, clusters
+from loaders.genome.intervals import Intervals, clusters
 from loaders.run import Request, prepare
 from loaders.run import _snapshot as snapshot_of
+from loaders.tables.consensus import best
 from tests.loaders.world import bed, content, run_source, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.tables.reading import Reading
 
 Peak = tuple[str, int, int]
 peak_lists = st.lists(

@@ -11,7 +11,7 @@ from kg.guidance import read_guidance
 from kg.guidance.policy import POLICY
 from kg.schema import EDGE_TYPES, NEAR, PERTURBS, EdgeType, Kind
 from loaders.registry import find
-from loaders.rows import messages
+from loaders.tables.rows import messages
 from tests.loaders.world import SAMPLES, graph_of, run_source, write
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from kg.errors import AssemblyMismatch, InputError
-from loaders.assemblies import assembly
-from loaders.lift_rows import read_lift
-from loaders.rows import messages
+from loaders.genome.assemblies import assembly
 from loaders.run import Request, load
+from loaders.tables.lift_rows import read_lift
+from loaders.tables.rows import messages
 from tests.loaders.real import h1_graph, measured_genes, run_on_h1
 from tests.loaders.world import SAMPLES, bed, content, run_source, write
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.reading import Reading
+    from loaders.tables.reading import Reading
 
 SAMPLE = SAMPLES / "eqtl"
 AAA, NA, BBB = "ENSG00000000101", "ENSG00000000102", "ENSG00000000104"

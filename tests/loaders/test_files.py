@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kg.errors import ChecksumMismatch, InputError, MissingInput
-from loaders import files
-from loaders.files import blocks, check_file
+from loaders.tables import files
+from loaders.tables.files import blocks, check_file
 from tests.loaders.world import write
 
 if TYPE_CHECKING:

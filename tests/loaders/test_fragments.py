@@ -13,8 +13,8 @@ import pytest
 from cli.main import call
 from kg.cells import read_header
 from kg.errors import AssemblyMismatch, InputError, MalformedRow
-from loaders import files
-from loaders.fragments import Counted, count_fragments
+from loaders.cells.fragments import Counted, count_fragments
+from loaders.tables import files
 from tests.loaders.world import bed, write
 
 if TYPE_CHECKING:

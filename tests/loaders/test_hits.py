@@ -13,15 +13,16 @@ import pytest
 
 from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
 from kg.schema import MOTIF, PEAK
-from loaders import hit_cache, motif_scan
-from loaders.assemblies import assembly
-from loaders.files import check_file
-from loaders.motif_scores import STEP, profile
-from loaders.reading import Reading, read_source
+from loaders.genome.assemblies import assembly
+from loaders.motifs import hit_cache
+from loaders.motifs import scan as motif_scan
+from loaders.motifs.scores import STEP, profile
 from loaders.registry import Given, find
-from loaders.rows import messages
 from loaders.simulation.config import WorldConfig
 from loaders.simulation.genome import draw_genes, draw_peaks
+from loaders.tables.files import check_file
+from loaders.tables.reading import Reading, read_source
+from loaders.tables.rows import messages
 from tests.loaders.test_motif_scan import slow_find, slow_scores
 from tests.loaders.world import SAMPLES, content, graph_of, run_source, sample_graph, with_motifs, write
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.progress import Progress
-    from loaders.motif_scan import Found, Text
-    from loaders.motif_scores import Profile
+    from loaders.motifs.scan import Found, Text
+    from loaders.motifs.scores import Profile
 
 CUT_OUTS = SAMPLES / "hits" / "cut_outs.fa"
 Hit = tuple[str, str, int, str]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders.intervals import Intervals, distance, overlapping, signed_distance, within
+from loaders.genome.intervals import Intervals, distance, overlapping, signed_distance, within
 
 Interval = tuple[str, int, int]
 

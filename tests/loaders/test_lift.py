@@ -12,16 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loaders.chain import Chains, read_chains
-from loaders.files import check_file
-from loaders.intervals import Intervals
-from loaders.lift import Fate, check_way_back, check_widths, lift, lift_points, resize
+from loaders.genome.intervals import Intervals
+from loaders.tables.chain import Chains, read_chains
+from loaders.tables.files import check_file
+from loaders.tables.lift import Fate, check_way_back, check_widths, lift, lift_points, resize
 from tests.loaders.world import write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.lift import Lifted
+    from loaders.tables.lift import Lifted
 
 
 @dataclass(frozen=True)

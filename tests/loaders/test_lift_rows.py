@@ -13,13 +13,13 @@ import pytest
 
 from kg.errors import AssemblyMismatch, SettingsError
 from loaders import registry
-from loaders.assemblies import assembly
-from loaders.chain import read_chains
-from loaders.files import check_file
-from loaders.intervals import Intervals
-from loaders.lift import lift
-from loaders.lift_rows import read_lift
+from loaders.genome.assemblies import assembly
+from loaders.genome.intervals import Intervals
 from loaders.run import Request, load, prepare
+from loaders.tables.chain import read_chains
+from loaders.tables.files import check_file
+from loaders.tables.lift import lift
+from loaders.tables.lift_rows import read_lift
 from tests.loaders.world import SAMPLES, bed, run_source, samples, write
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.reading import Reading
+    from loaders.tables.reading import Reading
 
 HUMAN = assembly("hg19"), assembly("hg38")
 CONTIGS = {"KI270733.1": 179_772}
@@ -115,9 +115,9 @@ def test_summits_are_lifted_by_base(tmp_path: Path) -> None:
 
 
 def test_several_intervals_a_row_are_joined(tmp_path: Path) -> None:
-    from loaders.checks import parse_integers, place
     from loaders.registry import Given
-    from loaders.rows import read_delimited
+    from loaders.tables.checks import parse_integers, place
+    from loaders.tables.rows import read_delimited
 
     text = "chrom1\tstart1\tend1\tchrom2\tstart2\tend2\n" + bed(
         ("1", 1000, 1010, "1", 3000, 3010), ("1", 1010, 1020, "2", 3, 4)

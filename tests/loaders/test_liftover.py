@@ -9,7 +9,7 @@ import pytest
 
 from kg.errors import AssemblyMismatch, MissingInput, SettingsError
 from kg.schema import PEAK
-from loaders.assemblies import assembly
+from loaders.genome.assemblies import assembly
 from loaders.run import Request, load
 from tests.loaders.world import SAMPLES, bed, graph_of, run_source, sample_graph, write
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.reading import Reading
+    from loaders.tables.reading import Reading
 
 CHAIN = SAMPLES / "liftover" / "hg38ToMm10.over.chain"
 GTF, BED = SAMPLES / "genes" / "genes.gtf", SAMPLES / "peaks" / "peaks.bed"

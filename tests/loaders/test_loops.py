@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from kg.errors import SettingsError
-from loaders.assemblies import assembly
-from loaders.lift_rows import read_lift
+from loaders.genome.assemblies import assembly
+from loaders.tables.lift_rows import read_lift
 from tests.loaders.real import h1_graph
 from tests.loaders.world import SAMPLES, bed, content, run_source, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.tables.reading import Reading
 
 AAA, NA = "ENSG00000000101", "ENSG00000000102"
 # the promoter of AAA1 (tss 11868) with a peak, that of NA (tss 29569) with another, and two peaks elsewhere

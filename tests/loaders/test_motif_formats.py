@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from kg.errors import InputError
-from loaders.files import check_file
-from loaders.motif_formats import Motif, consensus, read_motifs, split_name, without_id
+from loaders.motifs.formats import Motif, consensus, read_motifs, split_name, without_id
+from loaders.tables.files import check_file
 from tests.loaders.world import SAMPLES, write
 
 if TYPE_CHECKING:

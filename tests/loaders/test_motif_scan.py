@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loaders import motif_scan
-from loaders.motif_scan import Found, Text, find
-from loaders.motif_scores import STEP, Profile, background, profile
+from loaders.motifs import scan
+from loaders.motifs.scan import Found, Text, find
+from loaders.motifs.scores import STEP, Profile, background, profile
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
@@ -137,7 +137,7 @@ def test_hits_do_not_depend_on_the_order_of_sequences_nor_on_blocks(monkeypatch:
     sequences = [letters(rng, int(n)) for n in rng.integers(5, 300, 200)]
     profiles = [profile(draw(rng, w), 1e-3, 0.5, 0.1) for w in (6, 11, 19)]
     hits = [set(told(Text.of([s.encode() for s in sequences]), f)) for f in _found(sequences, profiles)]
-    monkeypatch.setattr(motif_scan, "BLOCK_BP", 500)
+    monkeypatch.setattr(scan, "BLOCK_BP", 500)
     assert [set(told(_text(sequences), f)) for f in _found(sequences, profiles)] == hits
     order = rng.permutation(len(sequences))
     turned = [sequences[i] for i in order]

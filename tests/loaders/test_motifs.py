@@ -12,17 +12,17 @@ import pytest
 
 from cli.main import call
 from kg.errors import NotFound, SettingsError
-from loaders.files import check_file
-from loaders.jaspar import read_release, to_jaspar
-from loaders.motif_drift import drift, similarity
-from loaders.motif_formats import Motif, read_motifs
-from loaders.rows import messages
+from loaders.motifs.drift import drift, similarity
+from loaders.motifs.formats import Motif, read_motifs
+from loaders.motifs.jaspar import read_release, to_jaspar
+from loaders.tables.files import check_file
+from loaders.tables.rows import messages
 from tests.loaders.world import SAMPLES, graph_of, run_source, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.tables.reading import Reading
 
 MADE = SAMPLES / "motifs" / "made.jaspar"
 AAA1, BBB2, CCC3 = (f"ENSG0000000010{i}" for i in (1, 4, 6))

@@ -11,13 +11,13 @@ import pytest
 
 from kg.errors import InputError, SettingsError
 from kg.schema import GENE
-from loaders.rows import messages
+from loaders.tables.rows import messages
 from tests.loaders.world import SAMPLES, run_source, samples, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.tables.reading import Reading
 
 H, M = "ENSG000000001{:02d}", "ENSMUSG000000002{:02d}"
 

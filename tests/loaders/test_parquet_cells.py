@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from kg.cells import read_header
 from kg.errors import InputError, MalformedRow
-from loaders import shards
-from loaders.parquet_cells import ready
+from loaders.cells import shards
+from loaders.cells.parquet_cells import ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from kg.errors import InputError, SettingsError
-from loaders.rows import messages
+from loaders.tables.rows import messages
 from tests.loaders.real import h1_graph, run_on_h1
 from tests.loaders.world import SAMPLES, bed, content, run_source, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.tables.reading import Reading
 
 IBED = (
     *("bait_chr", "bait_start", "bait_end", "bait_name", "otherEnd_chr", "otherEnd_start", "otherEnd_end"),

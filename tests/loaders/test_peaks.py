@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from kg.errors import AssemblyMismatch, InputError
-from loaders.files import check_file
-from loaders.rows import messages
+from loaders.tables.files import check_file
+from loaders.tables.rows import messages
 from tests.loaders.world import SAMPLES, bed, run_source, write
 
 if TYPE_CHECKING:

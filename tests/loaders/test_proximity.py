@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
 from kg.schema import GENE, PEAK
-from loaders.enrichment import tss_enrichment
-from loaders.intervals import Intervals
-from loaders.reading import read_source
+from loaders.genome.enrichment import tss_enrichment
+from loaders.genome.intervals import Intervals
 from loaders.registry import Given, find
+from loaders.tables.reading import read_source
 from tests.loaders.world import run_source
 
 if TYPE_CHECKING:

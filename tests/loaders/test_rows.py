@@ -9,9 +9,9 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loaders import rows as reading
-from loaders.files import check_file
-from loaders.rows import read_delimited
+from loaders.tables import rows as reading
+from loaders.tables.files import check_file
+from loaders.tables.rows import read_delimited
 from tests.loaders.world import write
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_at_once_and_line_by_line_are_the_same(
 ) -> None:
     file = write(tmp_path / "rows.tsv", "x\ty\tz\n" + "\n".join(lines) + ("\n" if ended else ""))
     names = None if header else ["x", "y", "z"]
-    monkeypatch.setattr("loaders.files.BLOCK_BYTES", block)
+    monkeypatch.setattr("loaders.tables.files.BLOCK_BYTES", block)
     fast = read_delimited(check_file(file), Counter(), names)
     with monkeypatch.context() as slow_only:
         slow_only.setattr(reading, "_regular", lambda *_: None)

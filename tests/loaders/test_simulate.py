@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kg.errors import Conflict, InputError, SettingsError
-from loaders.assemblies import assembly
-from loaders.simulate import SimulatedWorld, WorldConfig, draw, simulate
+from loaders.genome.assemblies import assembly
 from loaders.simulation import files
 from loaders.simulation.config import DISTANCE_AUROC_BAND
 from loaders.simulation.genome import distance_auroc
+from loaders.simulation.simulate import SimulatedWorld, WorldConfig, draw, simulate
 
 SMALL = WorldConfig(seed=3, genes=30, peaks=200, cells=120, chromosomes=2)
 FILES = {"genes.gtf.gz", "peaks.narrowPeak.gz", "rna.h5ad", "atac.h5ad", "truth.tsv", "world.json"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kg.errors import InputError, SettingsError
-from loaders.rows import messages
+from loaders.tables.rows import messages
 from tests.loaders.world import SAMPLES, graph_of, run_source, write
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from kg.schema import GENE, MOTIF, NODE_TYPES
 from kg.schema.batches import hash_sum
-from loaders.assemblies import assembly
-from loaders.files import check_file
-from loaders.reading import Reading, read_source
+from loaders.genome.assemblies import assembly
 from loaders.registry import Given, find
+from loaders.tables.files import check_file
+from loaders.tables.reading import Reading, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

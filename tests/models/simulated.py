@@ -11,14 +11,14 @@ from kg.cells import CellsFile, read_header
 from kg.guidance import GuidanceGraph
 from kg.guidance.policy import power_decay
 from kg.schema import GENE, PEAK
-from loaders.simulate import draw
 from loaders.simulation.files import write_files
+from loaders.simulation.simulate import draw
 from models.h5ad import Reading, read_cells
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.simulate import SimulatedWorld, WorldConfig
+    from loaders.simulation.simulate import SimulatedWorld, WorldConfig
     from models.cells import Cells
 
 NO_READING = Reading()

@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from kg.errors import InputError
-from loaders.simulate import WorldConfig
+from loaders.simulation.simulate import WorldConfig
 from models import bases
 from models.bases import Scaled, TfIdf, basis, streamed_lsi, streamed_pca
 from models.h5ad import ROW, Reading, names_of, outgrow_memory, read_cells

@@ -23,7 +23,7 @@ from kg.releases import publish, served
 from kg.runs.predictions import kept, run_folder
 from kg.schema import NEAR
 from kg.schema.batches import EdgeBatch
-from loaders.simulate import WorldConfig, simulate
+from loaders.simulation.simulate import WorldConfig, simulate
 from models import checkpoint, job, reproduce
 from models.reproduce import CLOSE, EXACT, OTHER
 

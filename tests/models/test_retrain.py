@@ -18,7 +18,7 @@ from kg.runs.staleness import decisions
 from kg.schema import NEAR
 from kg.schema.batches import EdgeBatch
 from kg.store import leases
-from loaders.simulate import WorldConfig, simulate
+from loaders.simulation.simulate import WorldConfig, simulate
 from models import job, retrain
 from models.gate import Gate
 from models.retrain import Wanted, leave_out, request_for

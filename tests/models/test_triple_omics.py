@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 from kg.errors import InputError
-from loaders.simulate import WorldConfig
+from loaders.simulation.simulate import WorldConfig
 from models import diagnostics
 from models.cells import Cells, Modality
 from models.h5ad import Reading
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.guidance import GuidanceGraph
-    from loaders.simulate import SimulatedWorld
+    from loaders.simulation.simulate import SimulatedWorld
 
 CONFIG = WorldConfig(seed=1, genes=60, peaks=400, cells=400, chromosomes=2, cell_types=4, sites_per_gene=6)
 STEPS: dict[str, Any] = {"first_steps": 250, "second_steps": 500, "latent_dim": 16, "hidden_dim": 48}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kg.errors import InputError
-from loaders.files import blocks
+from loaders.tables.files import blocks
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loaders.files import InputFile
+    from loaders.tables.files import InputFile
 
     Line = tuple[int, str]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loaders.motif_formats import Motif
+    from loaders.motifs.formats import Motif
 
 FEWEST = 4  # positions that two matrices are compared over
 _SAME = 1e-6

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from kg.errors import InputError
-from loaders.files import blocks
+from loaders.tables.files import blocks
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loaders.assemblies import Assembly
-    from loaders.files import InputFile
+    from loaders.genome.assemblies import Assembly
+    from loaders.tables.files import InputFile
 
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]

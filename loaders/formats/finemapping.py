@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from loaders.checks import parse_numbers
+from loaders.tables.checks import parse_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loaders.rows import Rows
+    from loaders.tables.rows import Rows
 
 PREFIX = "lbf_variable"
 

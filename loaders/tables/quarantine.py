@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from loaders.rows import REJECTED
+from loaders.tables.rows import REJECTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.errors import AssemblyMismatch, InputError
-from loaders.assemblies import assemblies
-from loaders.lift_rows import lift_rows
-from loaders.rows import Reason
+from loaders.genome.assemblies import assemblies
+from loaders.tables.lift_rows import lift_rows
+from loaders.tables.rows import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loaders.assemblies import Assembly
+    from loaders.genome.assemblies import Assembly
     from loaders.registry import Given
-    from loaders.rows import Rows
+    from loaders.tables.rows import Rows
 
 MISFIT_SHARE = 0.001  # where another assembly fits: files of a neighbouring release reach 0.4 % (GRCh38 as GRCh37)
 MISFIT_SHARE_ALONE = 0.1  # where none fits, single rows are more likely wrong than the assembly

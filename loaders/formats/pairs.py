@@ -14,16 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kg.errors import InputError
-from loaders.checks import parse_integers, place
-from loaders.joins import intervals_in
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import parse_integers, place
+from loaders.tables.joins import intervals_in
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 if TYPE_CHECKING:
     from collections import Counter
 
-    from loaders.files import InputFile
-    from loaders.intervals import Intervals
+    from loaders.genome.intervals import Intervals
     from loaders.registry import Given
+    from loaders.tables.files import InputFile
 
 Found = tuple[NDArray[np.int64], NDArray[np.object_]]
 """Position of a row, and the id of what lies under its anchor."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kg.files import replaced
-from loaders.motif_scan import Found
+from loaders.motifs.scan import Found
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.motif_scan import Text
+    from loaders.motifs.scan import Text
 
 SCAN = 1  # raise it when equal sequences and motifs would give other hits
 _COLUMNS = ("position", "minus", "score")

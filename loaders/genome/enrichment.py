@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loaders.intervals import Intervals, meeting
+from loaders.genome.intervals import Intervals, meeting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

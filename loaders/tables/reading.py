@@ -10,14 +10,14 @@ import pandas as pd
 
 from kg.schema import NodeType
 from kg.schema.batches import Batch, EdgeBatch, NodeBatch
-from loaders.quarantine import gather
-from loaders.rows import Reason
+from loaders.tables.quarantine import gather
+from loaders.tables.rows import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loaders.registry import Given, Loader, RowType
-    from loaders.rows import Rows
+    from loaders.tables.rows import Rows
 
 
 @dataclass(frozen=True)

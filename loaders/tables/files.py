@@ -27,7 +27,7 @@ import numpy as np
 
 from kg.errors import ChecksumMismatch, InputError, MissingInput
 from kg.files import sha256
-from loaders.assemblies import assembly, stated_in
+from loaders.genome.assemblies import assembly, stated_in
 
 if TYPE_CHECKING:
     from collections import Counter

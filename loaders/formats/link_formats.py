@@ -16,16 +16,16 @@ import pyarrow.parquet as pq
 
 from kg.cells import split_positions
 from kg.errors import InputError
-from loaders.checks import check_columns, parse_integers, parse_numbers, place
-from loaders.joins import ids_or_symbols
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import check_columns, parse_integers, parse_numbers, place
+from loaders.tables.joins import ids_or_symbols
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from loaders.files import InputFile
     from loaders.registry import Given
+    from loaders.tables.files import InputFile
 
 # column of the score -> model, kind of score; those that stand beside others' scores come first
 SCORES = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numba
 import numpy as np
 
-from loaders.motif_words import LETTERS, OTHER
+from loaders.motifs.words import LETTERS, OTHER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 
 from kg.errors import AssemblyMismatch
-from loaders.assemblies import assemblies
-from loaders.chain import Chains, fits, read_chains
-from loaders.files import check_file
-from loaders.intervals import Intervals
-from loaders.lift import Fate, Lifted, lift, lift_points
+from loaders.genome.assemblies import assemblies
+from loaders.genome.intervals import Intervals
+from loaders.tables.chain import Chains, fits, read_chains
+from loaders.tables.files import check_file
+from loaders.tables.lift import Fate, Lifted, lift, lift_points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from loaders.assemblies import Assembly
-    from loaders.rows import Rows
+    from loaders.genome.assemblies import Assembly
+    from loaders.tables.rows import Rows
 
 MIN_MATCH = 0.95
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kg.errors import NotFound
-from loaders.motif_formats import BASES, Motif
+from loaders.motifs.formats import BASES, Motif
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from loaders.files import texts
+from loaders.tables.files import texts
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loaders.files import InputFile
+    from loaders.tables.files import InputFile
 
 Line = tuple[int, bytes]
 _NO_FIRST = np.frombuffer(b"#\n\t ", np.uint8)  # comments, blank lines, empty first fields

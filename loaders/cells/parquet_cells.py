@@ -10,7 +10,7 @@ import numpy as np
 
 from kg.files import folder_sha256, replaced
 from kg.progress import SILENT, Progress
-from loaders.shards import Shards, is_shards, read_cells, read_names
+from loaders.cells.shards import Shards, is_shards, read_cells, read_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.csv
 
 from kg.errors import AssemblyMismatch, MalformedRow
-from loaders.files import blocks
-from loaders.intervals import Intervals
+from loaders.genome.intervals import Intervals
+from loaders.tables.files import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from loaders.assemblies import Assembly
-    from loaders.files import InputFile
+    from loaders.genome.assemblies import Assembly
+    from loaders.tables.files import InputFile
 
 FIELDS = ("chrom", "start", "end", "barcode")
 _NAMES = pa.dictionary(pa.int32(), pa.string())

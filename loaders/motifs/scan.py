@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kg.progress import SILENT, Progress
-from loaders.motif_words import OTHER
+from loaders.motifs.words import OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loaders.motif_kernel import Index, Plan
-    from loaders.motif_scores import Profile
+    from loaders.motifs.kernel import Index, Plan
+    from loaders.motifs.scores import Profile
 
     Ints = NDArray[np.int64]
     Block = tuple[int, int, Future[Index]]  # first position, letters, the words of it
@@ -102,7 +102,7 @@ def find(
     """
     import numba  # noqa: PLC0415 - an extra, and slow to import
 
-    from loaders.motif_kernel import index, plan, search  # noqa: PLC0415
+    from loaders.motifs.kernel import index, plan, search  # noqa: PLC0415
 
     hits: list[list[tuple[Ints, Ints, Ints]]] = [[] for _ in profiles]
     workers = threads or numba.get_num_threads()

@@ -14,8 +14,8 @@ import pandas as pd
 from kg.cells import match_names
 from kg.errors import SettingsError
 from kg.schema import BIOSAMPLE, GENE, PEAK, TF, NodeType
-from loaders.intervals import Intervals, within
-from loaders.rows import Reason, Rows
+from loaders.genome.intervals import Intervals, within
+from loaders.tables.rows import Reason, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

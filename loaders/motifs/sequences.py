@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 
 from kg.errors import AssemblyMismatch, InputError
-from loaders.checks import check_intervals
-from loaders.files import blocks
-from loaders.intervals import clusters
-from loaders.rows import Reason, Rows
+from loaders.genome.intervals import clusters
+from loaders.tables.checks import check_intervals
+from loaders.tables.files import blocks
+from loaders.tables.rows import Reason, Rows
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-    from loaders.assemblies import Assembly
-    from loaders.files import InputFile
-    from loaders.intervals import Intervals
+    from loaders.genome.assemblies import Assembly
+    from loaders.genome.intervals import Intervals
+    from loaders.tables.files import InputFile
 
 _POSITION = re.compile(r"(?:.*::)?(?P<chrom>[^:\s]+):(?P<start>\d+)-(?P<end>\d+)")
 COLUMNS = ("chrom", "start", "end", "sequence")

@@ -10,7 +10,7 @@ from kg.errors import AssemblyMismatch, InputError
 from kg.evidence.draft import draft_number
 from kg.evidence.nodes import read_nodes
 from kg.schema import GENE, PEAK
-from loaders.assemblies import assembly
+from loaders.genome.assemblies import assembly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

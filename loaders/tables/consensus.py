@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from loaders.intervals import Intervals, clusters
+from loaders.genome.intervals import Intervals, clusters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from loaders.assemblies import Assembly
-    from loaders.rows import Rows
+    from loaders.genome.assemblies import Assembly
+    from loaders.tables.rows import Rows
 
     Mask = NDArray[np.bool_]
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from kg.cells import read_header, split_positions
-from loaders.checks import check_columns, parse_integers
-from loaders.rows import Reason, Rows, read_delimited
+from loaders.tables.checks import check_columns, parse_integers
+from loaders.tables.rows import Reason, Rows, read_delimited
 
 if TYPE_CHECKING:
-    from loaders.files import InputFile
     from loaders.registry import Given
+    from loaders.tables.files import InputFile
 
 BED = ("chrom", "start", "end", "name", "score", "strand", "signal", "p_value", "q_value", "offset")
 _HEADER = {"start", "chromstart", "chr_start"}

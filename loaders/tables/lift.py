@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loaders.intervals import Intervals, meeting
+from loaders.genome.intervals import Intervals, meeting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from loaders.chain import Chains
+    from loaders.tables.chain import Chains
 
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]

@@ -19,15 +19,15 @@ from scipy import sparse
 from kg.errors import InputError
 from kg.files import replaced
 from kg.progress import SILENT, Progress
-from loaders.assemblies import assembly
-from loaders.checks import check_intervals, check_zero_based
-from loaders.files import blocks, check_file
-from loaders.fragment_files import read_fragments
-from loaders.intervals import Intervals, overlapping
-from loaders.joins import intervals_in
-from loaders.peak_files import read_bed
+from loaders.formats.fragment_files import read_fragments
+from loaders.formats.peak_files import read_bed
+from loaders.genome.assemblies import assembly
+from loaders.genome.intervals import Intervals, overlapping
 from loaders.registry import Given
-from loaders.rows import messages
+from loaders.tables.checks import check_intervals, check_zero_based
+from loaders.tables.files import blocks, check_file
+from loaders.tables.joins import intervals_in
+from loaders.tables.rows import messages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loaders.assemblies import Assembly
-    from loaders.files import InputFile
+    from loaders.genome.assemblies import Assembly
+    from loaders.tables.files import InputFile
 
     Ints = NDArray[np.int64]
 

@@ -1,0 +1,1 @@
+"""Files of single cells: registration, Parquet shards, fragments."""

@@ -1,0 +1,1 @@
+"""Assemblies and arithmetic on intervals."""

@@ -1,0 +1,1 @@
+"""Motif collections and the scan of sequences for their hits."""

@@ -1,0 +1,1 @@
+"""Checked files into rows: reading, lifting, joining, quarantine."""
