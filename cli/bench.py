@@ -15,8 +15,8 @@ from cli.output import emit, json_option, note
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from models.corruption import Trial
-    from models.peers.programs import Program
+    from models.bench.corrupted_priors import Trial
+    from models.bench.peers.programs import Program
 
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
 
@@ -51,7 +51,7 @@ def prior_corruption(*, rates: tuple[float, ...], seeds: int, out: Path, as_json
     Each deleted edge gives its weight and sign to a pair that no edge joins. Compared are FOSCTTM, label transfer, and
     how far features keep their cosines; nothing is written to the graph.
     """
-    from models.corruption import rises  # noqa: PLC0415 - torch is not needed for --help
+    from models.bench.corrupted_priors import rises  # noqa: PLC0415 - torch is not needed for --help
 
     leaves(f"trials that came to their end stay in {out}; the same command again goes on from there")
     with graph(as_json=as_json) as (store, _, report):
@@ -78,10 +78,10 @@ def _prepared(store: Any, report: Any, out: Path, said: dict[str, Any]) -> tuple
     from kg.guidance import read_guidance  # noqa: PLC0415
     from kg.releases import served  # noqa: PLC0415
     from models import registry  # noqa: PLC0415
-    from models.corruption import Trials  # noqa: PLC0415
-    from models.h5ad import Reading, read_registered  # noqa: PLC0415
-    from models.peers import programs  # noqa: PLC0415
-    from models.train import Trainer  # noqa: PLC0415
+    from models.bench.corrupted_priors import Trials  # noqa: PLC0415
+    from models.bench.peers import programs  # noqa: PLC0415
+    from models.inputs.read_anndata import Reading, read_registered  # noqa: PLC0415
+    from models.training.loop import Trainer  # noqa: PLC0415
 
     model = registry.get("glue")
     config = model.config(**read_options(said["options"], model.config))

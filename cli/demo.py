@@ -82,7 +82,7 @@ def play(settings: Settings, *, seed: int, quick: bool, report: Progress) -> Out
     from kg.server import endpoint  # noqa: PLC0415
     from kg.store import ensure_schema, open_store  # noqa: PLC0415
     from loaders.simulation.simulate import WorldConfig, simulate  # noqa: PLC0415
-    from models.job import Request, train  # noqa: PLC0415
+    from models.jobs.train import Request, train  # noqa: PLC0415
 
     with open_store(endpoint(settings, report)) as store:
         # whatever an earlier demo left, also one of another schema version
@@ -171,7 +171,7 @@ def read_truth(path: Path) -> dict[tuple[str, str], tuple[bool, int]]:
 def _aurocs(scores: Sequence[Any], truth: Mapping[tuple[str, str], tuple[bool, int]]) -> dict[str, float]:
     import numpy as np  # noqa: PLC0415
 
-    from models.metrics import auroc  # noqa: PLC0415
+    from models.evaluation.metrics import auroc  # noqa: PLC0415
 
     planted, distance = zip(*(truth[row["gene"], row["peak"]] for row in scores), strict=True)
     positive = np.array(planted)

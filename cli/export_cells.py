@@ -26,7 +26,7 @@ def export_cells(*, run: str | None, out: Path, as_json: bool) -> None:
     Each modality has the counts in X, columns of obs and labels that were transferred, the joint embedding of cells in
     obsm and of features in varm; uns["regkg"] names the run, its release and configuration.
     """
-    from models.h5mu import write_h5mu  # noqa: PLC0415 - without the extra, nobody should wait for the graph
+    from models.jobs.export_mudata import write_h5mu  # noqa: PLC0415 - without the extra, nobody should wait for the graph
 
     if out.suffix != ".h5mu":
         raise SettingsError(f"{out} is no .h5mu", "say --out FILE.h5mu")

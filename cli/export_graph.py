@@ -77,7 +77,7 @@ def export_graph(
     if hops is not None and not genes:
         raise SettingsError("--hops goes from genes, and none was said", "say --gene, or leave --hops out")
     if name == "pyg":
-        import models.pyg  # noqa: F401, PLC0415 - without the extra, nobody should wait for the graph
+        import models.inputs.pyg_export  # noqa: F401, PLC0415 - without the extra, nobody should wait for the graph
     rules = read_policy(policy) if policy else POLICY
     with graph(as_json=as_json) as opened:
         scope = run_plan(scope_of(release), opened.store)
@@ -96,7 +96,7 @@ def _write(opened: Graph, scope: Scope, made: GuidanceGraph, out: Path, name: st
     if name == "h5":
         write_snapshot(made, out)
     else:
-        from models.pyg import hetero_data, save_pyg  # noqa: PLC0415 - torch is for this format alone
+        from models.inputs.pyg_export import hetero_data, save_pyg  # noqa: PLC0415 - torch is for this format alone
 
         save_pyg(hetero_data(made), out)
     return writing.Exported(name, {out.name: sha256(out)}, len(made.source), 0)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kg.runs.staleness import Decision
-    from models.retrain import Retrained, Wanted
+    from models.jobs.retrain import Retrained, Wanted
 
 NOTHING_TO_DO = 3
 NONE = "none"
@@ -83,7 +83,7 @@ def _plan(where: Graph, said: dict[str, Any], *, as_json: bool) -> int:
 
 
 def _retrain(where: Graph, said: dict[str, Any], *, as_json: bool) -> int:
-    from models.retrain import retrain  # noqa: PLC0415 - torch is not needed for --help
+    from models.jobs.retrain import retrain  # noqa: PLC0415 - torch is not needed for --help
 
     found, done = retrain(where.store, where.settings.home, _wanted(said), progress=where.report)
     if as_json:
@@ -102,7 +102,7 @@ def _retrain(where: Graph, said: dict[str, Any], *, as_json: bool) -> int:
 
 
 def _experiment(where: Graph, said: dict[str, Any], without: Sequence[str], *, as_json: bool) -> int:
-    from models.retrain import leave_out  # noqa: PLC0415
+    from models.jobs.retrain import leave_out  # noqa: PLC0415
 
     wanted = _wanted({**said, "warm": bool(said["warm"])})
     made = leave_out(where.store, where.settings.home, wanted, without, progress=where.report)
@@ -116,8 +116,8 @@ def _experiment(where: Graph, said: dict[str, Any], without: Sequence[str], *, a
 
 
 def _wanted(said: dict[str, Any]) -> Wanted:
-    from models.gate import read_gate  # noqa: PLC0415
-    from models.retrain import Wanted  # noqa: PLC0415
+    from models.evaluation.gate import read_gate  # noqa: PLC0415
+    from models.jobs.retrain import Wanted  # noqa: PLC0415
 
     tolerances = ("foscttm_tolerance", "consistency_tolerance", "auroc_tolerance", "min_positives")
     held_out = tuple(chrom for chrom in said["held_out"] if chrom != NONE)

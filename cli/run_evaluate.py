@@ -51,7 +51,7 @@ def evaluate(
     """
     from kg.runs.labelled_pairs import BESIDE, scored_pairs, told_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
     from kg.runs.pair_files import read_scores  # noqa: PLC0415
-    from models.ranking import DISTANCE, METACELLS, compare  # noqa: PLC0415
+    from models.evaluation.ranking import DISTANCE, METACELLS, compare  # noqa: PLC0415
 
     with graph(as_json=as_json) as (store, settings, report):
         number = release or served(store).release
@@ -65,7 +65,7 @@ def evaluate(
                 raise InputError(f"{path}: another score is called {path.stem}", "name the file otherwise")
             others[path.stem] = read_scores(path, found.pairs)
         if metacells:
-            from models.evaluation import metacell_scores  # noqa: PLC0415 - torch is for this alone
+            from models.jobs.evaluate import metacell_scores  # noqa: PLC0415 - torch is for this alone
 
             others[METACELLS] = metacell_scores(store, settings.home, run, found.pairs, report)
         report.begin("ranking")

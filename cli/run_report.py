@@ -53,8 +53,8 @@ def gather(store: Store, home: Path, run_id: str) -> Gathered:
         Conflict: it is derived.
     """
     from cli.run_report_page import Gathered  # noqa: PLC0415
-    from models.kept import read_embedded, read_history  # noqa: PLC0415 - anndata
-    from models.predicted import count_candidates  # noqa: PLC0415
+    from models.jobs.run_artifacts import read_embedded, read_history  # noqa: PLC0415 - anndata
+    from models.zoo.glue.predicted import count_candidates  # noqa: PLC0415
 
     found = runs.run(store, run_id)
     if found.derived:

@@ -17,14 +17,14 @@ from cli import run_report_pictures as pictures
 from cli.page import image, table
 from cli.picture import DrawnGene, DrawnLink, arc_plot
 from kg.runs.labelled_pairs import BESIDE
-from models.diagnostics import TRUSTED, verdict
-from models.projection import project
+from models.evaluation.diagnostics import TRUSTED, verdict
+from models.evaluation.projection import project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kg.runs import Run
-    from models.kept import Embedded
+    from models.jobs.run_artifacts import Embedded
 
 BEST_GENES, EDGES_EACH, BEST_CANDIDATES = 20, 3, 20
 DRAWN_GENES = 3

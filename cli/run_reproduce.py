@@ -37,8 +37,8 @@ def reproduce(run: str, *, as_json: bool) -> None:
     They are equal bit by bit on the same CPU type, with the same threads and packages; elsewhere the scores must agree
     within a tolerance (see docs/operations.md). The new run is an experiment: it is never published.
     """
-    from models.reproduce import OTHER  # noqa: PLC0415 - torch is not needed for --help
-    from models.reproduce import reproduce as train_again  # noqa: PLC0415
+    from models.jobs.reproduce import OTHER  # noqa: PLC0415 - torch is not needed for --help
+    from models.jobs.reproduce import reproduce as train_again  # noqa: PLC0415
 
     leaves("what is published stays: the same command finishes the run")
     with graph(as_json=as_json) as (store, settings, report):

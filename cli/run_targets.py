@@ -29,8 +29,8 @@ def targets(run: str, *, sites: str, best: int, publish: bool, as_json: bool) ->
     A gene is a target where its linked peaks hold more sites of the factor than random peaks of the same lengths
     would. `regkg ask tf-targets` reads the answer; the metrics say whether curated targets agree.
     """
-    from models.target_job import Wanted  # noqa: PLC0415 - SciPy and torch are not needed for --help
-    from models.target_job import targets as rank  # noqa: PLC0415
+    from models.jobs.targets import Wanted  # noqa: PLC0415 - SciPy and torch are not needed for --help
+    from models.jobs.targets import targets as rank  # noqa: PLC0415
 
     leaves("what is published stays; an unfinished run is finished by `regkg runs resume`, or discarded")
     with graph(as_json=as_json) as (store, settings, report):

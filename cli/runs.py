@@ -80,9 +80,9 @@ def resume(run: str, *, as_json: bool) -> None:
         try:
             finished = runs.write_back(store, settings.home, run, report)
         except MissingInput:  # it died while training
-            from models import job  # noqa: PLC0415 - a write-back needs no torch
+            from models.jobs import train  # noqa: PLC0415 - a write-back needs no torch
 
-            finished = job.resume(store, settings.home, run, report)
+            finished = train.resume(store, settings.home, run, report)
         emit(finished, as_json=as_json)
 
 

@@ -100,8 +100,8 @@ def run_training(
 ) -> None:
     """Train, publish where it is asked for, and say what came of it; `said` are the other options by name."""
     from kg import runs  # noqa: PLC0415 - the driver is not needed for --help
-    from models.h5ad import Reading  # noqa: PLC0415
-    from models.job import Request, train  # noqa: PLC0415
+    from models.inputs.read_anndata import Reading  # noqa: PLC0415
+    from models.jobs.train import Request, train  # noqa: PLC0415
 
     reading = Reading(*(said.pop(name) for name in ("labels", "batch", "paired", "likelihood", "stream")))
     where = {name: said.pop(name) for name in ("device", "threads", "devices", "edge_types", "held_out")}

@@ -51,7 +51,7 @@ def model(
     """Declare the function `fit` of a zoo module to be a model."""
 
     def register(fit: Callable[..., Any]) -> Callable[..., Any]:
-        name = fit.__module__.rpartition(".")[2]
+        name = fit.__module__.removeprefix("models.zoo.").partition(".")[0]
         entry = Model(name, fit, config, tuple(modalities), tuple(reads), tuple(writes), cites)
         setattr(fit, REGISTERED, entry)
         return fit

@@ -27,10 +27,10 @@ from kg.run_diff import RunDiff, compare, joined
 from kg.run_diff.attribution import ROWS, Evidence
 from kg.run_diff.inputs import links_of, scored
 from kg.run_diff.significance import of_members, of_shifts
-from models.fit import cosines
-from models.predicted import predict
-from models.train import Trainer
+from models.training.loop import Trainer
 from models.zoo import glue
+from models.zoo.glue.link_scores import cosines
+from models.zoo.glue.predicted import predict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

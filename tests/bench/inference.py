@@ -21,9 +21,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from models.candidates import Places, beyond, near
-from models.fit import Fit
-from models.tf_targets import length_bins, rank_targets
+from models.evaluation.tf_targets import length_bins, rank_targets
+from models.zoo.glue.candidates import Places, beyond, near
+from models.zoo.glue.link_scores import Fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

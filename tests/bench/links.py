@@ -31,16 +31,16 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from kg.runs.labelled_pairs import BESIDE
 from loaders.simulation.simulate import WorldConfig
-from models.covariation import correlation, groups
-from models.from_cells import profiles
-from models.glue_config import Config
-from models.metrics import auroc
-from models.predicted import predict
-from models.ranking import METACELLS, compare
-from models.target_job import targets_of
-from models.tf_targets import agreement
-from models.train import Trainer
+from models.evaluation.feature_correlation import profiles
+from models.evaluation.metacell_correlation import correlation, groups
+from models.evaluation.metrics import auroc
+from models.evaluation.ranking import METACELLS, compare
+from models.evaluation.tf_targets import agreement
+from models.jobs.targets import targets_of
+from models.training.loop import Trainer
 from models.zoo.glue import fit
+from models.zoo.glue.config import Config
+from models.zoo.glue.predicted import predict
 
 if TYPE_CHECKING:
     from loaders.simulation.simulate import SimulatedWorld

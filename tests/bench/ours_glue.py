@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from quality import quality
 from world import read_world
 
-from models.train import Trainer
+from models.training.loop import Trainer
 from models.zoo import glue
 
 IMPORT_RSS_GB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from world import read_world
 
 from cli.bench import draw
-from models.cells import Cells
-from models.corruption import Trials, rises
-from models.peers import programs
-from models.train import Trainer
+from models.bench.corrupted_priors import Trials, rises
+from models.bench.peers import programs
+from models.inputs.cells import Cells
+from models.training.loop import Trainer
 from models.zoo import glue
 
 if TYPE_CHECKING:

@@ -38,15 +38,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from anndata.io import write_elem
 
 from kg.guidance import GuidanceGraph
-from models.allocation import keep_freed_memory
-from models.bases import streamed_lsi, streamed_pca
-from models.cells import Cells, Modality
-from models.glue_task import GlueTask
-from models.layers import edge_nll, posterior
-from models.minibatch import TrainingData
-from models.stored import StoredCounts
-from models.train import Plan, Trainer
+from models.inputs.backed_matrix import StoredCounts
+from models.inputs.cells import Cells, Modality
+from models.inputs.streamed_svd import streamed_lsi, streamed_pca
+from models.training.loop import Plan, Trainer
+from models.training.runtime import keep_freed_memory
 from models.zoo.glue import Config, Glue
+from models.zoo.glue.layers import edge_nll, posterior
+from models.zoo.glue.minibatch import TrainingData
+from models.zoo.glue.task import GlueTask
 
 GENES, PEAKS, OF_GENES, OF_PEAKS = 20_000, 100_000, 200, 500
 DIMS, CHUNK, WARM_UP = 100, 10_000, 5

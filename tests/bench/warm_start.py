@@ -35,17 +35,17 @@ from kg.guidance import GuidanceGraph
 from kg.guidance.policy import power_decay
 from kg.runs.predictions import run_folder
 from loaders.simulation.simulate import WorldConfig, simulate
-from models.cells import Cells, Modality
-from models.glue_config import Config
-from models.h5ad import write_cells
-from models.metrics import auroc
-from models.preprocess import atac_lsi, rna_pca
-from models.train import Trainer
-from models.warm import Start, read_start
+from models.evaluation.metrics import auroc
+from models.inputs.cells import Cells, Modality
+from models.inputs.preprocess import atac_lsi, rna_pca
+from models.inputs.read_anndata import write_cells
+from models.training.loop import Trainer
 from models.zoo import glue
+from models.zoo.glue.config import Config
+from models.zoo.glue.warm import Start, read_start
 
 if TYPE_CHECKING:
-    from models.fit import Fit
+    from models.zoo.glue.link_scores import Fit
 
 CHANGED = 0.01  # of all rows
 NEW_PEAKS = 3  # whose rows are all new

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from kg.guidance import GuidanceGraph
-from models.cells import Cells, Modality
+from models.inputs.cells import Cells, Modality
 
 if TYPE_CHECKING:
     from pathlib import Path

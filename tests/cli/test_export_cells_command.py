@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from click.testing import CliRunner
 
 from cli.main import main
-from models.h5mu import _copy
+from models.jobs.export_mudata import _copy
 from tests.cli.little_world import load_little_world
 from tests.cli.test_cells_formats import SHORT
 from tests.cli.test_loop import Shell

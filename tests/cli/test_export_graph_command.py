@@ -14,7 +14,7 @@ from cli.main import call
 from kg.guidance import read_guidance
 from kg.guidance.policy import POLICY, Policy
 from kg.guidance.snapshot import manifest_of, read_snapshot
-from models.pyg import guidance_of, load_pyg
+from models.inputs.pyg_export import guidance_of, load_pyg
 from tests.kg.published import Published, gene_id, publish_world
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def test_files_and_folders_that_cannot_be(tmp_path: Path, capsys: pytest.Capture
 def test_without_the_extra_pyg_alone_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "models.pyg")
+    monkeypatch.delitem(sys.modules, "models.inputs.pyg_export")
     monkeypatch.setitem(sys.modules, "torch_geometric.data", None)
     assert exported(tmp_path / "g.safetensors", "--json") == 1
     assert "pip install 'regkg[train]'" in failure(capsys)["hint"]

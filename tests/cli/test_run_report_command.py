@@ -20,11 +20,11 @@ from kg.releases import publish, releases
 from kg.runs import predictions
 from kg.schema import PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
-from models.fit import Fit
-from models.h5ad import write_cells
-from models.kept import keep_history, read_embedded, read_history
-from models.predicted import CANDIDATES
-from models.projection import project
+from models.evaluation.projection import project
+from models.inputs.read_anndata import write_cells
+from models.jobs.run_artifacts import keep_history, read_embedded, read_history
+from models.zoo.glue.link_scores import Fit
+from models.zoo.glue.predicted import CANDIDATES
 from tests.kg.toy import GENES, NEARS, PEAKS, genes, load, near, peak_id, peaks
 from tests.models.toy import toy
 

@@ -11,7 +11,7 @@ import torch
 from kg.errors import Diverged, InputError
 
 if TYPE_CHECKING:
-    from models.train import Trainer
+    from models.training.loop import Trainer
 
 
 def fails(trainer: Trainer, how: str) -> None:

@@ -8,14 +8,14 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from models.glue_task import GlueTask
-from models.minibatch import TrainingData
-from models.train import Plan, Trainer
+from models.training.loop import Plan, Trainer
 from models.zoo.glue import Config, Glue
+from models.zoo.glue.minibatch import TrainingData
+from models.zoo.glue.task import GlueTask
 
 if TYPE_CHECKING:
     from kg.guidance import GuidanceGraph
-    from models.cells import Cells
+    from models.inputs.cells import Cells
 
 
 def gradients(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config) -> dict[str, np.ndarray[Any, Any]]:

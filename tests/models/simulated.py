@@ -13,13 +13,13 @@ from kg.guidance.policy import power_decay
 from kg.schema import GENE, PEAK
 from loaders.simulation.files import write_files
 from loaders.simulation.simulate import draw
-from models.h5ad import Reading, read_cells
+from models.inputs.read_anndata import Reading, read_cells
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from loaders.simulation.simulate import SimulatedWorld, WorldConfig
-    from models.cells import Cells
+    from models.inputs.cells import Cells
 
 NO_READING = Reading()
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from models import ablation
-from models.ablation import Linear, without_own
-from models.layers import GraphEncoder
-from models.pyg import Edges, Propagation
+from models.zoo.glue import ablation
+from models.zoo.glue.ablation import Linear, without_own
+from models.zoo.glue.layers import GraphEncoder
+from models.zoo.glue.propagation import Propagation
 from tests.models.toy import edges_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from models.inputs.edges import Edges
 
 # two edges of one pair with different signs, a pair without an edge, weights of all sizes
 PAIRS = [

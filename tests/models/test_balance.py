@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models import balance
+from models.zoo.glue import balance
 
 
 def test_the_worked_example() -> None:

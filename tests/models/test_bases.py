@@ -12,11 +12,11 @@ import scipy.sparse as sp
 
 from kg.errors import InputError
 from loaders.simulation.simulate import WorldConfig
-from models import bases
-from models.bases import Scaled, TfIdf, basis, streamed_lsi, streamed_pca
-from models.h5ad import ROW, Reading, names_of, outgrow_memory, read_cells
-from models.preprocess import atac_lsi, rna_pca, value_pca
-from models.stored import StoredCounts
+from models.inputs import streamed_svd
+from models.inputs.backed_matrix import StoredCounts
+from models.inputs.preprocess import atac_lsi, rna_pca, value_pca
+from models.inputs.read_anndata import ROW, Reading, names_of, outgrow_memory, read_cells
+from models.inputs.streamed_svd import Scaled, TfIdf, basis, streamed_lsi, streamed_pca
 from tests.models.simulated import files_of, nodes_of, simulated
 from tests.models.toy import Toy, toy
 
@@ -95,8 +95,8 @@ def test_a_basis_is_the_svd(centre: bool) -> None:
 def test_a_basis_from_some_cells_serves_all(world: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = {name: m.counts for name, m in world.cells.modalities.items()}
     whole = streamed_pca(counts["rna"], 3), streamed_lsi(counts["atac"], 3)
-    monkeypatch.setattr(bases, "MOST", 256)
-    monkeypatch.setattr(bases, "TOGETHER", 8)
+    monkeypatch.setattr(streamed_svd, "MOST", 256)
+    monkeypatch.setattr(streamed_svd, "TOGETHER", 8)
     some = streamed_pca(counts["rna"], 3), streamed_lsi(counts["atac"], 3)
     for a, b in zip(whole, some, strict=True):
         assert len(a) == len(b) == 400
@@ -137,7 +137,7 @@ def test_pairs_in_another_order_are_brought_into_one(tmp_path: Path) -> None:
 
 
 def test_bad_values_on_disk_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.stored.BLOCK", 40)
+    monkeypatch.setattr("models.inputs.backed_matrix.BLOCK", 40)
     drawn, _, _ = simulated(WorldConfig(cells=150, genes=120, seed=3), tmp_path, Reading(stream=False))
     path = tmp_path / "rna.h5ad"
     adata = anndata.read_h5ad(path)

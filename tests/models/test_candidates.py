@@ -16,11 +16,11 @@ from scipy.stats import false_discovery_control
 
 from kg.guidance import GuidanceGraph
 from kg.schema import GENE, PEAK
-from models.candidates import beyond, near, places
-from models.fit import Fit, greater_p
-from models.predicted import CANDIDATES, candidates, predict, reaching
-from models.train import Trainer
+from models.training.loop import Trainer
 from models.zoo.glue import Config, fit
+from models.zoo.glue.candidates import beyond, near, places
+from models.zoo.glue.link_scores import Fit, greater_p
+from models.zoo.glue.predicted import CANDIDATES, candidates, predict, reaching
 from tests.models.toy import toy
 
 if TYPE_CHECKING:

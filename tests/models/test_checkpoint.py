@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kg.errors import CheckpointRefused
-from models import checkpoint
+from models.training import checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

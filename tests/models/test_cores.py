@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import numpy as np
-from models.cores import count_cores
+from models.training.runtime import count_cores
 {asked}
 from sklearn.cluster import KMeans
 KMeans(2, n_init=1).fit(np.random.default_rng(0).random((10, 2)))

@@ -19,14 +19,14 @@ from scipy.stats import pearsonr
 
 from kg.errors import Conflict, InputError, MissingInput, TrainingError
 from kg.guidance import GuidanceGraph
-from models.corruption import Trial, Trials, corrupt, feature_consistency, rises
-from models.peers import programs
-from models.train import Trainer
+from models.bench.corrupted_priors import Trial, Trials, corrupt, feature_consistency, rises
+from models.bench.peers import programs
+from models.training.loop import Trainer
 from models.zoo import glue
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
-    from models.peers.programs import Embeddings
+    from models.bench.peers.programs import Embeddings
 
 TINY = glue.Config(first_steps=10, second_steps=10, latent_dim=4, hidden_dim=8, members=1)
 

@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from scipy.stats import spearmanr
 
 from kg.errors import InputError
-from models.cells import Cells
-from models.covariation import CELLS_EACH, correlation, groups
-from models.metrics import metacell_values
+from models.evaluation.metacell_correlation import CELLS_EACH, correlation, groups
+from models.evaluation.metrics import metacell_values
+from models.inputs.cells import Cells
 from tests.models.toy import toy
 
 

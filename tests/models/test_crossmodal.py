@@ -11,13 +11,13 @@ from torch.distributions import Bernoulli, Beta, LogNormal, NegativeBinomial, No
 from torch.nn.functional import softplus
 
 from kg.errors import InputError, MissingInput
-from models.crossmodal import decode, expected
-from models.decoders import DECODERS, MAX_SIZE
-from models.glue_config import Config
-from models.h5ad import write_cells
-from models.likelihoods import EPS
-from models.train import Trainer
+from models.inputs.read_anndata import write_cells
+from models.training.loop import Trainer
 from models.zoo import glue
+from models.zoo.glue.config import Config
+from models.zoo.glue.crossmodal import decode, expected
+from models.zoo.glue.decoders import DECODERS, MAX_SIZE
+from models.zoo.glue.likelihoods import EPS
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.train import Row
+    from models.training.loop import Row
 
 SMALL = Config(first_steps=6, second_steps=12, hidden_dim=16, latent_dim=8, batch_size=64)
 

@@ -11,13 +11,13 @@ import torch
 from scipy import stats
 from scipy.special import expit, softmax
 
-from models.decoders import DECODERS, Decoder
-from models.likelihoods import EPS, CountMatrix
+from models.zoo.glue.decoders import DECODERS, Decoder
+from models.zoo.glue.likelihoods import EPS, CountMatrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from models.likelihoods import SparseCounts
+    from models.zoo.glue.likelihoods import SparseCounts
 
     Floats = NDArray[np.float64]
 

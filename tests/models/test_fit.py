@@ -9,8 +9,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import fit
-from models.fit import Fit, greater_p
+from models.zoo.glue import link_scores
+from models.zoo.glue.link_scores import Fit, greater_p
 
 if TYPE_CHECKING:
     import pytest
@@ -33,7 +33,7 @@ def test_p_counts_null_values_that_are_not_below(score: list[int], null: list[in
 
 
 def test_links_by_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "NULL_SIZE", 60)
+    monkeypatch.setattr(link_scores, "NULL_SIZE", 60)
     rng = np.random.default_rng(5)
     vertices = [f"v{i:02d}" for i in range(30)]
     features = rng.normal(size=(3, 30, 4)).astype(np.float32)

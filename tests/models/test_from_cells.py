@@ -11,11 +11,11 @@ import pytest
 import scipy.sparse as sp
 from sklearn.linear_model import Ridge
 
-from models import stored
-from models.cells import Cells, Modality
-from models.from_cells import RIDGE, profiles
-from models.metrics import auroc
-from models.stored import StoredCounts
+from models.evaluation.feature_correlation import RIDGE, profiles
+from models.evaluation.metrics import auroc
+from models.inputs import backed_matrix
+from models.inputs.backed_matrix import StoredCounts
+from models.inputs.cells import Cells, Modality
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_cells_on_disk_say_the_same(
     world: tuple[Cells, dict[str, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells, places = world
-    monkeypatch.setattr(stored, "BLOCK", 50)
+    monkeypatch.setattr(backed_matrix, "BLOCK", 50)
     path = tmp_path / "rna.h5ad"
     anndata.AnnData(cells["rna"].counts).write_h5ad(path)
     on_disk = replace(cells["rna"], counts=StoredCounts(str(path), "X", ""))

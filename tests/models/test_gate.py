@@ -14,7 +14,7 @@ from kg.runs import Registration, Run, predictions
 from kg.runs.predictions import Predictions
 from kg.schema import PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
-from models.gate import FAILED, LEFT_OUT, PASSED, Figure, Gate, Verdict, as_json, judge, read_gate, unseen
+from models.evaluation.gate import FAILED, LEFT_OUT, PASSED, Figure, Gate, Verdict, as_json, judge, read_gate, unseen
 from tests.kg import toy
 from tests.kg.test_staleness import PCHIC, contacts
 

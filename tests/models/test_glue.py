@@ -12,19 +12,19 @@ import torch
 from torch.distributions import Bernoulli, NegativeBinomial, Normal, kl_divergence
 from torch.nn import functional
 
-from models.decoders import NegativeBinomialDecoder
-from models.glue_config import SHARED, published_plan, quick_plan
-from models.metrics import auroc
-from models.minibatch import TrainingData
-from models.sampling import Draw
-from models.train import Plan, Trainer
+from models.evaluation.metrics import auroc
+from models.training.loop import Plan, Trainer
 from models.zoo import glue
+from models.zoo.glue.config import SHARED, published_plan, quick_plan
+from models.zoo.glue.decoders import NegativeBinomialDecoder
+from models.zoo.glue.minibatch import TrainingData
+from models.zoo.glue.sampling import Draw
 from tests.models.toy import Toy, dense, toy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.minibatch import EdgeBatch
+    from models.zoo.glue.minibatch import EdgeBatch
 
 SMALL = glue.Config(latent_dim=4, hidden_dim=8, batch_size=32, dropout=0.0)
 

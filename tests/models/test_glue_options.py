@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from kg.errors import CheckpointRefused, InputError
-from models import diagnostics
-from models.balance import balancing_weights
-from models.cells import Cells
-from models.minibatch import TrainingData
-from models.train import Row, Trainer
-from models.zoo import glue
+from models.evaluation import diagnostics
+from models.inputs.cells import Cells
+from models.training.loop import Row, Trainer
+from models.zoo.glue import model
+from models.zoo.glue.balance import balancing_weights
+from models.zoo.glue.minibatch import TrainingData
 from tests.models.toy import Toy, toy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.fit import Fit
+    from models.zoo.glue.link_scores import Fit
 
-SHORT = glue.Config(first_steps=24, second_steps=40, hidden_dim=16, latent_dim=8, batch_size=64)
+SHORT = model.Config(first_steps=24, second_steps=40, hidden_dim=16, latent_dim=8, batch_size=64)
 OPTIONS: list[dict[str, Any]] = [{"shared_batches": True}, {"use_labels": True}, {"use_pairs": True}]
 
 
@@ -39,8 +39,8 @@ def changed(world: Toy, **of_each: Any) -> Toy:
     return replace(world, cells=replace(world.cells, modalities=modalities))
 
 
-def train(world: Toy, config: glue.Config = SHORT, trainer: Trainer | None = None) -> Fit:
-    return glue.fit(world.graph, world.cells, config, trainer or Trainer(threads=1))
+def train(world: Toy, config: model.Config = SHORT, trainer: Trainer | None = None) -> Fit:
+    return model.fit(world.graph, world.cells, config, trainer or Trainer(threads=1))
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -81,10 +81,10 @@ def test_the_published_schedule_has_the_published_weights(world: Toy, monkeypatc
         asked.append(published)
         return balancing_weights(*args, published=published)
 
-    monkeypatch.setattr(glue, "balancing_weights", watched)
+    monkeypatch.setattr(model, "balancing_weights", watched)
     data = TrainingData(world.graph, world.cells.linked(world.graph), "cpu")
     for schedule in ("quick", "published"):
-        glue.balance(glue.Glue(data, replace(SHORT, schedule=schedule)).eval(), data, Trainer(threads=1))
+        model.balance(model.Glue(data, replace(SHORT, schedule=schedule)).eval(), data, Trainer(threads=1))
     assert asked == [False, True]
 
 
@@ -136,20 +136,20 @@ def test_pairs_bring_cells_together_and_so_do_some_of_them(world: Toy) -> None:
     }
     modalities = {k: replace(m, obs_names=names[k]) for k, m in world.cells.modalities.items()}
     some = Cells(modalities, paired=False)
-    table = glue.cell_table(some, replace(config, use_pairs=True))
+    table = model.cell_table(some, replace(config, use_pairs=True))
     assert ((table >= 0).sum(1) == 2).sum() == 40
     assert len(table) == 200
-    fit = glue.fit(world.graph, some, replace(config, use_pairs=True), Trainer(threads=1))
+    fit = model.fit(world.graph, some, replace(config, use_pairs=True), Trainer(threads=1))
     assert diagnostics.metrics.foscttm(*fit.cells.values()) < plain.metrics["foscttm"]
 
 
 def test_cells_of_another_tissue_do_not_mix() -> None:
     """ATAC of a world with other cells and other links, but the same names of features."""
-    config = glue.Config(first_steps=250, second_steps=400, latent_dim=16, hidden_dim=32)
+    config = model.Config(first_steps=250, second_steps=400, latent_dim=16, hidden_dim=32)
     own, other = toy(250, 40), toy(250, 40, seed=7)
     strangers = Cells({"rna": own.cells["rna"], "atac": other.cells["atac"]})
-    matched = glue.fit(own.graph, own.cells, config, Trainer(threads=1)).metrics
-    unmatched = glue.fit(own.graph, strangers, config, Trainer(threads=1)).metrics
+    matched = model.fit(own.graph, own.cells, config, Trainer(threads=1)).metrics
+    unmatched = model.fit(own.graph, strangers, config, Trainer(threads=1)).metrics
     assert unmatched["mixing"] < diagnostics.MIXED < matched["mixing"]
     assert matched["consistency_50"] > unmatched["consistency_50"] + 0.2
     assert [diagnostics.verdict(m).kind for m in (matched, unmatched)] == ["aligned", "apart"]

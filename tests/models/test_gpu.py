@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.metrics import auroc
-from models.minibatch import TrainingData
-from models.train import Plan, Trainer
+from models.evaluation.metrics import auroc
+from models.training.loop import Plan, Trainer
 from models.zoo import glue
+from models.zoo.glue.minibatch import TrainingData
 from tests.conftest import skip_unless_required
 from tests.models.toy import Toy, toy
 

@@ -11,8 +11,8 @@ from torch_geometric.loader import NodeLoader
 
 from kg.errors import InputError
 from kg.guidance.snapshot import read_snapshot, write_snapshot
-from models import graph_store
-from models.graph_store import GuidanceStore, NeighbourSampler, neighbour_sampler
+from models.inputs import pyg_store
+from models.inputs.pyg_store import GuidanceStore, NeighbourSampler, neighbour_sampler
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def test_edges_are_not_where_this_sampler_starts(graph: GuidanceGraph) -> None:
 def test_where_theirs_can_run_it_is_taken(graph: GuidanceGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     store = GuidanceStore(graph)
     asked = []
-    monkeypatch.setattr(graph_store, "NeighborSampler", lambda data, **said: asked.append((data, said)))
+    monkeypatch.setattr(pyg_store, "NeighborSampler", lambda data, **said: asked.append((data, said)))
     for there in (False, True):
-        monkeypatch.setattr(graph_store, "WITH_PYG_LIB", there)
-        monkeypatch.setattr(graph_store, "WITH_TORCH_SPARSE", False)
+        monkeypatch.setattr(pyg_store, "WITH_PYG_LIB", there)
+        monkeypatch.setattr(pyg_store, "WITH_TORCH_SPARSE", False)
         assert isinstance(neighbour_sampler(store, [4, 2]), NeighbourSampler) != there
     assert asked == [((store, store), {"num_neighbors": [4, 2]})]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from models.layers import DataEncoder, Discriminator, Dropout, GraphEncoder, edge_nll, posterior
-from models.likelihoods import EPS
-from models.pyg import Edges, Propagation
+from models.zoo.glue.layers import DataEncoder, Discriminator, Dropout, GraphEncoder, edge_nll, posterior
+from models.zoo.glue.likelihoods import EPS
+from models.zoo.glue.propagation import Propagation
 from tests.models.toy import edges_of, random_edges
+
+if TYPE_CHECKING:
+    from models.inputs.edges import Edges
 
 CPU = torch.device("cpu")
 

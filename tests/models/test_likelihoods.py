@@ -14,8 +14,8 @@ from scipy.special import digamma, gammaln
 from torch import Tensor
 from torch.distributions import NegativeBinomial
 
-from models import kernels, likelihoods
-from models.likelihoods import EPS, CountMatrix, sparse_nb_nll
+from models.zoo.glue import kernels, likelihoods
+from models.zoo.glue.likelihoods import EPS, CountMatrix, sparse_nb_nll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,14 +10,14 @@ import pytest
 import scipy.sparse as sp
 
 from kg.guidance import GuidanceGraph
-from models import matching
-from models.cells import Cells, Modality
-from models.diagnostics import verdict
-from models.glue_config import Config
-from models.matching import agreement, clusters, groups
-from models.minibatch import TrainingData
-from models.train import Trainer
+from models.evaluation.diagnostics import verdict
+from models.inputs.cells import Cells, Modality
+from models.training.loop import Trainer
 from models.zoo import glue
+from models.zoo.glue import matching
+from models.zoo.glue.config import Config
+from models.zoo.glue.matching import agreement, clusters, groups
+from models.zoo.glue.minibatch import TrainingData
 from tests.models.toy import toy
 
 if TYPE_CHECKING:

@@ -10,11 +10,12 @@ import pytest
 import scipy.sparse as sp
 
 from kg.errors import InputError
-from models import balance, diagnostics
-from models.balance import balancing_weights, clusters_of
-from models.metacells import metacells
-from models.train import Trainer
+from models.evaluation import diagnostics
+from models.training.loop import Trainer
 from models.zoo import glue
+from models.zoo.glue import balance
+from models.zoo.glue.balance import balancing_weights, clusters_of
+from models.zoo.glue.metacells import metacells
 from tests.models.test_streaming import on_disk
 from tests.models.toy import Toy, toy
 
@@ -30,7 +31,7 @@ def world() -> Toy:
 
 
 def test_counts_are_summed_and_inputs_averaged(world: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.stored.BLOCK", 70)
+    monkeypatch.setattr("models.inputs.backed_matrix.BLOCK", 70)
     batch = np.array(["a", "b", "a", "a"])[np.arange(400) % 4]
     rna = replace(world.cells["rna"], batch=batch)
     cells = replace(world.cells, modalities={**world.cells.modalities, "rna": rna})

@@ -10,8 +10,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from models import metrics
-from models.cells import Modality
+from models.evaluation import metrics
+from models.inputs.cells import Modality
 from tests.models.toy import dense, guidance, toy
 
 

@@ -10,16 +10,18 @@ import pytest
 import torch
 
 from kg.errors import InputError
-from models.metrics import auroc
-from models.neighbours import Neighbours
-from models.pyg import REFRESHED, Edges, Propagation
-from models.sampling import EdgeSampler
-from models.train import Trainer
+from models.evaluation.metrics import auroc
+from models.training.loop import Trainer
 from models.zoo import glue
+from models.zoo.glue.neighbours import Neighbours
+from models.zoo.glue.propagation import REFRESHED, Propagation
+from models.zoo.glue.sampling import EdgeSampler
 from tests.models.toy import random_edges, toy
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from models.inputs.edges import Edges
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from models.optimiser import RMSprop
+from models.zoo.glue.optimiser import RMSprop
 
 
 def parameters() -> list[torch.nn.Parameter]:

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 
 from kg.errors import Diverged, TrainingError
-from models.parallel import Group, spread
-from models.train import Trainer
+from models.training.group import Group
+from models.training.launch import spread
+from models.training.loop import Trainer
 from models.zoo import glue
 from tests.models.toy import Toy, toy
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from models.fit import Fit
+    from models.zoo.glue.link_scores import Fit
 
 CONFIG = glue.Config(latent_dim=6, hidden_dim=16, batch_size=32, first_steps=60, second_steps=200)
 TWO = Trainer(devices=2, threads=1)

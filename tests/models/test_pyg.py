@@ -19,7 +19,9 @@ from kg.errors import ChecksumMismatch, InputError, MissingInput
 from kg.guidance import GuidanceGraph
 from kg.guidance.policy import POLICY, Policy
 from kg.guidance.snapshot import manifest_of
-from models.pyg import Edges, Propagation, guidance_of, hetero_data, load_pyg, save_pyg
+from models.inputs.edges import Edges
+from models.inputs.pyg_export import guidance_of, hetero_data, load_pyg, save_pyg
+from models.zoo.glue.propagation import Propagation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models.metrics import auroc
-from models.ranking import auroc_change, calibration, compare, matched_auroc
+from models.evaluation.metrics import auroc
+from models.evaluation.ranking import auroc_change, calibration, compare, matched_auroc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,8 +24,10 @@ from kg.runs.predictions import kept, run_folder
 from kg.schema import NEAR
 from kg.schema.batches import EdgeBatch
 from loaders.simulation.simulate import WorldConfig, simulate
-from models import checkpoint, job, reproduce
-from models.reproduce import CLOSE, EXACT, OTHER
+from models.jobs import reproduce
+from models.jobs import train as job
+from models.jobs.reproduce import CLOSE, EXACT, OTHER
+from models.training import checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,9 +19,9 @@ from kg.schema import NEAR
 from kg.schema.batches import EdgeBatch
 from kg.store import leases
 from loaders.simulation.simulate import WorldConfig, simulate
-from models import job, retrain
-from models.gate import Gate
-from models.retrain import Wanted, leave_out, request_for
+from models.evaluation.gate import Gate
+from models.jobs import retrain, train
+from models.jobs.retrain import Wanted, leave_out, request_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def first(store: Store, home: Path, tmp_path: Path) -> Run:
     simulate(WorldConfig(genes=20, peaks=100, cells=120, cell_types=3, programs=4, chromosomes=2), world)
     load_world(store, home, world, SILENT)
     publish(store)
-    run = job.train(store, home, job.Request("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",)))
+    run = train.train(store, home, train.Request("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",)))
     runs.publish_run(store, run.id)
     far = store.read(
         "MATCH (p:Peak), (g:Gene) WHERE NOT (p)-[:NEAR]->(g) RETURN p.id AS p, g.id AS g ORDER BY p, g LIMIT 7"
@@ -128,7 +128,7 @@ def test_a_retrain_that_was_cut_short_goes_on(
     store: Store, home: Path, first: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(job, "predict", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(train, "predict", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
     cut = runs.runs(store)[0]
@@ -147,15 +147,17 @@ def test_two_retrains_do_not_race_and_a_run_published_meanwhile_stays(
         pytest.raises(Conflict, match=r"a retrain is under way by `regkg retrain --slot a` \(.*:\d+"),
     ):
         retrain.retrain(store, home, Wanted())
-    other = job.train(store, home, job.Request("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",)))
-    plain = job.train
+    other = train.train(
+        store, home, train.Request("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",))
+    )
+    plain = train.train
 
     def and_meanwhile(*args: object, **options: object) -> Run:
         run = plain(*args, **options)  # type: ignore[arg-type]
         runs.publish_run(store, other.id)
         return run
 
-    monkeypatch.setattr(job, "train", and_meanwhile)
+    monkeypatch.setattr(train, "train", and_meanwhile)
     _, (one,) = retrain.retrain(store, home, Wanted(gate=OPEN))
     assert not one.published
     assert f"{other.id} is published for {SLOT} meanwhile" in one.reason

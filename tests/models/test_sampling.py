@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.sampling import CellSampler, Chances, EdgeSampler, paired, unpaired
+from models.zoo.glue.sampling import CellSampler, Chances, EdgeSampler, paired, unpaired
 from tests.models.toy import edges_of, random_edges
 
 

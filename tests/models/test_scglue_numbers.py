@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from models.decoders import NegativeBinomialDecoder
-from models.layers import DataEncoder, GraphEncoder
-from models.likelihoods import EPS, CountMatrix
-from models.pyg import Edges, Propagation
+from models.inputs.edges import Edges
+from models.zoo.glue.decoders import NegativeBinomialDecoder
+from models.zoo.glue.layers import DataEncoder, GraphEncoder
+from models.zoo.glue.likelihoods import EPS, CountMatrix
+from models.zoo.glue.propagation import Propagation
 
 CPU = torch.device("cpu")
 NLL = 1.6879329681396484

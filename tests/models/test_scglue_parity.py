@@ -15,16 +15,16 @@ from scipy.stats import false_discovery_control
 from torch import Tensor
 
 from kg.guidance import GuidanceGraph
-from models import balance
-from models.cells import Cells, Modality
-from models.decoders import DECODERS
-from models.fit import Fit, cosines, greater_p
-from models.glue_config import published_plan
-from models.likelihoods import CountMatrix
-from models.minibatch import TrainingData
-from models.sampling import Draw, EdgeSampler
-from models.train import Plan, Trainer
+from models.inputs.cells import Cells, Modality
+from models.training.loop import Plan, Trainer
 from models.zoo import glue
+from models.zoo.glue import balance
+from models.zoo.glue.config import published_plan
+from models.zoo.glue.decoders import DECODERS
+from models.zoo.glue.likelihoods import CountMatrix
+from models.zoo.glue.link_scores import Fit, cosines, greater_p
+from models.zoo.glue.minibatch import TrainingData
+from models.zoo.glue.sampling import Draw, EdgeSampler
 from tests.models import scglue_inputs as inputs
 from tests.models.test_train import Scripted
 

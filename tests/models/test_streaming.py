@@ -14,22 +14,22 @@ import scipy.sparse as sp
 import torch
 
 from kg.errors import InputError
-from models.diagnostics import measure
-from models.minibatch import TrainingData
-from models.sampling import BlockSampler, CellSampler, paired, unpaired
-from models.stored import BLOCK, StoredCounts, blocks, row_sums
-from models.streaming import STEPS, StreamedCounts, ahead
-from models.train import Trainer
+from models.evaluation.diagnostics import measure
+from models.inputs.backed_matrix import BLOCK, StoredCounts, blocks, row_sums
+from models.training.loop import Trainer
 from models.zoo import glue
+from models.zoo.glue.minibatch import TrainingData
+from models.zoo.glue.sampling import BlockSampler, CellSampler, paired, unpaired
+from models.zoo.glue.streaming import STEPS, StreamedCounts, ahead
 from tests.models.toy import Toy, toy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from models.cells import Cells
-    from models.sampling import Draw
-    from models.stored import Counts
+    from models.inputs.backed_matrix import Counts
+    from models.inputs.cells import Cells
+    from models.zoo.glue.sampling import Draw
 
 SMALL = glue.Config(latent_dim=4, hidden_dim=8, batch_size=32, first_steps=30, second_steps=60)
 
@@ -91,7 +91,7 @@ def test_a_matrix_by_columns_is_refused(tmp_path: Path) -> None:
 
 
 def test_training_from_disk_is_training_in_memory(world: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.glue_task.CellSampler", BlockSampler)  # so that both draw alike
+    monkeypatch.setattr("models.zoo.glue.task.CellSampler", BlockSampler)  # so that both draw alike
     streamed = on_disk(world.cells, tmp_path)
     assert TrainingData(world.graph, streamed, "cpu").is_streamed
     here = glue.fit(world.graph, world.cells, SMALL, Trainer())
@@ -104,7 +104,7 @@ def test_training_from_disk_is_training_in_memory(world: Toy, tmp_path: Path, mo
 
 
 def test_metrics_are_the_same_over_several_blocks(world: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.stored.BLOCK", 37)
+    monkeypatch.setattr("models.inputs.backed_matrix.BLOCK", 37)
     rng = np.random.default_rng(0)
     embeddings = [rng.normal(size=(150, 3)).astype(np.float32) for _ in range(2)]
     values = replace(world.cells["atac"], likelihood="normal")

@@ -22,8 +22,8 @@ from kg.runs.retention import prune, restore
 from kg.runs.staleness import decisions
 from kg.schema import BINDS, HAS_HIT, MOTIF, MOTIF_OF, PREDICTED_LINK, TARGETS
 from kg.schema.batches import EdgeBatch, NodeBatch
-from models import target_job
-from models.target_job import Wanted, targets, targets_of
+from models.jobs import targets as target_job
+from models.jobs.targets import Wanted, targets, targets_of
 from tests.kg import toy
 
 if TYPE_CHECKING:

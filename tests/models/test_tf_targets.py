@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, false_discovery_control, rankdata
 
-from models import tf_targets
-from models.tf_targets import adjusted, agreement, counts_at_least, length_bins, rank_targets
+from models.evaluation import tf_targets
+from models.evaluation.tf_targets import adjusted, agreement, counts_at_least, length_bins, rank_targets
 
 
 def world(seed: int, n_genes: int, n_peaks: int, n_tfs: int, per_gene: int) -> tuple[np.ndarray, ...]:

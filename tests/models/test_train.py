@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from kg.errors import CheckpointRefused, Diverged
-from models.average import POWER
-from models.train import KEPT, Plan, Plateau, Row, Trainer
+from models.training.loop import KEPT, Plan, Plateau, Row, Trainer
+from models.training.weight_averaging import POWER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models import transfer
-from models.cells import Cells
-from models.fit import Fit
-from models.h5ad import write_cells
-from models.transfer import sample, transfer_labels, transferred
+from models.evaluation import label_transfer
+from models.evaluation.label_transfer import sample, transfer_labels, transferred
+from models.inputs.cells import Cells
+from models.inputs.read_anndata import write_cells
+from models.zoo.glue.link_scores import Fit
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def slow(
 
 @pytest.mark.parametrize(("k", "block", "most"), [(5, 2048, 20_000), (30, 7, 20_000), (5, 2048, 40)])
 def test_as_loops_say(k: int, block: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "BLOCK", block)
-    monkeypatch.setattr(transfer, "MOST", most)
+    monkeypatch.setattr(label_transfer, "BLOCK", block)
+    monkeypatch.setattr(label_transfer, "MOST", most)
     rng = np.random.default_rng(3)
     labels = rng.choice(["b", "a", "c"], 60)
     centre = {"a": 0.0, "b": 1.5, "c": 3.0}

@@ -11,15 +11,15 @@ import scipy.sparse as sp
 
 from kg.errors import InputError
 from loaders.simulation.simulate import WorldConfig
-from models import diagnostics
-from models.cells import Cells, Modality
-from models.h5ad import Reading
-from models.metrics import joint_clusters, metacell_values
-from models.minibatch import TrainingData
-from models.preflight import problems_of
-from models.preprocess import value_pca
-from models.train import Trainer
+from models.evaluation import diagnostics
+from models.evaluation.metrics import joint_clusters, metacell_values
+from models.inputs.cells import Cells, Modality
+from models.inputs.preflight import problems_of
+from models.inputs.preprocess import value_pca
+from models.inputs.read_anndata import Reading
+from models.training.loop import Trainer
 from models.zoo import glue
+from models.zoo.glue.minibatch import TrainingData
 from tests.models.simulated import simulated
 from tests.models.test_preflight import made as file_of
 from tests.models.toy import dense, guidance

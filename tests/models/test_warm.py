@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from kg.errors import MissingInput
-from models import warm
-from models.cells import Cells
-from models.glue_config import Config, warm_plan
-from models.h5ad import write_cells
-from models.minibatch import TrainingData
-from models.train import Trainer
-from models.warm import Start, read_start
+from models.inputs.cells import Cells
+from models.inputs.read_anndata import write_cells
+from models.training.loop import Trainer
 from models.zoo import glue
+from models.zoo.glue import warm
+from models.zoo.glue.config import Config, warm_plan
+from models.zoo.glue.minibatch import TrainingData
+from models.zoo.glue.warm import Start, read_start
 from tests.models.toy import Toy, guidance, toy
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from zarr.codecs import BloscCodec
 
 from kg.cells import checksum, read_header
 from kg.errors import InputError
-from models.h5ad import _whole
-from models.stored import StoredCounts, blocks, row_sums
-from models.train import Trainer
+from models.inputs.backed_matrix import StoredCounts, blocks, row_sums
+from models.inputs.read_anndata import _whole
+from models.training.loop import Trainer
 from models.zoo import glue
 from tests.models.test_streaming import SMALL, drawn, on_disk, stored
 from tests.models.toy import toy
@@ -28,8 +28,8 @@ from tests.models.toy import toy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.cells import Cells
-    from models.stored import Counts
+    from models.inputs.backed_matrix import Counts
+    from models.inputs.cells import Cells
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(zarr v[23]|Consolidated metadata).*")  # of writing
 

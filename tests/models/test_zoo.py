@@ -11,13 +11,13 @@ import pytest
 
 from kg.errors import CheckpointRefused, Diverged, InputError
 from models import registry
-from models.train import Row, Trainer
+from models.training.loop import Row, Trainer
 from tests.models.toy import Toy, toy
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.fit import Fit
+    from models.zoo.glue.link_scores import Fit
 
 SMALL = {"first_steps": 24, "second_steps": 40, "hidden_dim": 16, "latent_dim": 8, "batch_size": 64}
 pytestmark = pytest.mark.parametrize("name", registry.names())

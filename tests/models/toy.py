@@ -9,9 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from kg.guidance import GuidanceGraph
-from models.cells import Cells, Modality
-from models.preprocess import atac_lsi, rna_pca
-from models.pyg import Edges
+from models.inputs.cells import Cells, Modality
+from models.inputs.edges import Edges
+from models.inputs.preprocess import atac_lsi, rna_pca
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,1 @@
+"""Other programs, run beside ours."""

@@ -1,0 +1,238 @@
+"""How well scores rank pairs: AUROC and average precision, overall and among pairs equally far apart.
+
+Pairs close together are both scored higher and true more often, so a score must beat distance. The matched figures
+compare pairs only within bins of 25 kb, each weighted by its positives. Intervals come from resampling genes, since
+the pairs of one gene are not independent; every score is judged on the same samples, so that two can be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score
+
+from models.evaluation.metrics import auroc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
+    Ints = NDArray[np.int64]
+
+BIN_BP = 25_000
+RESAMPLES = 400
+DISTANCE, METACELLS = "distance", "metacells"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure with its 95 % interval over resampled genes."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """How one score ranks pairs.
+
+    Attributes:
+        score: its name; "distance" is minus the distance to the start site.
+        auroc, average_precision: over all pairs.
+        matched_auroc, matched_average_precision: within bins of 25 kb.
+        beyond_distance: by how much `matched_auroc` is above that of distance, which ranks within a bin too.
+        beyond_metacells: likewise, above correlation over metacells; None where that was not asked for.
+    """
+
+    score: str
+    auroc: Figure
+    average_precision: Figure
+    matched_auroc: Figure
+    matched_average_precision: Figure
+    beyond_distance: Figure
+    beyond_metacells: Figure | None = None
+
+
+@dataclass(frozen=True)
+class Tenth:
+    """A tenth of the pairs by score, lowest first.
+
+    Attributes:
+        low, high: lowest and highest score.
+        pairs, positives: how many.
+        share: of positives.
+        by_distance: the share that distance alone lets expect: of positives among all pairs as far apart.
+    """
+
+    low: float
+    high: float
+    pairs: int
+    positives: int
+    share: float
+    by_distance: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores of the same pairs beside each other.
+
+    Attributes:
+        pairs, positives, genes: how many there are.
+        prevalence: share of positives, which an average precision must beat.
+        scores: the first is the run's.
+        calibration: of the run's score.
+    """
+
+    pairs: int
+    positives: int
+    genes: int
+    prevalence: float
+    scores: Sequence[Ranked]
+    calibration: Sequence[Tenth]
+
+
+def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, seed: int = 0) -> Comparison:
+    """The run's score, distance alone, and others beside them.
+
+    Args:
+        pairs: columns gene, distance_bp, score and positive (`kg.scored`).
+        others: name -> a score of each pair, without NaN; METACELLS is that of correlation over metacells.
+        seed: of the resampling.
+    """
+    positive = pairs["positive"].to_numpy(dtype=bool)
+    distance = pairs["distance_bp"].to_numpy(dtype=np.float64)
+    score = pairs["score"].to_numpy(dtype=np.float64)
+    gene = np.unique(pairs["gene"].to_numpy(dtype=str), return_inverse=True)[1]
+    samples: list[Ints] = [np.arange(len(pairs)), *_resampled(gene, seed)]
+    named = {"run": score, DISTANCE: -distance, **(others or {})}
+    found = {name: _figures(positive, one, distance, samples) for name, one in named.items()}
+    own = {name: f["matched_auroc"] for name, f in found.items()}
+    told = own.get(METACELLS)
+    ranked = [
+        Ranked(
+            name,
+            **{n: _figure(v) for n, v in f.items()},
+            beyond_distance=_figure(own[name] - own[DISTANCE]),
+            beyond_metacells=None if told is None else _figure(own[name] - told),
+        )
+        for name, f in found.items()
+    ]
+    genes = int(gene.max(initial=-1) + 1)
+    return Comparison(
+        len(pairs), int(positive.sum()), genes, float(positive.mean()), ranked, calibration(positive, score, distance)
+    )
+
+
+def auroc_change(gene: NDArray[Any], positive: Bools, before: Floats, after: Floats, *, seed: int = 0) -> Figure:
+    """By how much the AUROC of one score of the pairs is above that of another, over the same resampled genes.
+
+    A gene that is drawn twice has its pairs counted twice, which takes no more than one sort of each score.
+
+    Args:
+        gene: (pairs,) whose pair it is.
+        positive: (pairs,) which are true.
+        before, after: (pairs,) the scores.
+        seed: of the resampling.
+    """
+    names, place = np.unique(gene, return_inverse=True)
+    ranks = [np.unique(score, return_inverse=True)[1] for score in (before, after)]
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
+    values = []
+    for times in (np.ones(len(names), np.int64), *drawn):
+        one, other = (_counted_auroc(positive, rank, times[place]) for rank in ranks)
+        values.append(other - one)
+    return _figure(np.array(values))
+
+
+def calibration(positive: Bools, score: Floats, distance: Floats) -> list[Tenth]:
+    """Share of positives by tenth of the score; ties stay in the order given."""
+    frame = pd.DataFrame({"positive": positive, "score": score, "bin": distance // BIN_BP})
+    frame["expected"] = frame.groupby("bin")["positive"].transform("mean")
+    place = np.argsort(np.argsort(score, kind="stable"), kind="stable")
+    parts = frame.groupby(place * 10 // max(len(frame), 1))
+    return [
+        Tenth(
+            float(part["score"].min()), float(part["score"].max()), len(part), int(part["positive"].sum()),
+            float(part["positive"].mean()), float(part["expected"].mean()),
+        )
+        for _, part in parts
+    ]  # fmt: skip
+
+
+def matched(of: Callable[[Bools, Floats], float], positive: Bools, score: Floats, distance: Floats) -> float:
+    """A figure within bins of 25 kb of distance, mean weighted by the positives of each bin that has both kinds."""
+    bins = (distance // BIN_BP).astype(np.int64)
+    values, weights = [], []
+    for one in np.unique(bins[positive]):
+        inside = bins == one
+        if not positive[inside].all():
+            values.append(of(positive[inside], score[inside]))
+            weights.append(int(positive[inside].sum()))
+    return float(np.average(values, weights=weights)) if values else float("nan")
+
+
+def matched_auroc(positive: Bools, score: Floats, distance: Floats) -> float:
+    """AUROC within bins of 25 kb of distance."""
+    return matched(auroc, positive, score, distance)
+
+
+def _counted_auroc(positive: Bools, rank: Ints, times: Ints) -> float:
+    """AUROC where each pair is there so many times; `rank` is the same for equal scores."""
+    true, false = (np.bincount(rank, times * one) for one in (positive, np.logical_not(positive)))
+    pairs = true.sum() * false.sum()
+    below = np.cumsum(false) - false
+    return float(true @ (below + false / 2) / pairs) if pairs else float("nan")
+
+
+def _average_precision(positive: Bools, score: Floats) -> float:
+    return float(average_precision_score(positive, score)) if positive.any() else float("nan")
+
+
+_FIGURES: dict[str, Callable[[Bools, Floats, Floats], float]] = {
+    "auroc": lambda positive, score, distance: auroc(positive, score),
+    "average_precision": lambda positive, score, distance: _average_precision(positive, score),
+    "matched_auroc": matched_auroc,
+    "matched_average_precision": lambda positive, score, distance: matched(
+        _average_precision, positive, score, distance
+    ),
+}
+
+
+def _figures(positive: Bools, score: Floats, distance: Floats, samples: Sequence[Ints]) -> dict[str, Floats]:
+    """Of each figure its value and then those of the samples."""
+    return {
+        name: np.array([of(positive[at], score[at], distance[at]) for at in samples]) for name, of in _FIGURES.items()
+    }
+
+
+def _figure(values: Floats) -> Figure:
+    spread = values[1:][np.isfinite(values[1:])]
+    low, high = np.quantile(spread, [0.025, 0.975]) if len(spread) else (np.nan, np.nan)
+    return Figure(float(values[0]), float(low), float(high))
+
+
+def _resampled(gene: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
+    """Rows of as many genes as there are, drawn with replacement, many times."""
+    rng = np.random.default_rng(seed)
+    order = np.argsort(gene, kind="stable")
+    counts = np.bincount(gene)
+    first = np.cumsum(counts) - counts
+    drawn = rng.integers(len(counts), size=(RESAMPLES, len(counts)))
+    return [order[_runs(first[genes], counts[genes])] for genes in drawn]
+
+
+def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """first[0], ..., first[0] + count[0] - 1, first[1], ..."""
+    before = np.cumsum(count) - count
+    at: NDArray[np.int64] = np.arange(count.sum()) + np.repeat(first - before, count)
+    return at

@@ -1,0 +1,1 @@
+"""What models read: cells, matrices and graphs, in the form that training takes."""

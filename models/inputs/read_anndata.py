@@ -1,0 +1,260 @@
+"""AnnData files in and out: registered files become `Cells`, trained embeddings become AnnData again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import psutil
+from anndata.io import read_elem
+
+from kg.cells import cells as registered_cells
+from kg.cells import is_gene_layer, match_features
+from kg.cells.anndata_files import opened
+from kg.errors import InputError
+from kg.evidence.nodes import read_nodes
+from kg.files import replaced
+from kg.progress import SILENT, Progress
+from kg.schema import GENE, PEAK
+from models.evaluation.label_transfer import transferred
+from models.inputs.cells import COUNTED, Cells, Modality
+from models.inputs.preflight import check_cells, stored_values, values_of
+from models.inputs.preprocess import atac_lsi, rna_pca, value_pca
+from models.inputs.streamed_svd import streamed_lsi, streamed_pca
+from models.zoo.glue.decoders import DECODERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from kg.cells import CellsFile
+    from kg.store import Store
+    from models.inputs.backed_matrix import Counts, StoredCounts
+    from models.zoo.glue.link_scores import Fit
+
+UNKNOWN = "unmapped:"  # put before the name of a feature that the graph does not know, so that no id can clash
+COMPONENTS = 100
+COPIES = 40  # bytes that a value takes at worst on its way into training
+MOST_MEMORY = 0.6  # of what is free
+ROW = "regkg_row"  # of a file
+METHYLATION = -1  # sign of a gene with the methylation of its body (Cao & Gao 2022, triple omics)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a set of cells are read.
+
+    Attributes:
+        labels: column of obs with cell types; ignored where it is missing. Read by metrics, and by a model where its
+            options say so.
+        batch: column of obs with batches, which enter the decoder; None for one batch.
+        paired: whether the modalities hold the same cells, read as labels are; None believes uns["paired"].
+        likelihoods: modality -> likelihood of its values, where it is not the usual one: counts are negative
+            binomial, layers of genes (methylation ratios) zero-inflated log-normal.
+        stream: whether values stay on disk and are read step by step; None: where memory would not hold them.
+    """
+
+    labels: str = "cell_type"
+    batch: str | None = None
+    paired: bool | None = None
+    likelihoods: Mapping[str, str] = field(default_factory=dict)
+    stream: bool | None = None
+
+    def likelihood(self, modality: str) -> str:
+        """Of the values of this modality."""
+        return self.likelihoods.get(modality, "ziln" if is_gene_layer(modality) else "nb")
+
+
+def read_registered(store: Store, name: str, release: int, how: Reading, progress: Progress = SILENT) -> Cells:
+    """A set of cells by its name, its features matched to the nodes of a release.
+
+    Raises:
+        NotFound: no such cells.
+        InputError: a file has changed since it was registered, or see `read_cells`.
+    """
+    files = registered_cells(store, name)
+    for file in files:
+        file.check_unchanged()
+    return read_cells(files, read_nodes(store, GENE, release), read_nodes(store, PEAK, release), how, progress)
+
+
+def read_cells(
+    files: Sequence[CellsFile], genes: pa.Table, peaks: pa.Table, how: Reading, progress: Progress = SILENT
+) -> Cells:
+    """Registered files as a model reads them, features under their graph ids.
+
+    Features without an id take part under a name of their own. Encoder inputs are computed from all features:
+    100 LSI components for ATAC, else 100 principal components.
+
+    Args:
+        files: of one set of cells, one a modality.
+        genes, peaks: nodes of the release that is trained on.
+        how: columns of obs, pairing.
+        progress: told of each file.
+
+    Raises:
+        InputError: counts are not raw, names repeat, a column of obs is missing, or paired files hold different cells.
+        CoverageTooLow: the graph knows too few of a file's features.
+    """
+    adatas, stored = {}, {}
+    streams = outgrow_memory(files, how) if how.stream is None else how.stream
+    for file in sorted(files, key=lambda f: f.modality != "rna"):
+        progress.begin(f"reading {file.modality}", 1, "files")
+        adatas[file.modality] = names_of(file.path) if streams else _whole(file.path)
+        if streams:
+            stored[file.path] = stored_of(file, how)
+        progress.end()
+    by_name = {file.modality: file for file in files}
+    _check_likelihoods(how, adatas)
+    check_cells(
+        {by_name[name].path: adata for name, adata in adatas.items()},
+        {by_name[name].path: how.likelihood(name) for name in adatas},
+        stored,
+    )
+    paired = is_paired(adatas.values(), how)
+    if paired:
+        adatas = _aligned(adatas)
+    found = {}
+    for name, adata in adatas.items():
+        progress.begin(f"encoder inputs of {name}")
+        values = stored.get(by_name[name].path)
+        found[name] = _modality(by_name[name], adata, genes, peaks, how, values)
+        progress.end()
+    return Cells(found, paired)
+
+
+def outgrow_memory(files: Sequence[CellsFile], how: Reading) -> bool:
+    """Whether reading files whole would take most of the memory that is free now."""
+    needed = 0
+    for file in files:
+        cells, features = file.shape
+        needed += stored_of(file, how).nnz * COPIES + (0 if file.modality == "atac" else 4 * cells * features)
+    return bool(needed > MOST_MEMORY * psutil.virtual_memory().available)
+
+
+def write_cells(folder: Path, cells: Cells, fit: Fit, key: str, provenance: Mapping[str, str]) -> list[Path]:
+    """One h5ad a modality: obs names and labels, cell embeddings in obsm, feature embeddings in varm, no counts.
+
+    Where the anchor has labels, cells of the others also have what `models.transfer` gives them: transferred_label and
+    transferred_confidence in obs.
+    """
+    written, carried = [], transferred(cells, fit.cells)
+    for name, modality in cells.modalities.items():
+        rows = np.searchsorted(fit.vertices, modality.features).clip(max=len(fit.vertices) - 1)
+        trained = fit.vertices[rows] == modality.features
+        obs = pd.DataFrame(index=modality.obs_names)
+        if modality.labels is not None:
+            obs["label"] = pd.Categorical(modality.labels)
+        if name in carried:
+            label, obs["transferred_confidence"] = carried[name]
+            obs["transferred_label"] = pd.Categorical(label)
+        adata = anndata.AnnData(obs=obs, var=pd.DataFrame(index=modality.features[trained]))
+        adata.obsm[key] = fit.cells[name]
+        adata.varm[key] = fit.features[0, rows[trained]]
+        adata.uns["regkg"] = dict(provenance)
+        path = folder / f"{name}.h5ad"
+        with replaced(path) as temporary:
+            adata.write_h5ad(temporary)
+        written.append(path)
+    return written
+
+
+def stored_of(file: CellsFile, how: Reading) -> StoredCounts:
+    """The values of a file that a run reads, left on disk."""
+    return stored_values(file.path, file.layers, file.sha256, how.likelihood(file.modality))
+
+
+def _whole(path: str) -> anndata.AnnData:
+    try:
+        return anndata.read_zarr(path) if Path(path).is_dir() else anndata.read_h5ad(path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}", "copy or write it again") from error
+
+
+def names_of(path: str) -> anndata.AnnData:
+    """A file without its matrices; ROW of obs is where each cell stands."""
+    with opened(path) as file:
+        obs, var, uns = (read_elem(file[name]) if name in file else {} for name in ("obs", "var", "uns"))
+    return anndata.AnnData(obs=obs.assign(**{ROW: np.arange(len(obs))}), var=var, uns=uns)
+
+
+def _modality(
+    file: CellsFile,
+    adata: anndata.AnnData,
+    genes: pa.Table,
+    peaks: pa.Table,
+    how: Reading,
+    stored: StoredCounts | None = None,
+) -> Modality:
+    features = feature_ids(file, adata.var_names.tolist(), genes, peaks)
+    likelihood = how.likelihood(file.modality)
+    values: Counts
+    if stored is None:
+        values, _ = values_of(adata, likelihood)
+        reduce = atac_lsi if file.modality == "atac" else rna_pca if likelihood in COUNTED else value_pca
+        rep = reduce(values.astype(np.float64), COMPONENTS)
+    else:
+        rows = adata.obs[ROW].to_numpy()
+        values = stored if (np.diff(rows) == 1).all() else stored.ordered(rows)
+        pca = partial(streamed_pca, counted=likelihood in COUNTED)
+        rep = (streamed_lsi if file.modality == "atac" else pca)(values, COMPONENTS)
+    return Modality(
+        name=file.modality,
+        counts=values,
+        features=features,
+        rep=rep,
+        obs_names=adata.obs_names.to_numpy(dtype=np.str_),
+        labels=_column(adata, how.labels) if how.labels in adata.obs else None,
+        batch=None if how.batch is None else _column(adata, how.batch, file.path),
+        likelihood=likelihood,
+        gene_sign=METHYLATION if is_gene_layer(file.modality) else 0,
+    )
+
+
+def feature_ids(file: CellsFile, names: Sequence[str], genes: pa.Table, peaks: pa.Table) -> NDArray[np.str_]:
+    """What a run calls each feature of a file: its graph id, or a name of its own.
+
+    Raises:
+        CoverageTooLow: the graph knows too few of them.
+    """
+    match = match_features(names, genes, peaks, file.assembly)
+    match.check(file.path)
+    named = zip(match.ids, names, strict=True)
+    return np.array([graph_id or f"{UNKNOWN}{file.modality}:{name}" for graph_id, name in named], dtype=np.str_)
+
+
+def is_paired(adatas: Iterable[anndata.AnnData], how: Reading) -> bool:
+    """Whether row i is the same cell in each of them, or cells of one name are."""
+    return all(a.uns.get("paired", False) for a in adatas) if how.paired is None else how.paired
+
+
+def _check_likelihoods(how: Reading, adatas: Mapping[str, Any]) -> None:
+    for name, likelihood in how.likelihoods.items():
+        if name not in adatas:
+            raise InputError(f"no modality of these cells is {name!r}", f"they are {', '.join(adatas)}")
+        if likelihood not in DECODERS:
+            raise InputError(f"no likelihood is called {likelihood!r}", f"there is: {', '.join(DECODERS)}")
+
+
+def _column(adata: anndata.AnnData, name: str, path: str = "") -> NDArray[np.str_]:
+    if name not in adata.obs:
+        raise InputError(f"{path}: obs has no column {name!r}", f"it has: {', '.join(adata.obs.columns)}")
+    column = adata.obs[name]
+    return np.where(column.isna(), "", column.astype(str)).astype(np.str_)
+
+
+def _aligned(adatas: Mapping[str, Any]) -> dict[str, Any]:
+    """Cells in the order of the first file, by name where names agree; else row by row."""
+    first, *others = adatas.items()
+    lengths = {name: a.n_obs for name, a in adatas.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"paired cells must be as many in each file, got {lengths}", "train without --paired")
+    same_names = all(set(a.obs_names) == set(first[1].obs_names) for _, a in others)
+    return {first[0]: first[1], **{n: a[first[1].obs_names] if same_names else a for n, a in others}}

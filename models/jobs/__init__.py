@@ -1,0 +1,1 @@
+"""Whole jobs from a release to a run: train, retrain, reproduce, evaluate."""

@@ -1,0 +1,50 @@
+"""A run's pairs judged by evidence, truth or a file, beside what needs no model: distance and metacell correlation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kg import runs
+from kg.cells import cells as registered_cells
+from kg.errors import Conflict
+from kg.evidence.nodes import read_nodes
+from kg.progress import SILENT, Progress
+from kg.runs.predictions import run_folder
+from kg.schema import GENE, PEAK
+from models.evaluation.metacell_correlation import correlation, groups
+from models.inputs.read_anndata import Reading, read_cells
+from models.jobs.run_artifacts import read_embedded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from kg.store import Store
+
+
+def metacell_scores(
+    store: Store, home: Path, run_id: str, pairs: pd.DataFrame, progress: Progress = SILENT
+) -> NDArray[np.float64]:
+    """Spearman correlation of each pair (columns peak and gene) over metacells of the cells that a run read.
+
+    Raises:
+        Conflict: the run does not say how it read its cells.
+        InputError: their files are not as they were registered, or are not paired and not kept.
+    """
+    found = runs.run(store, run_id)
+    asked = runs.environment(store, run_id).get("request")
+    if asked is None:
+        raise Conflict(f"run {run_id} does not say how it read its cells", "train it again")
+    files = registered_cells(store, found.cells)
+    for file in files:
+        file.check_unchanged()
+    genes, peaks = (read_nodes(store, type_, found.release) for type_ in (GENE, PEAK))
+    cells = read_cells(files, genes, peaks, Reading(**asked["reading"]), progress)
+    progress.begin("correlating over metacells")
+    embedded = [] if cells.paired else [m.vectors for m in read_embedded(run_folder(home, run_id), found.model)]
+    made = correlation(cells, groups(cells, embedded, seed=found.seed), pairs["peak"].tolist(), pairs["gene"].tolist())
+    progress.end()
+    return made

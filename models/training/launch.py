@@ -1,0 +1,154 @@
+"""Several processes that train one model, each on its share of every minibatch; gradients are averaged.
+
+All of them run the same code with the same seeds, so that all draw the same cells and edges and take the same
+decisions; what may differ between them (losses, statistics of batch norm, clusters) is averaged or told by the first.
+Plain `torch.distributed`: gloo on the CPU, nccl on GPUs, one process for each GPU, all on one machine.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import distributed
+
+from kg.errors import RegkgError, TrainingError
+from kg.progress import SILENT
+from models.training.group import Group
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
+
+    from models.training.loop import Trainer
+
+T = TypeVar("T")
+
+LONGEST = timedelta(days=1)  # that one waits for another; one that has died is noticed at once
+LAST_WORDS_S = 10.0  # a process whose neighbour has failed waits so long to hear why
+
+
+def spread(run: Callable[..., T], trainer: Trainer, *arguments: Any) -> T:
+    """What `run(trainer, *arguments)` gives in the first of `trainer.devices` processes.
+
+    Args:
+        run: a function of a module, so that other processes can import it.
+        trainer: says how many processes; each gets it with its own device and group.
+        arguments: sent to the others, which hold copies.
+
+    Raises:
+        TrainingError: another process failed; all have ended.
+    """
+    n = trainer.devices
+    if n == 1:
+        return run(trainer, *arguments)
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = (Path(folder) / "meeting").as_uri()
+        pipes = [context.Pipe(duplex=False) for _ in range(1, n)]
+        silent = replace(trainer, progress=SILENT, on_epoch=None)
+        workers = [
+            context.Process(target=_work, args=(run, silent, rank, meeting, told, arguments), daemon=True)
+            for rank, (_, told) in enumerate(pipes, 1)
+        ]
+        others = [_Other(rank, w, heard) for rank, (w, (heard, _)) in enumerate(zip(workers, pipes, strict=True), 1)]
+        for worker, (_, told) in zip(workers, pipes, strict=True):
+            worker.start()
+            told.close()
+        try:
+            for other in others:
+                other.await_ready()
+            with _joined(trainer, 0, meeting) as own:
+                return run(own, *arguments)
+        except RegkgError:
+            raise
+        except RuntimeError as error:  # torch's, when a neighbour is gone
+            _raise_first(others, error)
+            raise
+        finally:
+            for worker in workers:
+                worker.terminate()
+                worker.join()
+
+
+@dataclass(frozen=True)
+class _Other:
+    """Another process, as the first sees it."""
+
+    rank: int
+    process: Any
+    heard: Connection
+
+    def await_ready(self) -> None:
+        wait([self.heard, self.process.sentinel])
+        said = self.last_words()
+        if said != "ready":
+            raise self.failure(said)
+
+    def last_words(self) -> str | None:
+        try:
+            return str(self.heard.recv()) if self.heard.poll() else None
+        except EOFError:
+            return None
+
+    def failure(self, said: str | None) -> TrainingError:
+        code = self.process.exitcode
+        why = said or f"it ended with code {code}" + (", as for lack of memory" if code == -signal.SIGKILL else "")
+        return TrainingError(
+            f"process {self.rank} of the training failed, all have ended: {why}", "train with --devices 1, or resume"
+        )
+
+
+def _raise_first(others: Sequence[_Other], error: RuntimeError) -> None:
+    """Raise what another process said or how it ended, if one has; rather the cause than a neighbour's echo."""
+    wait([other.heard for other in others] + [other.process.sentinel for other in others], LAST_WORDS_S)
+    failures = []
+    for other in others:
+        other.process.join(LAST_WORDS_S / len(others))
+        said = other.last_words()
+        if said or other.process.exitcode:
+            failures.append(other.failure(said))
+    if failures:
+        raise min(failures, key=lambda failure: "onnection" in failure.message) from error
+
+
+def _work(
+    run: Callable[..., Any], trainer: Trainer, rank: int, meeting: str, told: Connection, arguments: Sequence[Any]
+) -> None:
+    """What another process does; the first hears from it what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's business
+    try:
+        told.send("ready")
+        with _joined(trainer, rank, meeting) as own:
+            run(own, *arguments)
+    except Exception as error:
+        told.send(f"{type(error).__name__}: {error}")
+        raise SystemExit(1) from error
+
+
+@contextmanager
+def _joined(trainer: Trainer, rank: int, meeting: str) -> Iterator[Trainer]:
+    """The trainer of one process, which is a member of the group inside."""
+    gpu = trainer.device.startswith("cuda")
+    if gpu:
+        torch.cuda.set_device(rank)
+    distributed.init_process_group(
+        "nccl" if gpu else "gloo", init_method=meeting, rank=rank, world_size=trainer.devices, timeout=LONGEST
+    )
+    try:
+        yield replace(
+            trainer,
+            device=f"cuda:{rank}" if gpu else trainer.device,
+            threads=trainer.threads or max(torch.get_num_threads() // trainer.devices, 1),
+            group=Group(rank, trainer.devices),
+        )
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,211 @@
+"""GLUE: cells of unpaired modalities and their features in one space, tied by the guidance graph.
+
+Two kinds of variables are learnt: u for each cell and v for each feature. Features of all modalities share one
+graph autoencoder; a cell's counts are explained by the inner products of its u with the v of its modality's
+features; a discriminator that guesses the modality from u pulls the modalities together.
+Cao & Gao 2022, Nature Biotechnology, doi 10.1038/s41587-022-01284-4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from kg.errors import InputError
+from models.evaluation.diagnostics import measure, verdict
+from models.registry import model
+from models.training.launch import spread
+from models.zoo.glue.ablation import Linear, without_edges
+from models.zoo.glue.balance import balancing_weights
+from models.zoo.glue.config import FINE, WARM, Config, coarse_config, published_plan, quick_plan, warm_plan
+from models.zoo.glue.link_scores import Fit
+from models.zoo.glue.matching import groups
+from models.zoo.glue.metacells import metacells
+from models.zoo.glue.minibatch import TrainingData
+from models.zoo.glue.network import Glue, embed_cells, embed_features
+from models.zoo.glue.task import NOISE, GlueTask, cell_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from kg.guidance import GuidanceGraph
+    from models.inputs.cells import Cells
+    from models.training.loop import Trainer
+    from models.zoo.glue.metacells import Coarse
+    from models.zoo.glue.warm import Start
+
+__all__ = ["NOISE", "Config", "Glue", "GlueTask", "cell_table", "embed_cells", "embed_features", "fit", "train_member"]
+
+
+@model(
+    config=Config,
+    modalities=["rna"],
+    reads=["NEAR", "CONTACTS", "EQTL"],
+    writes=["PREDICTED_LINK", "HAS_EMBEDDING"],
+    cites="doi:10.1038/s41587-022-01284-4",
+)
+def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, start: Start | None = None) -> Fit:
+    """Train `config.members` models in two stages each and keep their embeddings.
+
+    Args:
+        graph: evidence; reversed copies and loops are added here.
+        cells: raw counts or other values; pairs and labels are read by metrics, by training only with `use_pairs`
+            and `use_labels`. Layers of genes among them join the graph here.
+        config: options.
+        trainer: device, threads, checkpoints, progress.
+        start: weights to go on from.
+
+    Raises:
+        InputError: a modality has no feature in the graph, or an option asks for what the cells have not.
+        Diverged: a loss is not finite.
+        CheckpointRefused: the trainer's directory holds another run.
+        TrainingError: one of several processes failed.
+    """
+    return spread(fit_here, trainer, graph, cells, config, start)
+
+
+def fit_here(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config, start: Start | None) -> Fit:
+    """`fit` in one of the trainer's processes; only the first one's measures are of use."""
+    asked, graph = graph, cells.guide(graph)
+    data = TrainingData(graph, cells.linked(graph), trainer.device, config.fanout)
+    check_options(data, config)
+    identity: dict[str, Any] = {"model": "glue", "graph": graph.hash, "cells": data.cells.hash}
+    identity["config"] = asdict(config)
+    identity |= {"labels": data.cells.labels_hash} if config.use_labels else {}
+    identity |= {"paired": cells.paired} if config.use_pairs else {}
+    if start is not None:
+        identity["start"] = start.run
+    coarse = None
+    if config.metacells:
+        coarse = metacells(data.cells, config.metacells, seed=config.seed, group=trainer.group)
+    features, without, history, first_cells = [], [], [], None
+    for member in range(config.members):
+        module, rows = train_member(data, config, trainer, member, identity, start, coarse)
+        features.append(embed_features(module))
+        without.append(without_edges(Linear.of(module.graph, data.edges), data.vertices, asked))
+        history += [{"member": member, **row} for row in rows]
+        if first_cells is None:
+            first_cells = embed_cells(module, data)
+    order, found = np.argsort(data.vertices), {}
+    if not trainer.group.rank:
+        found = measure(graph, data.cells, first_cells or [], history, saw_labels=config.use_labels)
+        trainer.progress.say(verdict(found).sentence)
+    return Fit(
+        data.vertices[order],
+        np.stack(features)[:, order],
+        dict(zip(data.names, first_cells or [], strict=True)),
+        pd.DataFrame(history),
+        found,
+        np.mean(without, axis=0),
+    )
+
+
+def train_member(
+    data: TrainingData,
+    config: Config,
+    trainer: Trainer,
+    member: int,
+    identity: Mapping[str, Any],
+    start: Start | None = None,
+    coarse: Coarse | None = None,
+    *,
+    prefix: str = "",
+) -> tuple[Glue, list[dict[str, Any]]]:
+    """Both stages of one member, or the second alone where a start or metacells leave the first nothing to do."""
+    plan_for = {"quick": quick_plan, "published": published_plan}[config.schedule]
+    seed = config.seed + member
+    weights = [torch.ones(n, device=data.device) for n in data.sizes]
+    history: list[dict[str, Any]] = []
+    module, warm = None, False
+    if coarse is not None:
+        few = TrainingData(data.graph, coarse.cells, trainer.device, config.fanout)
+        module, history = train_member(
+            few, coarse_config(config), trainer, member, identity, start, prefix="metacells-"
+        )
+        sizes = balance(module, few, trainer, coarse.sizes)
+        weights = [weight[torch.from_numpy(of)] for weight, of in zip(sizes, coarse.of, strict=True)]
+    elif start is not None:
+        with trainer.seeded(seed):
+            module = Glue(data, config, shared_batches=config.shared_batches).to(data.device)
+        warm = start.carry(module, data, member)
+    for stage in ("second",) if warm or coarse else ("first", "second"):
+        seen, asked = led(data, config, trainer) if stage == "first" else (data, config)
+        with trainer.seeded(seed + (stage == "second")):
+            fresh = Glue(seen, asked, shared_batches=config.shared_batches and stage == "second").to(data.device)
+            if module is not None:
+                fresh.adopt(module)
+                weights = balance(module, data, trainer) if stage == "second" and coarse is None else weights
+            module = fresh
+            n_cells = len(cell_table(data.cells, config))
+            plan, burnin = plan_for(n_cells, config, first=stage == "first")
+            if warm or coarse:
+                plan, burnin = warm_plan(n_cells, config, FINE if coarse else WARM)
+            task = GlueTask(seen, module, plan, burnin, weights, seed + (stage == "second"), trainer.group)
+            rows = trainer.train(task, plan, f"member-{member}-{prefix}{stage}", seed, identity)
+            history += [{"stage": prefix + stage, **row} for row in rows]
+    assert module is not None  # noqa: S101 - two stages ran
+    return module.eval(), history
+
+
+def led(data: TrainingData, config: Config, trainer: Trainer) -> tuple[TrainingData, Config]:
+    """What the first stage of the quick schedule sees: where the graph says little, groups of cells as labels.
+
+    Groups are of cells that are probably of one kind. Not where labels or pairs say so already. The second stage sees
+    none, and so may leave what was matched wrongly.
+    """
+    if config.schedule != "quick" or config.use_labels or config.use_pairs or len(data.names) < 2:
+        return data, config
+    trainer.progress.begin("asking what the graph says of clusters")
+    found = [torch.full((n,), -1, dtype=torch.int64, device=data.device) for n in data.sizes]
+    if not trainer.group.rank:
+        matched = groups(data.graph, data.cells, seed=config.seed)
+        found = found if matched is None else [torch.from_numpy(group).to(data.device) for group in matched]
+    trainer.group.tell(found)
+    said = bool((found[0] < 0).all())
+    trainer.progress.end("enough" if said else "little more than chance: cells are first matched by how clusters lie")
+    return (data, config) if said else (data.grouped(found), replace(config, use_labels=True))
+
+
+def check_options(data: TrainingData, config: Config) -> None:
+    """Refuse what the cells cannot give.
+
+    Raises:
+        InputError: labels, pairs or shared batches are asked for and not there, or a fanout of 1.
+    """
+    if config.fanout < 0 or config.fanout == 1:
+        raise InputError(f"fanout is {config.fanout}", "sum 2 in-edges of a vertex or more; 0 sums all")
+    if config.use_labels and len(data.labels) < 2:
+        raise InputError(f"labels are to supervise, but the cells have {len(data.labels)}", "name their column of obs")
+    if config.use_pairs and (cell_table(data.cells, config) >= 0).sum(1).max() < 2:
+        raise InputError("pairs are to be used, but no cell is in two modalities", "give paired cells the same name")
+    if config.shared_batches and any(names != data.batches[0] for names in data.batches):
+        each = "; ".join(f"{n}: {', '.join(b)}" for n, b in zip(data.names, data.batches, strict=True))
+        raise InputError(
+            f"batches are said to be shared, but differ: {each}", "name the same batches in every modality"
+        )
+
+
+def balance(
+    module: Glue, data: TrainingData, trainer: Trainer, sizes: Sequence[NDArray[np.int64]] | None = None
+) -> list[Tensor]:
+    """Discriminator weights from clusters of the first stage's embeddings, within each batch where they are shared.
+
+    `sizes` are the cells of each metacell, where weights are to be of cells.
+    """
+    trainer.progress.begin("balancing weights")
+    batch = [code.cpu().numpy() for code in data.batch] if module.config.shared_batches else None
+    found = [torch.ones(n, device=data.device) for n in data.sizes]
+    if not trainer.group.rank:
+        published = module.config.schedule == "published"
+        weights = balancing_weights(embed_cells(module, data), batch, sizes, published=published)
+        found = [torch.as_tensor(w, dtype=torch.float32, device=data.device) for w in weights]
+    trainer.group.tell(found)
+    trainer.progress.end()
+    return found

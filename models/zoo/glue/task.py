@@ -1,0 +1,175 @@
+"""Training of GLUE as the loop in `models.train` drives it: minibatches, the alternating steps, validation."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.training.group import ALONE, Group
+from models.zoo.glue.config import HELD_OUT, SHARED, Config
+from models.zoo.glue.optimiser import RMSprop
+from models.zoo.glue.sampling import BlockSampler, CellSampler, EdgeSampler, paired, unpaired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from models.inputs.cells import Cells
+    from models.training.loop import Plan, Row
+    from models.zoo.glue.minibatch import EdgeBatch, Minibatch, TrainingData
+    from models.zoo.glue.network import Glue
+    from models.zoo.glue.sampling import Draw
+
+NOISE = 1.5  # standard deviations of burn-in noise on what the discriminator sees
+
+
+class GlueTask:
+    """Training of one member in one stage, as the loop in `models.train` drives it."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        module: Glue,
+        plan: Plan,
+        burnin: float,
+        weights: Sequence[Tensor],
+        seed: int,
+        group: Group = ALONE,
+    ) -> None:
+        self.group = group
+        self.data, self.module, self.burnin, self.weights = data, module, burnin, weights
+        config = module.config
+        self.config = config
+        rng = np.random.default_rng([seed, 0])
+        sampler = BlockSampler if data.is_streamed else CellSampler
+        self.cells = sampler(cell_table(data.cells, config), config.batch_size, HELD_OUT, rng)
+        self.edges = EdgeSampler(data.edges, config.negatives, config.graph_batches, config.graph_edges)
+        self.n_steps = self.cells.n_batches
+        self.every = config.graph_every or (SHARED if self.edges.is_big else 1)
+        of = {name: list(part.parameters()) for name, part in module.named_children()}
+        self.parameters = {"adversary": of.pop("discriminator"), "graph": of.pop("graph")}
+        self.parameters["cells"] = [parameter for part in of.values() for parameter in part]
+        self.optimisers = {name: RMSprop(parameters, plan.lr) for name, parameters in self.parameters.items()}
+        # one update for the mean of n gradients is as long as a random walk of n (Malladi et al. 2022, 2205.10287)
+        self.optimisers["graph"].param_groups[0] |= {"times": self.every**0.5, "lr": plan.lr * self.every**0.5}
+        self.walk: Walk | None = None
+        self.seed = seed
+        self.latest: list[NDArray[np.int64]] = []
+
+    def steps(self, epoch: int, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
+        """One epoch of alternating steps: the discriminator, then everything else against it."""
+        noise = NOISE * max(1 - (epoch - 1) / self.burnin, 0) if self.burnin else 0.0
+        self.walk = None  # of an epoch that was broken off
+        edges = self._edge_batches(rng, self.every)
+        draws = self.data.ahead(map(self.share, self.cells.epoch(rng)))
+        for taken, draw in enumerate(draws, 1):
+            self.latest = draw.whole or draw.rows
+            last = taken == self.n_steps or taken % self.every == 0
+            yield self.step(self.minibatch(draw, next(edges)), noise, last=last)
+
+    def share(self, draw: Draw) -> Draw:
+        """This process's part of a step."""
+        return draw if self.group.size == 1 else draw.share(self.group.places(len(draw.rows[0])))
+
+    def share_edges(self, present: NDArray[np.float32]) -> NDArray[np.int64]:
+        """This process's part of a batch of edges: as much of the real ones as of the absent ones, which follow."""
+        real = int(np.count_nonzero(present))
+        return np.concatenate([self.group.places(real), real + self.group.places(len(present) - real)])
+
+    def minibatch(self, draw: Draw, edges: EdgeBatch) -> Minibatch:
+        """What a step sees of these cells."""
+        return self.data.minibatch(draw, self.weights, edges, paired=self.config.use_pairs)
+
+    def step(self, batch: Minibatch, noise: float, *, last: bool = True) -> dict[str, Tensor]:
+        """Update the discriminator, then encoders and decoders; the graph with the last of the steps that share it."""
+        module, weight = self.module, self.config.align_weight
+        encoded = module.encode(batch)
+        means = torch.cat([mean for mean, _ in encoded])
+        loss = weight * module.adversary_loss(means.detach(), batch, noise)
+        self._update("adversary", torch.autograd.grad(loss, self.parameters["adversary"]))
+        adversary = module.adversary_loss(means, batch, noise)
+        walk = self.walk = self.walk or Walk(module, batch.edges)
+        cells = module.cell_loss(batch, encoded, walk.v)
+        *grads, pull = torch.autograd.grad(cells["cells"] - weight * adversary, [*self.parameters["cells"], walk.v])
+        self._update("cells", grads)
+        walk.add(pull)
+        if last:
+            self._update("graph", walk.gradients(self.parameters["graph"]))
+            self.walk = None
+        parts = {**module.together(walk.parts, cells), "adversary": adversary}
+        means_of = self.group.mean([value.detach() for value in parts.values()])
+        return dict(zip(parts, means_of, strict=True))
+
+    def _update(self, name: str, grads: Sequence[Tensor]) -> None:
+        for parameter, grad in zip(self.parameters[name], self.group.mean(grads), strict=True):
+            parameter.grad = grad
+        self.optimisers[name].step()
+
+    @torch.no_grad()
+    def validate(self, epoch: int) -> Row:
+        """Losses on held-out cells with the same cells, edges and noise after every epoch."""
+        rng = np.random.default_rng([self.seed, 2])
+        with torch.random.fork_rng(devices=[self.data.device] if self.data.device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            edges = self._edge_batches(rng, self.every)
+            rows = []
+            for taken, draw in enumerate(self.data.ahead(map(self.share, self.cells.epoch(rng, held=True)))):
+                batch = self.minibatch(draw, next(edges))
+                if taken % self.every == 0:
+                    v, graph = self.module.graph_loss(batch.edges)
+                rows.append(self.module.together(graph, self.module.cell_loss(batch, self.module.encode(batch), v)))
+        means = {name: torch.stack([row[name] for row in rows]).mean() for name in rows[0]}
+        return {name: float(mean) for name, mean in zip(means, self.group.mean(list(means.values())), strict=True)}
+
+    def current_cells(self) -> list[str]:
+        """Cells of the latest step with values that are not finite, or else all of them."""
+        modalities = self.data.cells.modalities.values()
+        everyone = (str(name) for m, r in zip(modalities, self.latest, strict=True) for name in m.obs_names[r])
+        return self.data.not_finite(self.latest) or list(everyone)
+
+    def _edge_batches(self, rng: np.random.Generator, times: int = 1) -> Iterator[EdgeBatch]:
+        """Graph epochs without end, anew for each of cells so that no state outlives it; a batch comes `times`."""
+        while True:
+            for part in self.edges.epoch(rng):
+                own = slice(None) if self.group.size == 1 else self.share_edges(part[3])
+                source, target, sign, present = (torch.from_numpy(a[own]).to(self.data.device) for a in part)
+                yield from repeat((source, target, sign, present), times)
+
+
+class Walk:
+    """One walk of the graph, which some steps of cells share.
+
+    Attributes:
+        v: the sample of all features that these steps see.
+        parts: of the graph's loss.
+    """
+
+    def __init__(self, module: Glue, edges: EdgeBatch) -> None:
+        self.made, self.parts = module.graph_loss(edges)
+        self.v = self.made.detach().requires_grad_()
+        self.pull, self.steps = torch.zeros(()), 0
+
+    def add(self, pull: Tensor) -> None:
+        """Take up the gradient by v of one step."""
+        self.pull = self.pull.add_(pull) if self.steps else pull
+        self.steps += 1
+
+    def gradients(self, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Of the graph's loss and of the mean loss of the steps."""
+        pull = self.pull.div_(self.steps) if self.steps > 1 else self.pull
+        return torch.autograd.grad([self.parts["graph"], self.made], parameters, [None, pull])
+
+
+def cell_table(cells: Cells, config: Config) -> NDArray[np.int64]:
+    """Which rows of the modalities are one cell, as the sampler reads it."""
+    modalities = list(cells.modalities.values())
+    if not config.use_pairs:
+        return unpaired([len(m.obs_names) for m in modalities])
+    if cells.paired:
+        return np.repeat(np.arange(len(modalities[0].obs_names))[:, None], len(modalities), 1)
+    return paired([m.obs_names for m in modalities])
