@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from importlib import import_module
 from importlib.metadata import version
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from api import routes
 from api.answers import Latest
 from api.errors import add_error_handlers
 from api.middleware import RequestId
 from api.models import Problem
+from kg.discovery import discover
 from kg.query.plan import Reader
 from kg.store import connect_async
 
@@ -48,8 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="regkg", version=version("regkg"), description=DESCRIPTION, lifespan=lifespan)
     app.add_middleware(RequestId)
     add_error_handlers(app)
-    for module in iter_modules(routes.__path__):
-        app.include_router(import_module(f"{routes.__name__}.{module.name}").router)
+    for router in discover("api.routes", "router").values():
+        app.include_router(router)
     _add_problem_schema(app)
     return app
 

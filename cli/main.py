@@ -10,7 +10,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -29,30 +29,38 @@ from kg.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
+class Command(NamedTuple):
+    """Where a command lives, and what it does."""
+
+    room: str
+    help: str
+
+
 COMMANDS = {
-    "demo": "Run the whole loop on a simulated world and print what came of it.",
-    "doctor": "Check what the product needs, and say how to mend it.",
-    "simulate": "Write a seeded world in the field's file formats, with the truth.",
-    "db": "Start, stop and look after the managed Neo4j.",
-    "cells": "Count ATAC fragments in peaks.",
-    "load": "Load evidence from files into the draft.",
-    "unload": "Withdraw a dataset from the draft.",
-    "datasets": "List the datasets of the graph, and what to cite.",
-    "biosamples": "List what is a kind of a biosample, or texts that no ontology knows.",
-    "motifs": "Write JASPAR to a file; compare two versions of a motif collection.",
-    "release": "List, compare, publish, take back and verify releases.",
-    "train": "Train a model on the served release and write its predictions back.",
-    "retrain": "Train published runs again where evidence changed, and publish what passes the gate.",
-    "runs": "List, compare, report, publish, take back, prune, export and reproduce model runs.",
-    "bench": "Measure how a model fares on priors that are partly made up.",
-    "backup": "Back up the graph and the files of its runs.",
-    "restore": "Restore a backup and verify every release of it.",
-    "ask": "Ask the graph a named question.",
-    "export": "Write edges, nodes, the guidance graph, embeddings or answers into files.",
-    "cypher": "Run one read-only Cypher query.",
-    "serve": "Serve the graph over HTTP.",
+    "demo": Command("admin", "Run the whole loop on a simulated world and print what came of it."),
+    "doctor": Command("admin", "Check what the product needs, and say how to mend it."),
+    "simulate": Command("load", "Write a seeded world in the field's file formats, with the truth."),
+    "db": Command("admin", "Start, stop and look after the managed Neo4j."),
+    "cells": Command("load", "Count ATAC fragments in peaks."),
+    "load": Command("load", "Load evidence from files into the draft."),
+    "unload": Command("load", "Withdraw a dataset from the draft."),
+    "datasets": Command("load", "List the datasets of the graph, and what to cite."),
+    "biosamples": Command("load", "List what is a kind of a biosample, or texts that no ontology knows."),
+    "motifs": Command("load", "Write JASPAR to a file; compare two versions of a motif collection."),
+    "release": Command("releases", "List, compare, publish, take back and verify releases."),
+    "train": Command("runs", "Train a model on the served release and write its predictions back."),
+    "retrain": Command("runs", "Train published runs again where evidence changed, and publish what passes the gate."),
+    "runs": Command("runs", "List, compare, report, publish, take back, prune, export and reproduce model runs."),
+    "bench": Command("runs", "Measure how a model fares on priors that are partly made up."),
+    "backup": Command("admin", "Back up the graph and the files of its runs."),
+    "restore": Command("admin", "Restore a backup and verify every release of it."),
+    "ask": Command("query", "Ask the graph a named question."),
+    "export": Command("export", "Write edges, nodes, the guidance graph, embeddings or answers into files."),
+    "cypher": Command("query", "Run one read-only Cypher query."),
+    "serve": Command("admin", "Serve the graph over HTTP."),
 }
-"""Name -> what it does. `cli.NAME` holds it as `group` or `command`."""
+"""Name -> command; the module `cli.ROOM.NAME` holds it as `group` or `command`."""
 
 EXIT_CODES: dict[type[RegkgError], int] = {
     SettingsError: 2,
@@ -109,7 +117,7 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"cli.{cmd_name}")
+        module = import_module(f"cli.{COMMANDS[cmd_name].room}.{cmd_name}")
         command: click.Command = module.group if hasattr(module, "group") else module.command
         return command
 
@@ -125,7 +133,7 @@ class LazyGroup(click.Group):
         """The table above, so that `--help` imports nothing."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -7,64 +7,20 @@ source is one file. Parsers never query the graph: the nodes they look up are ha
 from __future__ import annotations
 
 import inspect
-import pkgutil
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from kg.errors import InputError, NotFound
-from kg.progress import SILENT, Progress
+from kg.discovery import declared_in, modules_in
+from kg.errors import NotFound
 from kg.schema import EdgeType, NodeType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
-    import pyarrow as pa
-
-    from loaders.genome.assemblies import Assembly
-    from loaders.tables.files import InputFile
-    from loaders.tables.lift_rows import Lift
     from loaders.tables.rows import Rows
 
 RowType = NodeType | EdgeType
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a source is handed.
-
-    Attributes:
-        files: checked; empty for a derived source.
-        stated_assembly: of the graph; None for a source without coordinates.
-        biosample: that the command names for all rows; empty when it names none.
-        graph: label -> nodes of the draft, for the types that the source looks up.
-        notes: counts of oddities that were accepted, such as `crlf`.
-        lift: from the assembly of the files to that of the graph, where they differ; `place` applies it.
-        cache: a folder for results that take long, under names that say what they rest on; None keeps nothing.
-        progress: told how far a long computation is.
-    """
-
-    files: tuple[InputFile, ...]
-    stated_assembly: Assembly | None = None
-    biosample: str = ""
-    graph: Mapping[str, pa.Table] = field(default_factory=dict)
-    notes: Counter[str] = field(default_factory=Counter)
-    lift: Lift | None = None
-    cache: Path | None = None
-    progress: Progress = SILENT
-
-    @property
-    def assembly(self) -> Assembly:
-        """The assembly of the graph.
-
-        Raises:
-            InputError: neither the command nor the files say it.
-        """
-        if self.stated_assembly is None:
-            raise InputError("the files do not say their assembly", "say --assembly, for example GRCh38 or mm10")
-        return self.stated_assembly
 
 
 @dataclass(frozen=True)
@@ -144,8 +100,7 @@ def loader(
 
 def names() -> list[str]:
     """Every source, sorted; nothing is imported for it."""
-    sources = import_module("loaders.sources")
-    return sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
+    return modules_in("loaders.sources")
 
 
 def find(name: str) -> Loader:
@@ -156,7 +111,7 @@ def find(name: str) -> Loader:
     """
     if name not in names():
         raise NotFound(f"no source is called {name!r}", f"sources are {', '.join(names())}")
-    found: Loader = import_module(f"loaders.sources.{name}").read
+    found: Loader = declared_in("loaders.sources", name, "read")
     return found
 
 

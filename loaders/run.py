@@ -15,12 +15,13 @@ from kg.files import sha256
 from kg.progress import SILENT, Progress
 from kg.schema import ASSEMBLY
 from loaders.genome.assemblies import Assembly, assembly
-from loaders.registry import Given, Loader, find
+from loaders.reading import Reading, read_source
+from loaders.registry import Loader, find
 from loaders.tables import quarantine
 from loaders.tables.files import InputFile, check_file
 from loaders.tables.lift_rows import Lift, read_lift
-from loaders.tables.reading import Reading, read_source
 from loaders.tables.rows import messages
+from loaders.tables.source_context import SourceContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -160,7 +161,7 @@ def load_into(draft: Draft | BulkDraft, home: Path, asked: Prepared, progress: P
         return LoadReport(source.dataset, draft.number, unchanged=unchanged, nothing_to_do=True, seconds=seconds)
     progress.begin(f"reading {' '.join(f.name for f in files) or 'the draft'}")
     graph = {type_.label: draft.nodes(type_) for type_ in loader.lookup}
-    given = Given(
+    given = SourceContext(
         files,
         asked.assembly,
         request.biosample or "",

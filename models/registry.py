@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from dataclasses import dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-import models.zoo
+from kg.discovery import declared_in, modules_in
 from kg.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +59,7 @@ def model(
 
 def names() -> list[str]:
     """Names of all models; imports none of them."""
-    return sorted(module.name for module in pkgutil.iter_modules(models.zoo.__path__))
+    return modules_in("models.zoo")
 
 
 def get(name: str) -> Model:
@@ -72,5 +70,5 @@ def get(name: str) -> Model:
     """
     if name not in names():
         raise InputError(f"no model is called {name!r}", f"there is: {', '.join(names())}")
-    entry: Model = getattr(importlib.import_module(f"models.zoo.{name}").fit, REGISTERED)
+    entry: Model = getattr(declared_in("models.zoo", name, "fit"), REGISTERED)
     return entry

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, BinaryIO
 
+from kg.discovery import discover
 from kg.errors import SettingsError
-from kg.export import formats as package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,8 +47,7 @@ class Format:
 @cache
 def formats() -> dict[str, Format]:
     """Every format by name."""
-    names = sorted(module.name for module in iter_modules(package.__path__))
-    return {name: import_module(f"{package.__name__}.{name}").FORMAT for name in names}
+    return discover("kg.export.formats", "FORMAT")
 
 
 def format_for(file: str, said: str | None = None) -> tuple[str, Format]:

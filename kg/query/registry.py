@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import MISSING, dataclass
 from functools import cache, partial
-from importlib import import_module
 from inspect import cleandoc
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from kg import questions as package
+from kg.discovery import discover
 from kg.errors import ParameterError, UnknownQuestion
 from kg.query.scope import RunRead, Scope, scope_of, settled
 
@@ -145,9 +143,7 @@ def question(*, parameters: type[Asked], row: type) -> Callable[[Callable[[Any, 
 @cache
 def questions() -> dict[str, Question]:
     """Every question by name, found in the modules of `kg.questions`."""
-    modules = sorted(m.name for m in iter_modules(package.__path__))
-    found = (getattr(import_module(f"{package.__name__}.{name}"), name, None) for name in modules)
-    return {q.name: q for q in found if isinstance(q, Question)}
+    return {q.name: q for q in discover("kg.questions").values() if isinstance(q, Question)}
 
 
 def question_named(name: str) -> Question:

@@ -23,11 +23,11 @@ from loaders.formats.fragment_files import read_fragments
 from loaders.formats.peak_files import read_bed
 from loaders.genome.assemblies import assembly
 from loaders.genome.intervals import Intervals, overlapping
-from loaders.registry import Given
 from loaders.tables.checks import check_intervals, check_zero_based
 from loaders.tables.files import blocks, check_file
 from loaders.tables.joins import intervals_in
 from loaders.tables.rows import messages
+from loaders.tables.source_context import SourceContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,7 +141,7 @@ def _count_all(
 
 def _peaks(file: InputFile, genome: Assembly) -> Intervals:
     """Those of a BED that must be without fault."""
-    rows = read_bed(file, Given((file,), genome))
+    rows = read_bed(file, SourceContext((file,), genome))
     check_zero_based(rows)
     check_intervals(rows, genome)
     for sentence in (text for table in rows.rejected for text in messages(table)):

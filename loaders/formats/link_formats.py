@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from loaders.registry import Given
     from loaders.tables.files import InputFile
+    from loaders.tables.source_context import SourceContext
 
 # column of the score -> model, kind of score; those that stand beside others' scores come first
 SCORES = {
@@ -42,7 +42,7 @@ ZERO = ("0", "0.0", "", "False")
 ROWS_A_STEP = 10_000
 
 
-def read_links(file: InputFile, given: Given, base_grn: InputFile | None, max_p: float) -> Rows:
+def read_links(file: InputFile, given: SourceContext, base_grn: InputFile | None, max_p: float) -> Rows:
     """Rows of a file of any of the formats.
 
     Args:
@@ -83,7 +83,7 @@ def _header(file: InputFile) -> list[str]:
     return re.split(r"[\t,]", line.replace('"', ""))
 
 
-def _elements(file: InputFile, given: Given) -> Rows:
+def _elements(file: InputFile, given: SourceContext) -> Rows:
     """ENCODE-rE2G and ABC: a row an element and gene."""
     header = _header(file)
     rows = read_delimited(file, given.notes, header if file.head.startswith(b"#") else None)
@@ -103,7 +103,7 @@ def _elements(file: InputFile, given: Given) -> Rows:
     return rows
 
 
-def _eregulons(file: InputFile, given: Given) -> Rows:
+def _eregulons(file: InputFile, given: SourceContext) -> Rows:
     """SCENIC+: a row a region, gene and factor; 1.0 writes importance_R2G, earlier versions R2G_importance."""
     rows = read_delimited(file, given.notes, None)
     named = {"R2G_importance": "importance_R2G", "R2G_rho": "rho_R2G"}
@@ -118,7 +118,7 @@ def _eregulons(file: InputFile, given: Given) -> Rows:
     return rows
 
 
-def _base_grn(file: InputFile, given: Given) -> Rows:
+def _base_grn(file: InputFile, given: SourceContext) -> Rows:
     """CellOracle's base GRN: a row a peak and gene, a column a factor, 1 where its motif is in the peak."""
     steps = _parquet_steps(file.path) if file.is_parquet else _text_steps(file, given)
     parts = []
@@ -140,7 +140,7 @@ def _base_grn(file: InputFile, given: Given) -> Rows:
     return whole
 
 
-def _text_steps(file: InputFile, given: Given) -> Iterable[Rows]:
+def _text_steps(file: InputFile, given: SourceContext) -> Iterable[Rows]:
     yield read_delimited(file, given.notes, None)
 
 
@@ -161,7 +161,7 @@ def _joined(name: str, parts: list[Rows]) -> Rows:
     return whole
 
 
-def _celloracle(file: InputFile, given: Given, base_grn: InputFile | None, max_p: float) -> Rows:
+def _celloracle(file: InputFile, given: SourceContext, base_grn: InputFile | None, max_p: float) -> Rows:
     """CellOracle's links of one cluster: factor to gene, put on the peaks that the base GRN joins them by."""
     if base_grn is None:
         raise InputError(
@@ -189,7 +189,7 @@ def _celloracle(file: InputFile, given: Given, base_grn: InputFile | None, max_p
     return rows
 
 
-def _bengi(file: InputFile, given: Given) -> Rows:
+def _bengi(file: InputFile, given: SourceContext) -> Rows:
     """BENGI as TransEPI writes it: a row an element and TSS; label 1 for linked, 0 for not."""
     rows = read_delimited(file, given.notes, BENGI)
     check_columns(rows, BENGI, "is it a table of BENGI pairs?")
@@ -203,7 +203,7 @@ def _bengi(file: InputFile, given: Given) -> Rows:
     return rows
 
 
-def _positions(rows: Rows, column: str, given: Given) -> None:
+def _positions(rows: Rows, column: str, given: SourceContext) -> None:
     parts = split_positions(rows[column])
     rows.set(chrom=parts["chrom"].to_numpy(), start=parts["start"].to_numpy(), end=parts["end"].to_numpy())
     rows.reject(rows["start"].isna(), column, Reason.BAD_POSITION)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from loaders.genome.intervals import Intervals
-    from loaders.registry import Given
     from loaders.tables.files import InputFile
+    from loaders.tables.source_context import SourceContext
 
 Found = tuple[NDArray[np.int64], NDArray[np.object_]]
 """Position of a row, and the id of what lies under its anchor."""
@@ -79,7 +79,7 @@ def parse_anchors(rows: Rows, *, one_based: bool) -> None:
             rows.set(**{start: rows[start] - 1})
 
 
-def place_anchors(rows: Rows, given: Given) -> None:
+def place_anchors(rows: Rows, given: SourceContext) -> None:
     """Check both anchors against the assembly; where they were lifted, `original` says from where, first;second.
 
     Raises:

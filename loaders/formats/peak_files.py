@@ -12,14 +12,14 @@ from loaders.tables.checks import check_columns, parse_integers
 from loaders.tables.rows import Reason, Rows, read_delimited
 
 if TYPE_CHECKING:
-    from loaders.registry import Given
     from loaders.tables.files import InputFile
+    from loaders.tables.source_context import SourceContext
 
 BED = ("chrom", "start", "end", "name", "score", "strand", "signal", "p_value", "q_value", "offset")
 _HEADER = {"start", "chromstart", "chr_start"}
 
 
-def read_bed(file: InputFile, given: Given) -> Rows:
+def read_bed(file: InputFile, given: SourceContext) -> Rows:
     """Its rows with the columns BED, as many as there are, `start` and `end` as integers; a header row is left out.
 
     Raises:

@@ -23,11 +23,12 @@ from kg.errors import InputError
 from kg.schema import ACCESSIBLE_IN, BIOSAMPLE, PEAK
 from loaders.cells.groups import Shares, shares
 from loaders.formats.peak_files import read_bed, read_features, set_strength
-from loaders.registry import Given, RowType, loader
+from loaders.registry import RowType, loader
 from loaders.tables.checks import place
 from loaders.tables.files import InputFile
 from loaders.tables.joins import biosamples, intervals_in, keep_best, peaks_under
 from loaders.tables.rows import Rows
+from loaders.tables.source_context import SourceContext
 
 
 @loader(
@@ -39,7 +40,7 @@ from loaders.tables.rows import Rows
     cites="AnnData (doi:10.21105/joss.04371); UCSC BED, ENCODE narrowPeak and broadPeak formats",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     group: Annotated[str, "column of obs with the group of each cell, for h5ad"] = "",
     min_share: Annotated[float, "of a group's cells; less is filtered"] = 0.01,
@@ -58,7 +59,7 @@ def read(
     yield biosamples(name for rows in parts for name in rows["end_id"].unique())
 
 
-def _of_peaks(file: InputFile, given: Given) -> Rows:
+def _of_peaks(file: InputFile, given: SourceContext) -> Rows:
     if not given.biosample:
         raise InputError(f"{file.name}: a file of peaks does not say its biosample", "say --biosample")
     rows = read_bed(file, given)
@@ -69,7 +70,7 @@ def _of_peaks(file: InputFile, given: Given) -> Rows:
     return rows
 
 
-def _of_cells(file: InputFile, given: Given, group: str, min_share: float, min_cells: int) -> Rows:
+def _of_cells(file: InputFile, given: SourceContext, group: str, min_share: float, min_cells: int) -> Rows:
     found = shares(file.path, group, given.biosample)
     rows = read_features(file)
     place(rows, given)
@@ -85,7 +86,7 @@ def _of_cells(file: InputFile, given: Given, group: str, min_share: float, min_c
     return rows
 
 
-def _spread_to_peaks(rows: Rows, given: Given) -> None:
+def _spread_to_peaks(rows: Rows, given: SourceContext) -> None:
     """One row for each peak of the graph that a row meets."""
     at, peak = peaks_under(intervals_in(rows), given)
     rows.filtered += len(rows) - len(np.unique(at))

@@ -17,11 +17,12 @@ from typing import Annotated, Any
 import pandas as pd
 
 from kg.schema import BIOSAMPLE, SUBCLASS_OF
-from loaders.registry import Given, RowType, loader
+from loaders.registry import RowType, loader
 from loaders.tables.checks import check_columns
 from loaders.tables.files import InputFile, blocks
 from loaders.tables.joins import leave_out, ontology_of
 from loaders.tables.rows import Reason, Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 _COMMENT = re.compile(r"(?<!\\)(?:!|\{[^}]*\}\s*(?:!|$)).*$")
 _ESCAPED = re.compile(r"\\(.)")
@@ -33,7 +34,7 @@ _ESCAPED = re.compile(r"\\(.)")
     cites="Cell Ontology (doi:10.1186/s13326-016-0088-7), UBERON (doi:10.1186/gb-2012-13-1-r5), EFO",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     prefixes: Annotated[str, "ontologies whose terms are loaded from OBO files"] = "CL,UBERON,EFO,CLO,BTO",
 ) -> Iterator[tuple[RowType, Rows]]:
@@ -57,7 +58,7 @@ def _is_obo(file: InputFile) -> bool:
     return file.head.startswith(b"format-version:") or b"[Term]" in file.head
 
 
-def _ontology(file: InputFile, given: Given, wanted: frozenset[str]) -> tuple[Rows, Rows]:
+def _ontology(file: InputFile, given: SourceContext, wanted: frozenset[str]) -> tuple[Rows, Rows]:
     """Terms, and the parents that each has; the line of a term is where its stanza begins."""
     found = pd.DataFrame(_terms(file, given), columns=["line", "id", "name", "parents", "obsolete"], dtype=object)
     terms = Rows(file.name, found.set_index("line"))
@@ -73,7 +74,7 @@ def _ontology(file: InputFile, given: Given, wanted: frozenset[str]) -> tuple[Ro
     return terms, edges
 
 
-def _terms(file: InputFile, given: Given) -> list[dict[str, Any]]:
+def _terms(file: InputFile, given: SourceContext) -> list[dict[str, Any]]:
     """Stanzas of terms; comments (after !) and qualifiers (in braces) are left out."""
     found: list[dict[str, Any]] = []
     inside = False
@@ -97,7 +98,7 @@ def _add(term: dict[str, Any], tag: str, value: str) -> None:
         term[tag] = _ESCAPED.sub(r"\1", value)
 
 
-def _mapping(file: InputFile, given: Given) -> Rows:
+def _mapping(file: InputFile, given: SourceContext) -> Rows:
     rows = read_delimited(file, given.notes, None)
     check_columns(rows, ("text", "id"), "give the columns text, id and name, or an OBO file")
     rows.reject(rows["text"] == "", "text", Reason.NO_ID)

@@ -27,11 +27,12 @@ import pandas as pd
 from kg.cells import match_names
 from kg.errors import InputError
 from kg.schema import BINDS, BIOSAMPLE, GENE, PEAK, TF
-from loaders.registry import Given, RowType, loader
+from loaders.registry import RowType, loader
 from loaders.tables.checks import check_columns, parse_integers, parse_numbers, place
 from loaders.tables.files import InputFile, check_file
 from loaders.tables.joins import biosamples, factors, intervals_in, keep_best, on, peaks_under
 from loaders.tables.rows import Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 BED = ("chrom", "start", "end", "name", "score", "strand", "signal", "p_value", "q_value", "offset")
 ENCODE = {"File accession": "file", "Experiment accession": "experiment", "Experiment target": "tf"}
@@ -48,7 +49,7 @@ NAMED_BY = ("file", "tf", "experiment", "biosample")
     cites="ENCODE (doi:10.1038/s41586-020-2493-4)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     tf: Annotated[str, "factor of all files: a symbol or an Ensembl id; default: told by the files' names"] = "",
     metadata: Annotated[Path | None, "table of files with their factors, experiments and biosamples"] = None,
@@ -64,7 +65,7 @@ def read(
     yield biosamples(name for rows in parts for name in rows["biosample"].unique())
 
 
-def _described(metadata: Path | None, given: Given) -> dict[str, dict[str, str]]:
+def _described(metadata: Path | None, given: SourceContext) -> dict[str, dict[str, str]]:
     """File name without ending -> what the table says of it."""
     if metadata is None:
         return {}
@@ -87,7 +88,7 @@ def _stem(name: str) -> str:
     return name.rpartition("/")[2].partition(".")[0]
 
 
-def _about(file: InputFile, given: Given, tf: str, described: dict[str, dict[str, str]]) -> dict[str, str]:
+def _about(file: InputFile, given: SourceContext, tf: str, described: dict[str, dict[str, str]]) -> dict[str, str]:
     """Gene id of the factor, experiment and biosample of a file.
 
     Raises:
@@ -104,7 +105,7 @@ def _about(file: InputFile, given: Given, tf: str, described: dict[str, dict[str
     }
 
 
-def _factor(file: InputFile, given: Given, named: str) -> str:
+def _factor(file: InputFile, given: SourceContext, named: str) -> str:
     genes = on(given.graph[GENE.label], given.assembly.name)
     parts = [named] if named else re.split(r"[.\s_-]+", file.name)
     found = sorted({id_ for id_ in match_names(parts, genes).ids if id_ is not None})
@@ -118,7 +119,7 @@ def _factor(file: InputFile, given: Given, named: str) -> str:
     raise InputError(f"{file.name}: the file's name {several}", "say --tf, or --metadata for many files")
 
 
-def _bound(file: InputFile, given: Given, about: dict[str, str], min_score: float) -> Rows:
+def _bound(file: InputFile, given: SourceContext, about: dict[str, str], min_score: float) -> Rows:
     rows = read_delimited(file, given.notes, BED)
     check_columns(rows, ("chrom", "start", "end"), "BED has at least three columns: chrom, start, end")
     parse_integers(rows, "start", "end")

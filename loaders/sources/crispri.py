@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kg.schema import BIOSAMPLE, GENE, PEAK, PERTURBS
-from loaders.registry import Given, RowType, loader
+from loaders.registry import RowType, loader
 from loaders.tables.checks import check_columns, parse_integers, parse_numbers, place
 from loaders.tables.files import InputFile
 from loaders.tables.joins import biosamples, ids_or_symbols, intervals_in, peaks_under, set_genes
@@ -27,6 +27,8 @@ from loaders.tables.rows import Reason, Rows, read_delimited
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from loaders.tables.source_context import SourceContext
 
 NEEDED = ("chrom", "chromStart", "chromEnd", "measuredGeneSymbol", "EffectSize", "Significant")
 NUMBERS = {"EffectSize": "effect", "pValueAdjusted": "p_value", "PowerAtEffectSize20": "power"}
@@ -40,7 +42,7 @@ NUMBERS = {"EffectSize": "effect", "pValueAdjusted": "p_value", "PowerAtEffectSi
     biosample=True,
     cites="Gschwind et al. 2023 (doi:10.1101/2023.11.09.563812)",
 )
-def read(given: Given) -> Iterator[tuple[RowType, Rows]]:
+def read(given: SourceContext) -> Iterator[tuple[RowType, Rows]]:
     """Pairs of every file."""
     parts = [_pairs(file, given) for file in given.files]
     for rows in parts:
@@ -48,7 +50,7 @@ def read(given: Given) -> Iterator[tuple[RowType, Rows]]:
     yield biosamples(name for rows in parts for name in rows["biosample"].unique())
 
 
-def _pairs(file: InputFile, given: Given) -> Rows:
+def _pairs(file: InputFile, given: SourceContext) -> Rows:
     rows = read_delimited(file, given.notes, None)
     check_columns(rows, NEEDED, "give the table of the ENCODE CRISPR comparison, with its header")
     _keep_valid(rows)

@@ -40,11 +40,12 @@ import pandas as pd
 from kg.errors import AssemblyMismatch, InputError
 from kg.schema import BIOSAMPLE, EQTL, GENE, IN_PEAK, PEAK, VARIANT, RowType
 from loaders.formats.finemapping import PREFIX, factor_columns, set_pip
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.checks import ABSENT, parse_integers, parse_numbers, place
 from loaders.tables.files import InputFile
 from loaders.tables.joins import biosamples, intervals_in, keep_best, leave_out, peaks_under, set_genes
 from loaders.tables.rows import Reason, Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 RENAMED = {
     "variant_id": "variant",
@@ -82,7 +83,7 @@ _METHODS = r"_(?:ge|exon|tx|txrev|leafcutter|microarray|aptamer)$"
     cites="eQTL Catalogue (doi:10.1038/s41588-021-00924-w), GTEx (doi:10.1126/science.aaz1776)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     max_p: Annotated[float, "largest nominal p-value"] = 1e-5,
     min_pip: Annotated[float, "smallest posterior inclusion probability"] = 0.1,
@@ -111,7 +112,7 @@ def read(
     yield biosamples(every["biosample"].unique())
 
 
-def _table(file: InputFile, given: Given) -> Rows:
+def _table(file: InputFile, given: SourceContext) -> Rows:
     """Its rows with our names for columns, and `kind`."""
     rows = read_delimited(file, given.notes, None)
     rows.frame = rows.frame.rename(columns={old: new for old, new in RENAMED.items() if new not in rows.frame})
@@ -172,7 +173,7 @@ def _parse(rows: Rows, name: str, *, needed: bool) -> None:
         rows.set(**{name: np.nan})
 
 
-def _set_variants(rows: Rows, given: Given) -> None:
+def _set_variants(rows: Rows, given: SourceContext) -> None:
     """Chrom, start, end, ref and alt of the variant; what the file says of its position elsewhere must agree."""
     parts = rows["variant"].str.extract(_VARIANT)
     rows.set(**{str(name): parts[name] for name in parts})
@@ -186,7 +187,7 @@ def _set_variants(rows: Rows, given: Given) -> None:
     rows.set(start=rows["pos"] - 1, end=rows["pos"] - 1 + rows["ref"].str.len().astype(np.int64))
 
 
-def _check_build(rows: Rows, given: Given) -> None:
+def _check_build(rows: Rows, given: SourceContext) -> None:
     """A variant of GTEx ends in the build that it is on."""
     of = (given.lift.of if given.lift else given.assembly).name
     wrong = rows["build"].dropna()
@@ -198,7 +199,7 @@ def _check_build(rows: Rows, given: Given) -> None:
         )
 
 
-def _set_ids(rows: Rows, given: Given) -> None:
+def _set_ids(rows: Rows, given: SourceContext) -> None:
     if "inverted" in rows.frame:
         inverted = rows["inverted"].fillna(value=False).astype(bool)
         for allele in ("ref", "alt"):
@@ -210,7 +211,7 @@ def _set_ids(rows: Rows, given: Given) -> None:
     rows.set(variant=ids)
 
 
-def _set_context(rows: Rows, given: Given, study: str) -> None:
+def _set_context(rows: Rows, given: SourceContext, study: str) -> None:
     """Effect, and where it was seen: the command, or qtl_subset such as BLUEPRINT_PE.T-cell_ge."""
     subset = rows["qtl_subset"] if "qtl_subset" in rows.frame else pd.Series("", rows.frame.index, dtype=object)
     parts = subset.str.extract(r"^(?:([^.]+)\.)?(.*)$").fillna("")
@@ -224,7 +225,7 @@ def _set_context(rows: Rows, given: Given, study: str) -> None:
     )
 
 
-def _variants(rows: pd.DataFrame, given: Given) -> Rows:
+def _variants(rows: pd.DataFrame, given: SourceContext) -> Rows:
     """Each variant once, with the oldest of its dbSNP ids."""
     number = rows["rsid"].str.extract(r"^rs(\d{1,15})$", expand=False).astype(np.float64)
     first = rows.assign(number=number).sort_values(["variant", "number"], kind="stable").drop_duplicates("variant")

@@ -14,7 +14,7 @@ import numpy as np
 
 from kg.errors import InputError
 from kg.schema import GENE, NodeType
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.checks import check_columns, check_intervals, parse_integers, shift_one_based
 from loaders.tables.files import InputFile
 from loaders.tables.rows import Reason, Rows, read_delimited
@@ -33,7 +33,7 @@ _ID = r"(?P<id>[^.\s]\S*?)(?:\.(?P<version>\d+))?(?P<par>_PAR_Y)?"
     lifts=False,
     cites="Ensembl (doi:10.1093/nar/gkae1071), GENCODE (doi:10.1093/nar/gkae1078)",
 )
-def read(given: Given) -> Iterator[tuple[NodeType, Rows]]:
+def read(given: SourceContext) -> Iterator[tuple[NodeType, Rows]]:
     """Genes of every file."""
     for file in given.files:
         rows = _annotation(file, given) if _is_annotation(file) else _table(file, given)
@@ -58,7 +58,7 @@ def _is_annotation(file: InputFile) -> bool:
     return bool(lines) and lines[0].count(b"\t") == len(GFF) - 1 and lines[0].split(b"\t")[3].isdigit()
 
 
-def _annotation(file: InputFile, given: Given) -> Rows:
+def _annotation(file: InputFile, given: SourceContext) -> Rows:
     rows = read_delimited(file, given.notes, GFF, containing=GENE_LINES)
     rows.keep(rows["feature"].isin([line.strip().decode() for line in GENE_LINES]))
     if not rows.read:
@@ -82,7 +82,7 @@ def _attribute(rows: Rows, key: str) -> Any:
     return rows["attributes"].str.extract(rf'(?:^|[;\s]){key}(?:=|\s+"?)([^";]*)', expand=False)
 
 
-def _table(file: InputFile, given: Given) -> Rows:
+def _table(file: InputFile, given: SourceContext) -> Rows:
     rows = read_delimited(file, given.notes, None)
     rows.frame = rows.frame.rename(columns={old: new for old, new in TABLE.items() if new not in rows.frame})
     hint = "give a GTF, a GFF3, or a table with the columns ensgene, symbol, chr, start, end, strand, biotype"

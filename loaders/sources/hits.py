@@ -31,11 +31,12 @@ from loaders.motifs.hit_cache import HitCache
 from loaders.motifs.scan import Found, Text, find
 from loaders.motifs.scores import STEP, Profile, profile
 from loaders.motifs.sequences import is_fasta, read_cut_outs
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.checks import check_columns, check_intervals, parse_integers, parse_numbers, shift_one_based
 from loaders.tables.files import InputFile
 from loaders.tables.joins import intervals_in, intervals_of, on, texts, warn_unknown
 from loaders.tables.rows import Reason, Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 BED = ("chrom", "start", "end", "motif", "score", "strand", "p_value")
 FIMO = {"motif_id": "motif", "sequence_name": "chrom", "stop": "end", "p-value": "p_value"}
@@ -52,7 +53,7 @@ BATCH = 256  # motifs scanned before their hits are kept
     cites="lookahead scoring (doi:10.1093/bioinformatics/16.3.233); FIMO (doi:10.1093/bioinformatics/btr064)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     p_value: Annotated[float, "the largest p-value of a hit"] = 1e-5,
     gc: Annotated[float | None, "share of G and C of the background; default: that of the sequences"] = None,
@@ -72,7 +73,7 @@ def read(
             yield HAS_HIT, _import(file, given, p_value)
 
 
-def _scan(files: list[InputFile], given: Given, p_value: float, gc: float | None, pseudocount: float) -> Rows:
+def _scan(files: list[InputFile], given: SourceContext, p_value: float, gc: float | None, pseudocount: float) -> Rows:
     wanted = intervals_of(on(given.graph[PEAK.label], given.assembly.name))
     parts = [read_cut_outs(file, given.notes, given.assembly, wanted) for file in files]
     pieces = pd.concat([rows.frame for rows in parts]).drop_duplicates()
@@ -100,7 +101,9 @@ def _matrix(text: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     return np.array(json.loads(text), dtype=np.float64)
 
 
-def _find(text: Text, profiles: list[Profile], digests: list[str], cache: HitCache, given: Given) -> list[Found]:
+def _find(
+    text: Text, profiles: list[Profile], digests: list[str], cache: HitCache, given: SourceContext
+) -> list[Found]:
     """Hits by motif, those that are not kept yet found and kept; equal matrices are scanned once."""
     known = {digest: cache.get(digest) for digest in digests}
     todo = {d: p for d, p in zip(digests, profiles, strict=True) if known[d] is None and len(p.tail)}
@@ -140,7 +143,7 @@ def _in_sequences(
     return frame.drop_duplicates(ignore_index=True)
 
 
-def _import(file: InputFile, given: Given, p_value: float) -> Rows:
+def _import(file: InputFile, given: SourceContext, p_value: float) -> Rows:
     rows = _fimo(file, given) if b"sequence_name" in file.head else _bed(file, given)
     parse_numbers(rows, "score")
     if "p_value" not in rows.frame:
@@ -157,14 +160,14 @@ def _import(file: InputFile, given: Given, p_value: float) -> Rows:
     return rows
 
 
-def _bed(file: InputFile, given: Given) -> Rows:
+def _bed(file: InputFile, given: SourceContext) -> Rows:
     rows = read_delimited(file, given.notes, BED)
     check_columns(rows, NEEDED, "give FIMO's fimo.tsv, or BED with motif, score and strand in columns 4 to 6")
     parse_integers(rows, "start", "end")
     return rows
 
 
-def _fimo(file: InputFile, given: Given) -> Rows:
+def _fimo(file: InputFile, given: SourceContext) -> Rows:
     rows = read_delimited(file, given.notes, None)
     rows.frame = rows.frame.rename(columns=FIMO)
     check_columns(rows, NEEDED, "give FIMO's fimo.tsv")
@@ -199,7 +202,7 @@ def _set_motifs(rows: Rows, motifs: pa.Table) -> None:
     rows.reject(rows["length"] != rows["found"], "motif", Reason.HIT_LENGTH)
 
 
-def _to_peaks(rows: Rows, given: Given) -> None:
+def _to_peaks(rows: Rows, given: SourceContext) -> None:
     """One row for each peak that a hit lies in, with its offset there."""
     peaks = on(given.graph[PEAK.label], given.assembly.name)
     intervals = intervals_of(peaks)

@@ -30,11 +30,12 @@ from kg.errors import AssemblyMismatch, MissingInput, SettingsError
 from kg.schema import ASSEMBLY, LIFTED_TO, NOT_LIFTED, PEAK, EdgeType, NodeType
 from loaders.genome.assemblies import Assembly, assemblies, assembly
 from loaders.genome.intervals import Intervals
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.chain import Chains, fits, join, read_chains
 from loaders.tables.joins import intervals_of, on, texts
 from loaders.tables.lift import Fate, Lifted, check_way_back, check_widths, lift, lift_points, resize
 from loaders.tables.rows import Rows
+from loaders.tables.source_context import SourceContext
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +49,7 @@ Floats = NDArray[np.float64]
     cites="UCSC liftOver (doi:10.1093/nar/gkj144)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     to: Annotated[str | None, "assembly to lift to; default: the one whose chromosomes the chains end on"] = None,
     min_match: Annotated[float, "share of the bases that one chain must align"] = 0.5,
@@ -84,7 +85,7 @@ def read(
     yield NOT_LIFTED, _losses(peaks, found, target)
 
 
-def _directions(given: Given, to: Assembly | None) -> tuple[Chains, Chains, Assembly]:
+def _directions(given: SourceContext, to: Assembly | None) -> tuple[Chains, Chains, Assembly]:
     """Chains there, chains back, and the assembly that they lead to."""
     there: list[Chains] = []
     back: list[Chains] = []
@@ -117,7 +118,7 @@ def _directions(given: Given, to: Assembly | None) -> tuple[Chains, Chains, Asse
     return chains, way_back.named(target, given.assembly), target
 
 
-def _peaks(given: Given, target: Assembly) -> pa.Table:
+def _peaks(given: SourceContext, target: Assembly) -> pa.Table:
     """Those of the assembly that were not lifted from another species."""
     every = given.graph[PEAK.label]
     held = {str(name) for name in pd.unique(texts(every, "assembly"))} - {target.name}

@@ -30,10 +30,11 @@ import numpy as np
 
 from kg.schema import BIOSAMPLE, EXTERNAL_LINK, GENE, PEAK
 from loaders.formats.link_formats import read_links
-from loaders.registry import Given, RowType, loader
+from loaders.registry import RowType, loader
 from loaders.tables.files import InputFile, check_file
 from loaders.tables.joins import biosamples, intervals_in, keep_best, peaks_under, set_genes
 from loaders.tables.rows import Rows
+from loaders.tables.source_context import SourceContext
 
 
 @loader(
@@ -49,7 +50,7 @@ from loaders.tables.rows import Rows
     ),
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     model: Annotated[str, "program and version; default: what the format says"] = "",
     threshold: Annotated[float | None, "score from which the program calls a link; default: what the file says"] = None,
@@ -69,7 +70,9 @@ def read(
     yield biosamples(name for rows in parts for name in rows["biosample"].unique())
 
 
-def _links(file: InputFile, given: Given, base: InputFile | None, max_p: float, min_score: float | None) -> Rows:
+def _links(
+    file: InputFile, given: SourceContext, base: InputFile | None, max_p: float, min_score: float | None
+) -> Rows:
     rows = read_links(file, given, base, max_p)
     if min_score is not None:
         good = rows["score"] >= min_score

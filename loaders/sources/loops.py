@@ -30,11 +30,12 @@ from numpy.typing import NDArray
 from kg.errors import SettingsError
 from kg.schema import BIOSAMPLE, CONTACTS, GENE, PEAK, PEAK_CONTACTS, RowType
 from loaders.formats.pairs import MANGO, Found, anchor, label, meeting, place_anchors, read_pairs, renumbered
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.checks import check_columns, parse_numbers
 from loaders.tables.files import InputFile
 from loaders.tables.joins import biosamples, keep_best, leave_out, peaks_under, promoters_under
 from loaders.tables.rows import Rows
+from loaders.tables.source_context import SourceContext
 
 COUNT, MINUS_LOG10_Q = "count", "minus_log10_q"
 THRESHOLDS = {COUNT: 2.0, MINUS_LOG10_Q: -np.log10(0.05)}
@@ -58,7 +59,7 @@ class _Ends(NamedTuple):
     cites="hichipper (doi:10.1038/nmeth.4583), mango (doi:10.1093/bioinformatics/btv336)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     min_score: Annotated[float | None, "smallest score; default: 2 for counts, -log10 0.05 for mango"] = None,
     score_kind: Annotated[str, "what the score of BEDPE and WashU text is"] = COUNT,
@@ -85,7 +86,7 @@ def read(
     yield biosamples([given.biosample])
 
 
-def _loops(file: InputFile, given: Given, min_score: float | None, score_kind: str) -> Rows:
+def _loops(file: InputFile, given: SourceContext, min_score: float | None, score_kind: str) -> Rows:
     """Those with a score that is high enough, on the assembly."""
     rows, kind = read_pairs(file, given.notes)
     if kind is MANGO:
@@ -104,7 +105,7 @@ def _loops(file: InputFile, given: Given, min_score: float | None, score_kind: s
     return rows
 
 
-def _end(rows: Rows, k: str, given: Given, tolerance_bp: int) -> _Ends:
+def _end(rows: Rows, k: str, given: SourceContext, tolerance_bp: int) -> _Ends:
     at = anchor(rows, k)
     return _Ends(label(rows, k), promoters_under(at, given, tolerance_bp=tolerance_bp), peaks_under(at, given))
 

@@ -25,12 +25,13 @@ import pandas as pd
 
 from kg.schema import GENE, MOTIF, MOTIF_OF, TF
 from loaders.motifs.formats import Motif, consensus, read_motifs, split_name, without_id
-from loaders.registry import Given, RowType, loader
+from loaders.registry import RowType, loader
 from loaders.tables.checks import check_columns
 from loaders.tables.files import check_file
 from loaders.tables.joins import factors as factor_rows
 from loaders.tables.joins import of_species, set_genes, texts
 from loaders.tables.rows import Reason, Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 TABLE = {"motif_id": "motif", "matrix_id": "motif", "tf": "factor", "gene": "factor", "symbol": "factor"}
 OTHER_CASE = "symbol in other case"
@@ -43,7 +44,7 @@ OTHER_CASE = "symbol in other case"
     cites="JASPAR (doi:10.1093/nar/gkad1059), HOCOMOCO (doi:10.1093/nar/gkad1077), MEME format (meme-suite.org)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     factors: Annotated[
         Path | None, "table (TSV) of motif and factor; default: factors are told from the motifs' names"
@@ -95,7 +96,7 @@ def _from_names(file: str, held: pd.DataFrame) -> Rows:
     return Rows(file, frame.assign(factor=frame["factor"].str.strip(), evidence="name", family=""), counted=False)
 
 
-def _from_table(path: Path, held: pd.DataFrame, given: Given) -> Rows:
+def _from_table(path: Path, held: pd.DataFrame, given: SourceContext) -> Rows:
     rows = read_delimited(check_file(path), given.notes, None)
     rows.frame = rows.frame.rename(columns=str.lower).rename(columns=TABLE)
     check_columns(rows, ("motif", "factor"), "give a TSV with the columns motif and factor")
@@ -112,7 +113,7 @@ def _from_table(path: Path, held: pd.DataFrame, given: Given) -> Rows:
     return rows
 
 
-def _match_case(rows: Rows, given: Given) -> None:
+def _match_case(rows: Rows, given: SourceContext) -> None:
     """Where the graph has a symbol in one other case only, as other species write it, take that."""
     symbols = set(texts(given.graph[GENE.label], "symbol"))
     by_case = pd.Series(sorted(symbols), dtype=object)

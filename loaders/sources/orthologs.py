@@ -27,11 +27,12 @@ import pyarrow as pa
 
 from kg.errors import InputError, SettingsError
 from kg.schema import GENE, ORTHOLOG_OF, EdgeType
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.checks import check_columns, parse_integers, parse_numbers
 from loaders.tables.files import InputFile
 from loaders.tables.joins import leave_out, set_genes, texts
 from loaders.tables.rows import Reason, Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 NCBI = ("group", "taxon", "entrez", "symbol")
 GROUPS = {"HID": "group", "Gene.Symbol": "symbol", "Taxonomy": "taxon", "Gene.ID": "entrez"}
@@ -64,7 +65,7 @@ HINT = "give homologene, Compara's dump of homologies, or BioMart's export with 
     cites="Ensembl Compara (doi:10.1093/database/bav096), homologene (doi:10.1093/nar/gks1189)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     min_identity: Annotated[float, "percent that both genes of a pair that is not one2one must share"] = 50.0,
     low_confidence: Annotated[bool, "take pairs that are not one2one although Compara has low confidence"] = False,
@@ -91,7 +92,7 @@ def _first_line(file: InputFile) -> list[str]:
     return next(lines, "").split("\t")
 
 
-def _homologene(file: InputFile, given: Given, *, headed: bool) -> Rows:
+def _homologene(file: InputFile, given: SourceContext, *, headed: bool) -> Rows:
     rows = read_delimited(file, given.notes, None if headed else NCBI)
     rows.frame = rows.frame.rename(columns=GROUPS)
     check_columns(rows, ("group", "taxon", "symbol"), HINT)
@@ -100,7 +101,7 @@ def _homologene(file: InputFile, given: Given, *, headed: bool) -> Rows:
     return rows
 
 
-def _paired(parts: Sequence[Rows], given: Given) -> Sequence[Rows]:
+def _paired(parts: Sequence[Rows], given: SourceContext) -> Sequence[Rows]:
     """Every two genes of a group, of different species; a pair belongs to the file of its first gene."""
     if not parts:
         return parts
@@ -118,7 +119,7 @@ def _paired(parts: Sequence[Rows], given: Given) -> Sequence[Rows]:
     return parts
 
 
-def _find_by_symbol(rows: Rows, given: Given) -> None:
+def _find_by_symbol(rows: Rows, given: SourceContext) -> None:
     """A symbol means a gene only within its species, so both are looked up as one name."""
     genes = given.graph[GENE.label]
     species = texts(genes, "species")
@@ -141,7 +142,7 @@ def _take_pairs(rows: Rows, own: pd.DataFrame, others: list[int]) -> None:
     )
 
 
-def _compara(file: InputFile, given: Given, header: Sequence[str]) -> Iterator[Rows]:
+def _compara(file: InputFile, given: SourceContext, header: Sequence[str]) -> Iterator[Rows]:
     """Rows with gene, other, type and what else there is; for each species of a BioMart export."""
     rows = read_delimited(file, given.notes, None)
     if "gene_stable_id" in header:
@@ -166,7 +167,7 @@ def _named(rows: Rows, names: Mapping[str, str]) -> Rows:
     return rows
 
 
-def _set_pairs(rows: Rows, given: Given) -> None:
+def _set_pairs(rows: Rows, given: SourceContext) -> None:
     leave_out(rows, ~rows["type"].str.contains("ortholog"), "name no ortholog")
     rows.set(**{"class": rows["type"].str.extract(f"({'|'.join(CLASSES)})", expand=False)})
     rows.reject(rows["class"].isna(), "type", Reason.NO_ORTHOLOGY)

@@ -45,11 +45,12 @@ from loaders.formats.pairs import (
     read_pairs,
     renumbered,
 )
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.checks import check_columns, parse_numbers
 from loaders.tables.files import InputFile, check_file
 from loaders.tables.joins import biosamples, keep_best, leave_out, on, peaks_under, promoters_under, warn_unknown
 from loaders.tables.rows import Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 BaitGenes = Literal["both", "names", "promoters"]
 
@@ -80,7 +81,7 @@ class _Tables(NamedTuple):
     cites="CHiCAGO (doi:10.1186/s13059-016-0992-2)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     min_score: Annotated[float, "smallest CHiCAGO score"] = 5.0,
     bait_genes: Annotated[BaitGenes, "genes of a bait: by name, by promoter, or by name and else by promoter"] = "both",
@@ -109,7 +110,7 @@ def read(
     yield biosamples(name for rows in parts for name in rows["biosample"].unique())
 
 
-def _interactions(file: InputFile, given: Given) -> tuple[Rows, pd.DataFrame]:
+def _interactions(file: InputFile, given: SourceContext) -> tuple[Rows, pd.DataFrame]:
     """Rows with ANCHORS, names1 and names2 (null where the format has none), and their scores, a column a biosample."""
     header = next(iter(first_rows(file)), [])
     if {"baitID", "otherEndID", "N"} <= set(header):
@@ -130,7 +131,7 @@ def _interactions(file: InputFile, given: Given) -> tuple[Rows, pd.DataFrame]:
     return rows, _scores(rows, scored, given)
 
 
-def _scores(rows: Rows, columns: list[str], given: Given) -> pd.DataFrame:
+def _scores(rows: Rows, columns: list[str], given: SourceContext) -> pd.DataFrame:
     check_columns(rows, (*columns, "names1", "names2"), "CHiCAGO's ibed and peak matrix name both fragments")
     is_matrix = columns != ["score"]
     if is_matrix and given.biosample:
@@ -178,7 +179,7 @@ def _set_names(rows: Rows, tables: _Tables) -> None:
         rows.set(**{f"names{k}": names, f"is_bait{k}": (k == "1") | in_file | told.notna()})
 
 
-def _genes(rows: Rows, given: Given, tables: _Tables, how: BaitGenes, tolerance_bp: int) -> list[Found]:
+def _genes(rows: Rows, given: SourceContext, tables: _Tables, how: BaitGenes, tolerance_bp: int) -> list[Found]:
     """Of both fragments, where they are baits: positions of rows, and the genes."""
     named = _named(rows, given, tables) if how != "promoters" else [_NOTHING, _NOTHING]
     if how == "names":
@@ -191,7 +192,7 @@ def _genes(rows: Rows, given: Given, tables: _Tables, how: BaitGenes, tolerance_
     return found
 
 
-def _named(rows: Rows, given: Given, tables: _Tables) -> list[Found]:
+def _named(rows: Rows, given: SourceContext, tables: _Tables) -> list[Found]:
     """Genes of the graph that the baits are named after, of both fragments."""
     names = [_split(rows[f"names{k}"].where(rows[f"is_bait{k}"], ""), tables) for k in "12"]
     unique = list(pd.unique(pd.concat(names)))
@@ -216,7 +217,7 @@ def _split(names: "pd.Series[str]", tables: _Tables) -> "pd.Series[str]":
     return one.map(tables.transcripts).combine_first(one) if tables.transcripts else one
 
 
-def _contacts(rows: Rows, given: Given, genes: list[Found]) -> pd.DataFrame:
+def _contacts(rows: Rows, given: SourceContext, genes: list[Found]) -> pd.DataFrame:
     """Peaks under an end with genes of the bait opposite; rows without any are left out, `at` counts the others."""
     found = []
     for bait, other in ("12", "21"):

@@ -23,12 +23,13 @@ from kg.errors import InputError, SettingsError
 from kg.schema import PEAK, NodeType
 from loaders.formats.peak_files import has_signal, read_bed, read_features, set_strength
 from loaders.genome.intervals import Intervals, overlapping
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.checks import check_intervals, check_zero_based, parse_integers, place, shift_one_based
 from loaders.tables.consensus import fix_width, unite
 from loaders.tables.files import InputFile, check_file
 from loaders.tables.joins import intervals_in
 from loaders.tables.rows import Reason, Rows, messages
+from loaders.tables.source_context import SourceContext
 
 
 @loader(
@@ -38,7 +39,7 @@ from loaders.tables.rows import Reason, Rows, messages
     cites="UCSC BED, ENCODE narrowPeak and broadPeak formats; ArchR (doi:10.1038/s41588-021-00790-6)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     one_based: Annotated[
         bool | None, "positions are 1-based with both ends inside; default: 0-based, and checked"
@@ -69,7 +70,7 @@ def read(
         yield PEAK, rows
 
 
-def _placed(file: InputFile, given: Given, one_based: bool | None) -> Rows:  # noqa: FBT001 - an option, passed on
+def _placed(file: InputFile, given: SourceContext, one_based: bool | None) -> Rows:  # noqa: FBT001 - an option, passed on
     """Its peaks on the assembly, with summit and strength."""
     rows = read_features(file) if file.is_hdf5 else read_bed(file, given)
     if one_based:
@@ -103,7 +104,7 @@ def _fold_summits(rows: Rows) -> None:
     rows.keep(kept)
 
 
-def _blacklisted(path: Path, given: Given) -> Intervals:
+def _blacklisted(path: Path, given: SourceContext) -> Intervals:
     """Intervals of a BED, which must be without fault: a bad row might let a bad peak in."""
     rows = read_bed(check_file(path), given)
     check_intervals(rows, given.assembly)

@@ -21,9 +21,10 @@ from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
 from kg.schema import GENE, NEAR, PEAK, EdgeType
 from loaders.genome.enrichment import LEAST, tss_enrichment
 from loaders.genome.intervals import Intervals, distance, signed_distance, within
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.joins import intervals_of, on, texts
 from loaders.tables.rows import Rows
+from loaders.tables.source_context import SourceContext
 
 Texts = NDArray[np.object_]
 Rule = Literal["gene_body+promoter", "promoter", "window"]
@@ -31,7 +32,7 @@ Rule = Literal["gene_body+promoter", "promoter", "window"]
 
 @loader(writes=(NEAR,), lookup=(GENE, PEAK), cites="GLUE (doi:10.1038/s41587-022-01284-4)")
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     rule: Annotated[Rule, "the region of a gene"] = "gene_body+promoter",
     promoter_bp: Annotated[int, "bases upstream of the start site"] = 2000,

@@ -25,11 +25,12 @@ import numpy as np
 import pandas as pd
 
 from kg.schema import GENE, TARGETS, TF
-from loaders.registry import Given, RowType, loader
+from loaders.registry import RowType, loader
 from loaders.tables.checks import check_columns, parse_numbers
 from loaders.tables.files import InputFile
 from loaders.tables.joins import factors, keep_best, of_species, set_genes
 from loaders.tables.rows import Reason, Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 COMPLEXES = {
     "AP1": ("FOS", "FOSB", "FOSL1", "FOSL2", "JUN", "JUNB", "JUND"),
@@ -50,7 +51,7 @@ Grade = Literal["A", "B", "C", "D", "E"]
     cites="CollecTRI (doi:10.1093/nar/gkad841), DoRothEA (doi:10.1101/gr.240663.118), TRRUST (doi:10.1093/nar/gkx1013)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     confidence: Annotated[Grade, "lowest grade of DoRothEA to load"] = "C",
     complexes: Annotated[Literal["members", "leave-out"], "what becomes of complexes"] = "members",
@@ -69,7 +70,7 @@ def read(
     yield factors(id_ for rows in parts for id_ in rows["start_id"].unique())
 
 
-def _pairs(file: InputFile, given: Given, confidence: str) -> Rows:
+def _pairs(file: InputFile, given: SourceContext, confidence: str) -> Rows:
     """Rows with source, target, mode, sign and whatever of the other columns the format has."""
     first = file.head.partition(b"\n")[0].lower()
     if b"target" not in first:

@@ -18,10 +18,11 @@ import pandas as pd
 
 from kg.errors import InputError
 from kg.schema import GENE, TF, NodeType
-from loaders.registry import Given, loader
+from loaders.registry import loader
 from loaders.tables.files import InputFile
 from loaders.tables.joins import ids_or_symbols, of_species, set_genes, texts
 from loaders.tables.rows import Reason, Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 COLUMNS = {
     "ensembl id": "gene",
@@ -43,7 +44,7 @@ COLUMNS = {
     cites="Lambert et al. 2018 (doi:10.1016/j.cell.2018.01.029)",
 )
 def read(
-    given: Given,
+    given: SourceContext,
     *,
     species: Annotated[str, "look for genes of this species only, such as NCBITaxon:9606"] = "",
 ) -> Iterator[tuple[NodeType, Rows]]:
@@ -60,7 +61,7 @@ def read(
         yield TF, rows
 
 
-def _table(file: InputFile, given: Given) -> Rows:
+def _table(file: InputFile, given: SourceContext) -> Rows:
     """Rows with gene (an id), symbol and family; the first two are empty where the file has none."""
     first = file.head.partition(b"\n")[0].strip()
     if b"\t" in first or b"," in first:

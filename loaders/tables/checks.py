@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loaders.genome.assemblies import Assembly
-    from loaders.registry import Given
     from loaders.tables.rows import Rows
+    from loaders.tables.source_context import SourceContext
 
 MISFIT_SHARE = 0.001  # where another assembly fits: files of a neighbouring release reach 0.4 % (GRCh38 as GRCh37)
 MISFIT_SHARE_ALONE = 0.1  # where none fits, single rows are more likely wrong than the assembly
@@ -73,7 +73,7 @@ def check_columns(rows: Rows, needed: tuple[str, ...], hint: str) -> None:
 
 def place(
     rows: Rows,
-    given: Given,
+    given: SourceContext,
     chrom: str = "chrom",
     start: str = "start",
     end: str = "end",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from loaders.registry import Given
+    from loaders.tables.source_context import SourceContext
 
     Ints = NDArray[np.int64]
     Texts = NDArray[np.object_]
@@ -52,7 +52,7 @@ def intervals_in(rows: Rows, chrom: str = "chrom", start: str = "start", end: st
     return Intervals(rows[chrom].to_numpy(dtype=object), *(column.astype(np.int64) for column in columns))
 
 
-def peaks_under(intervals: Intervals, given: Given, tolerance_bp: int = 0) -> tuple[Ints, Texts]:
+def peaks_under(intervals: Intervals, given: SourceContext, tolerance_bp: int = 0) -> tuple[Ints, Texts]:
     """Positions among the intervals, and the id of the peak that each meets: all pairs, by position.
 
     Args:
@@ -66,7 +66,7 @@ def peaks_under(intervals: Intervals, given: Given, tolerance_bp: int = 0) -> tu
 
 
 def promoters_under(
-    intervals: Intervals, given: Given, upstream_bp: int = 0, tolerance_bp: int = 0
+    intervals: Intervals, given: SourceContext, upstream_bp: int = 0, tolerance_bp: int = 0
 ) -> tuple[Ints, Texts]:
     """Positions among the intervals, and the id of the gene whose promoter each meets; see `peaks_under`.
 
@@ -80,7 +80,7 @@ def promoters_under(
     return at, texts(genes, "id")[gene]
 
 
-def set_genes(rows: Rows, column: str, given: Given, *, into: str) -> None:
+def set_genes(rows: Rows, column: str, given: SourceContext, *, into: str) -> None:
     """Set `into` to the Ensembl id of the gene named in `column`: an id, with or without version, or a symbol.
 
     Rows whose gene is not in the graph count as filtered, and a warning names the first; a symbol that several
@@ -99,7 +99,7 @@ def set_genes(rows: Rows, column: str, given: Given, *, into: str) -> None:
     rows.keep(~unknown)
 
 
-def ids_or_symbols(rows: Rows, ids: str, symbols: str, given: Given) -> pd.Series[str]:
+def ids_or_symbols(rows: Rows, ids: str, symbols: str, given: SourceContext) -> pd.Series[str]:
     """What to look each row's gene up by: its id, without version, where the graph has that, else its symbol."""
     bare = rows[ids].str.replace(r"\.\d+$", "", regex=True)
     return bare.where(bare.isin(texts(given.graph[GENE.label], "id")) | (rows[symbols] == ""), rows[symbols])
@@ -138,7 +138,7 @@ def factors(ids: Iterable[str], families: Iterable[str | None] | None = None) ->
     return TF, Rows("", frame.drop_duplicates("id"), counted=False)
 
 
-def of_species(given: Given, species: str) -> Given:
+def of_species(given: SourceContext, species: str) -> SourceContext:
     """The same with genes of one species only (NCBITaxon CURIE); all of them when it is empty.
 
     Raises:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kg.guidance import GuidanceGraph
     from models.inputs.backed_matrix import Counts
 
+LIKELIHOODS = ("nb", "zinb", "normal", "zin", "ziln", "bernoulli", "beta")  # that values of a modality may have
 COUNTED = frozenset({"nb", "zinb"})  # likelihoods of counts, which add up over cells
 LAYER = "Layer"  # kind of a vertex that is a layer of a gene; never a node of the graph
 
@@ -37,7 +38,7 @@ class Modality:
         obs_names: (cells,) unique names.
         labels: (cells,) cell types, "" where there is none; for metrics, and for training where it is told to.
         batch: (cells,) batch names; enter the decoder, and the discriminator where batches are shared.
-        likelihood: of the decoder, a name in `models.decoders.DECODERS`.
+        likelihood: of the decoder, one of `LIKELIHOODS`.
         gene_sign: -1 or +1 where feature NAME:GENE is a layer of gene GENE (NAME of the modality), as methylation of
             its body is (-1); 0 where evidence joins its features to genes.
     """

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import anndata
 import numpy as np
-import pandas as pd
 import psutil
 from anndata.io import read_elem
 
@@ -18,15 +17,12 @@ from kg.cells import is_gene_layer, match_features
 from kg.cells.anndata_files import opened
 from kg.errors import InputError
 from kg.evidence.nodes import read_nodes
-from kg.files import replaced
 from kg.progress import SILENT, Progress
 from kg.schema import GENE, PEAK
-from models.evaluation.label_transfer import transferred
-from models.inputs.cells import COUNTED, Cells, Modality
+from models.inputs.cells import COUNTED, LIKELIHOODS, Cells, Modality
 from models.inputs.preflight import check_cells, stored_values, values_of
 from models.inputs.preprocess import atac_lsi, rna_pca, value_pca
 from models.inputs.streamed_svd import streamed_lsi, streamed_pca
-from models.zoo.glue.decoders import DECODERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
     from kg.cells import CellsFile
     from kg.store import Store
     from models.inputs.backed_matrix import Counts, StoredCounts
-    from models.zoo.glue.link_scores import Fit
 
 UNKNOWN = "unmapped:"  # put before the name of a feature that the graph does not know, so that no id can clash
 COMPONENTS = 100
@@ -139,33 +134,6 @@ def outgrow_memory(files: Sequence[CellsFile], how: Reading) -> bool:
     return bool(needed > MOST_MEMORY * psutil.virtual_memory().available)
 
 
-def write_cells(folder: Path, cells: Cells, fit: Fit, key: str, provenance: Mapping[str, str]) -> list[Path]:
-    """One h5ad a modality: obs names and labels, cell embeddings in obsm, feature embeddings in varm, no counts.
-
-    Where the anchor has labels, cells of the others also have what `models.transfer` gives them: transferred_label and
-    transferred_confidence in obs.
-    """
-    written, carried = [], transferred(cells, fit.cells)
-    for name, modality in cells.modalities.items():
-        rows = np.searchsorted(fit.vertices, modality.features).clip(max=len(fit.vertices) - 1)
-        trained = fit.vertices[rows] == modality.features
-        obs = pd.DataFrame(index=modality.obs_names)
-        if modality.labels is not None:
-            obs["label"] = pd.Categorical(modality.labels)
-        if name in carried:
-            label, obs["transferred_confidence"] = carried[name]
-            obs["transferred_label"] = pd.Categorical(label)
-        adata = anndata.AnnData(obs=obs, var=pd.DataFrame(index=modality.features[trained]))
-        adata.obsm[key] = fit.cells[name]
-        adata.varm[key] = fit.features[0, rows[trained]]
-        adata.uns["regkg"] = dict(provenance)
-        path = folder / f"{name}.h5ad"
-        with replaced(path) as temporary:
-            adata.write_h5ad(temporary)
-        written.append(path)
-    return written
-
-
 def stored_of(file: CellsFile, how: Reading) -> StoredCounts:
     """The values of a file that a run reads, left on disk."""
     return stored_values(file.path, file.layers, file.sha256, how.likelihood(file.modality))
@@ -239,8 +207,8 @@ def _check_likelihoods(how: Reading, adatas: Mapping[str, Any]) -> None:
     for name, likelihood in how.likelihoods.items():
         if name not in adatas:
             raise InputError(f"no modality of these cells is {name!r}", f"they are {', '.join(adatas)}")
-        if likelihood not in DECODERS:
-            raise InputError(f"no likelihood is called {likelihood!r}", f"there is: {', '.join(DECODERS)}")
+        if likelihood not in LIKELIHOODS:
+            raise InputError(f"no likelihood is called {likelihood!r}", f"there is: {', '.join(LIKELIHOODS)}")
 
 
 def _column(adata: anndata.AnnData, name: str, path: str = "") -> NDArray[np.str_]:

@@ -10,11 +10,16 @@ import numpy as np
 import pandas as pd
 
 from kg.files import replaced
+from models.evaluation.label_transfer import transferred
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from models.inputs.cells import Cells
+    from models.zoo.glue.link_scores import Fit
 
 HISTORY = "history.parquet"
 
@@ -36,6 +41,33 @@ class Embedded:
     labels: NDArray[np.str_] | None = None
     carried: NDArray[np.str_] | None = None
     confidence: NDArray[np.float32] | None = None
+
+
+def write_cells(folder: Path, cells: Cells, fit: Fit, key: str, provenance: Mapping[str, str]) -> list[Path]:
+    """One h5ad a modality: obs names and labels, cell embeddings in obsm, feature embeddings in varm, no counts.
+
+    Where the anchor has labels, cells of the others also have what `models.transfer` gives them: transferred_label and
+    transferred_confidence in obs.
+    """
+    written, carried = [], transferred(cells, fit.cells)
+    for name, modality in cells.modalities.items():
+        rows = np.searchsorted(fit.vertices, modality.features).clip(max=len(fit.vertices) - 1)
+        trained = fit.vertices[rows] == modality.features
+        obs = pd.DataFrame(index=modality.obs_names)
+        if modality.labels is not None:
+            obs["label"] = pd.Categorical(modality.labels)
+        if name in carried:
+            label, obs["transferred_confidence"] = carried[name]
+            obs["transferred_label"] = pd.Categorical(label)
+        adata = anndata.AnnData(obs=obs, var=pd.DataFrame(index=modality.features[trained]))
+        adata.obsm[key] = fit.cells[name]
+        adata.varm[key] = fit.features[0, rows[trained]]
+        adata.uns["regkg"] = dict(provenance)
+        path = folder / f"{name}.h5ad"
+        with replaced(path) as temporary:
+            adata.write_h5ad(temporary)
+        written.append(path)
+    return written
 
 
 def keep_history(folder: Path, history: pd.DataFrame) -> Path:

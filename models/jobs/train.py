@@ -23,9 +23,9 @@ from kg.schema import GENE, PEAK
 from models import registry
 from models.evaluation.feature_correlation import profiles
 from models.inputs.preflight import check_room, estimate, silent_cells
-from models.inputs.read_anndata import Reading, outgrow_memory, read_cells, write_cells
+from models.inputs.read_anndata import Reading, outgrow_memory, read_cells
 from models.jobs.environment import code_version, machine
-from models.jobs.run_artifacts import keep_history
+from models.jobs.run_artifacts import keep_history, write_cells
 from models.training.loop import Trainer
 from models.zoo.glue.predicted import candidates, predict, reaching
 from models.zoo.glue.warm import read_start

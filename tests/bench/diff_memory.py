@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from load_rows import PEOPLE, edges, nodes
 
-from cli.release_diff import write_rows
+from cli.releases.diff import write_rows
 from kg.evidence import bulk
 from kg.evidence.draft import Snapshot, Source, open_draft
 from kg.releases import publish

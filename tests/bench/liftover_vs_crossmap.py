@@ -32,12 +32,12 @@ import pyarrow as pa
 import pyarrow.csv
 
 from loaders.genome.intervals import Intervals, overlapping
-from loaders.registry import Given
 from loaders.tables.checks import parse_integers, place
 from loaders.tables.files import check_file
 from loaders.tables.lift import lift
 from loaders.tables.lift_rows import MIN_MATCH, read_lift
 from loaders.tables.rows import read_delimited
+from loaders.tables.source_context import SourceContext
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ def kernel(chain: Path, bed: Path, out: Path) -> None:
 def whole_load(chain: Path, bed: Path, out: Path) -> None:
     """What a load does with `--lift-with`, and the answers."""
     by = read_lift(chain, None)
-    given = Given((check_file(bed),), by.to, lift=by)
+    given = SourceContext((check_file(bed),), by.to, lift=by)
     rows = read_delimited(given.files[0], given.notes, BED)
     parse_integers(rows, "start", "end")
     place(rows, given)

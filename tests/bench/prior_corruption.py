@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from world import read_world
 
-from cli.bench import draw
+from cli.runs.bench import draw
 from models.bench.corrupted_priors import Trials, rises
 from models.bench.peers import programs
 from models.inputs.cells import Cells

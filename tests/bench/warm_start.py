@@ -38,7 +38,7 @@ from loaders.simulation.simulate import WorldConfig, simulate
 from models.evaluation.metrics import auroc
 from models.inputs.cells import Cells, Modality
 from models.inputs.preprocess import atac_lsi, rna_pca
-from models.inputs.read_anndata import write_cells
+from models.jobs.run_artifacts import write_cells
 from models.training.loop import Trainer
 from models.zoo import glue
 from models.zoo.glue.config import Config

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from cli.demo import read_truth
+from cli.admin.demo import read_truth
 from cli.main import main
-from cli.train import base_pairs
+from cli.runs.train import base_pairs
 
 if TYPE_CHECKING:
     from pathlib import Path

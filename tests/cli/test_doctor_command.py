@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli import doctor
+from cli.admin import doctor
 from cli.main import call
 from kg.errors import RegkgError, SettingsError
 from kg.operations import health

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from api.app import create_app
-from cli.demo import read_truth
+from cli.admin.demo import read_truth
 from cli.main import main
 from kg.releases import verify
 from kg.settings import Settings

@@ -47,9 +47,9 @@ def command_that(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> N
         work()
         emit({"done": True}, as_json=as_json)
 
-    module = ModuleType("cli.demo")
+    module = ModuleType("cli.admin.demo")
     module.command = command  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "cli.demo", module)
+    monkeypatch.setitem(sys.modules, "cli.admin.demo", module)
 
 
 def raising(error: BaseException) -> Callable[[], None]:
@@ -218,9 +218,9 @@ def command():
     print("ready", flush=True)
     time.sleep(60)
 
-module = ModuleType("cli.demo")
+module = ModuleType("cli.admin.demo")
 module.command = command
-sys.modules["cli.demo"] = module
+sys.modules["cli.admin.demo"] = module
 sys.exit(main.call(["demo"]))
 """
 

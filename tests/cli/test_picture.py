@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from cli.picture import PLANTED, DrawnGene, DrawnLink, arc, arc_plot, lines_without_overlap
+from cli.pages.picture import PLANTED, DrawnGene, DrawnLink, arc, arc_plot, lines_without_overlap
 from kg.errors import InputError
 
 GENE = DrawnGene("NCF2", "GRCh38", "chr1", 183_555_562, 183_590_905, "-", 183_590_904)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from api.app import create_app
+from cli.admin.reference import PATH, all_commands, all_errors, reference
 from cli.main import COMMANDS
 from cli.options import attributes_of
-from cli.reference import PATH, all_commands, all_errors, reference
 from kg.errors import RegkgError
 from kg.query.registry import Question, questions
 from kg.schema import EDGE_TYPES, NODE_TYPES
@@ -22,7 +22,7 @@ PAGE = PATH.read_text()
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert reference() == PAGE, "run `python -m cli.reference`"
+    assert reference() == PAGE, "run `python -m cli.admin.reference`"
 
 
 def test_every_command_is_in_it() -> None:

@@ -13,16 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.main import call
-from cli.run_report_page import strongest_genes
-from cli.run_report_pictures import by_bin, confused
+from cli.pages.run_report import strongest_genes
+from cli.pages.run_report_pictures import by_bin, confused
 from kg import runs
 from kg.releases import publish, releases
 from kg.runs import predictions
 from kg.schema import PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
 from models.evaluation.projection import project
-from models.inputs.read_anndata import write_cells
-from models.jobs.run_artifacts import keep_history, read_embedded, read_history
+from models.jobs.run_artifacts import keep_history, read_embedded, read_history, write_cells
 from models.zoo.glue.link_scores import Fit
 from models.zoo.glue.predicted import CANDIDATES
 from tests.kg.toy import GENES, NEARS, PEAKS, genes, load, near, peak_id, peaks

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.load.simulate import command
 from cli.main import call
-from cli.simulate import command
 from loaders.simulation.config import WorldConfig
 
 SMALL = ["--genes", "20", "--peaks", "100", "--cells", "30", "--chromosomes", "1"]

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli import backup, restore  # noqa: F401 - so that the forked ones need not
+from cli.admin import backup, restore  # noqa: F401 - so that the forked ones need not
 from cli.main import call
 from kg import server as managed
 from kg.operations import backup as backing_up  # noqa: F401

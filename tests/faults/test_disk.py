@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.demo import load_world
+from cli.admin.demo import load_world
 from kg.progress import SILENT
 from kg.releases import publish, served
 from kg.releases.diff import summary

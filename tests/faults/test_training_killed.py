@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
 
-from cli.demo import load_world
+from cli.admin.demo import load_world
 from cli.main import main
 from kg import runs
 from kg.progress import SILENT

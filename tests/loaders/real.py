@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from kg.cells import match_names, read_header
 from kg.schema import NODE_TYPES
 from loaders.genome.assemblies import assembly
-from loaders.registry import Given, find
+from loaders.reading import Reading, read_source
+from loaders.registry import find
 from loaders.tables.files import check_file
-from loaders.tables.reading import Reading, read_source
+from loaders.tables.source_context import SourceContext
 from tests.loaders.world import run_source
 
 if TYPE_CHECKING:
@@ -40,5 +41,5 @@ def measured_genes(data: Path) -> set[str]:
 def run_on_h1(source: str, data: Path, *files: Path, **options: Any) -> Reading:
     """A source over real files, against the real graph."""
     loader = find(source)
-    given = Given(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=h1_graph(data))
+    given = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=h1_graph(data))
     return read_source(loader, given, {option.name: option.default for option in loader.options} | options)

@@ -18,7 +18,7 @@ from tests.loaders.world import SAMPLES, bed, graph_of, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.tables.reading import Reading
+    from loaders.reading import Reading
 
 GENES = SAMPLES / "genes" / "genes.gtf"
 

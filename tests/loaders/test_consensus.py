@@ -21,7 +21,7 @@ from tests.loaders.world import bed, content, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.tables.reading import Reading
+    from loaders.reading import Reading
 
 Peak = tuple[str, int, int]
 peak_lists = st.lists(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.tables.reading import Reading
+    from loaders.reading import Reading
 
 SAMPLE = SAMPLES / "eqtl"
 AAA, NA, BBB = "ENSG00000000101", "ENSG00000000102", "ENSG00000000104"

@@ -17,12 +17,13 @@ from loaders.genome.assemblies import assembly
 from loaders.motifs import hit_cache
 from loaders.motifs import scan as motif_scan
 from loaders.motifs.scores import STEP, profile
-from loaders.registry import Given, find
+from loaders.reading import Reading, read_source
+from loaders.registry import find
 from loaders.simulation.config import WorldConfig
 from loaders.simulation.genome import draw_genes, draw_peaks
 from loaders.tables.files import check_file
-from loaders.tables.reading import Reading, read_source
 from loaders.tables.rows import messages
+from loaders.tables.source_context import SourceContext
 from tests.loaders.test_motif_scan import slow_find, slow_scores
 from tests.loaders.world import SAMPLES, content, graph_of, run_source, sample_graph, with_motifs, write
 
@@ -50,7 +51,7 @@ def hits(reading: Reading) -> list[Hit]:
 
 def scan(graph: Mapping[str, pa.Table], *files: Path, cache: Path | None = None, **options: Any) -> Reading:
     loader = find("hits")
-    given = Given(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=graph, cache=cache)
+    given = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=graph, cache=cache)
     return read_source(loader, given, {**{o.name: o.default for o in loader.options}, **options})
 
 
@@ -123,7 +124,7 @@ def test_a_genome_gives_the_hits_of_its_cut_outs(tmp_path: Path) -> None:
     names = ["chr1:200-500", "chr1:290-800", "chr1:3000-3100", "chr2:50-150"]
     graph = peaks(tmp_path / "p.bed", names)
     genome = fasta(tmp_path / "genome.fa.gz", {"1": text["chr1"], "chr2": text["chr2"], "chr7": text["chr7"]})
-    given = Given((check_file(genome),), small, graph=graph)
+    given = SourceContext((check_file(genome),), small, graph=graph)
     options = {o.name: o.default for o in find("hits").options}
     whole = read_source(find("hits"), given, options)
     assert {hit for hit in hits(whole) if hit[0] == "MA9001.1"} == {
@@ -285,7 +286,9 @@ def test_ctcf_is_what_ctcf_peaks_hold(data: Path, ctcf: Mapping[str, pa.Table], 
     wanted = ["CTCF_HUMAN.H11MO.0.A", "CTCFL_HUMAN.H11MO.0.A", "SPI1_HUMAN.H11MO.0.A"]
     table = ctcf[MOTIF.label]
     few = {**ctcf, MOTIF.label: table.filter(pa.compute.is_in(table["id"], pa.array(wanted)))}
-    given = [Given((check_file(p),), assembly("hg19"), graph=few) for p in (path, fasta(tmp_path / "s.fa", shuffled))]
+    given = [
+        SourceContext((check_file(p),), assembly("hg19"), graph=few) for p in (path, fasta(tmp_path / "s.fa", shuffled))
+    ]
     options = {o.name: o.default for o in find("hits").options}
     real, chance = (pd.DataFrame(rows(read_source(find("hits"), one, options))) for one in given)
     counts = {motif: (real["start_id"].eq(motif).sum(), chance["start_id"].eq(motif).sum()) for motif in wanted}

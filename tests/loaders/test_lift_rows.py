@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.tables.reading import Reading
+    from loaders.reading import Reading
 
 HUMAN = assembly("hg19"), assembly("hg38")
 CONTIGS = {"KI270733.1": 179_772}
@@ -115,14 +115,14 @@ def test_summits_are_lifted_by_base(tmp_path: Path) -> None:
 
 
 def test_several_intervals_a_row_are_joined(tmp_path: Path) -> None:
-    from loaders.registry import Given
     from loaders.tables.checks import parse_integers, place
     from loaders.tables.rows import read_delimited
+    from loaders.tables.source_context import SourceContext
 
     text = "chrom1\tstart1\tend1\tchrom2\tstart2\tend2\n" + bed(
         ("1", 1000, 1010, "1", 3000, 3010), ("1", 1010, 1020, "2", 3, 4)
     )
-    given = Given(
+    given = SourceContext(
         (check_file(write(tmp_path / "loops.bedpe", text)),),
         HUMAN[1],
         lift=read_lift(chain(tmp_path, INVERTED, GAPPED), None),

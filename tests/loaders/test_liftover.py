@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.tables.reading import Reading
+    from loaders.reading import Reading
 
 CHAIN = SAMPLES / "liftover" / "hg38ToMm10.over.chain"
 GTF, BED = SAMPLES / "genes" / "genes.gtf", SAMPLES / "peaks" / "peaks.bed"

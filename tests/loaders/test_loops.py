@@ -16,7 +16,7 @@ from tests.loaders.world import SAMPLES, bed, content, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.tables.reading import Reading
+    from loaders.reading import Reading
 
 AAA, NA = "ENSG00000000101", "ENSG00000000102"
 # the promoter of AAA1 (tss 11868) with a peak, that of NA (tss 29569) with another, and two peaks elsewhere

@@ -22,7 +22,7 @@ from tests.loaders.world import SAMPLES, graph_of, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.tables.reading import Reading
+    from loaders.reading import Reading
 
 MADE = SAMPLES / "motifs" / "made.jaspar"
 AAA1, BBB2, CCC3 = (f"ENSG0000000010{i}" for i in (1, 4, 6))

@@ -17,7 +17,7 @@ from tests.loaders.world import SAMPLES, run_source, samples, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.tables.reading import Reading
+    from loaders.reading import Reading
 
 H, M = "ENSG000000001{:02d}", "ENSMUSG000000002{:02d}"
 

@@ -17,7 +17,7 @@ from tests.loaders.world import SAMPLES, bed, content, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.tables.reading import Reading
+    from loaders.reading import Reading
 
 IBED = (
     *("bait_chr", "bait_start", "bait_end", "bait_name", "otherEnd_chr", "otherEnd_start", "otherEnd_end"),

@@ -15,8 +15,9 @@ from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
 from kg.schema import GENE, PEAK
 from loaders.genome.enrichment import tss_enrichment
 from loaders.genome.intervals import Intervals
-from loaders.registry import Given, find
-from loaders.tables.reading import read_source
+from loaders.reading import read_source
+from loaders.registry import find
+from loaders.tables.source_context import SourceContext
 from tests.loaders.world import run_source
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def near(genes: pa.Table, peaks: pa.Table, **options: Any) -> pd.DataFrame:
     loader = find("proximity")
     graph = {GENE.label: genes, PEAK.label: peaks}
     (batch,) = read_source(
-        loader, Given((), graph=graph), {o.name: o.default for o in loader.options} | options
+        loader, SourceContext((), graph=graph), {o.name: o.default for o in loader.options} | options
     ).batches
     frame: pd.DataFrame = batch.table.to_pandas()
     return frame

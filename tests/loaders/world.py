@@ -11,9 +11,10 @@ import pyarrow as pa
 from kg.schema import GENE, MOTIF, NODE_TYPES
 from kg.schema.batches import hash_sum
 from loaders.genome.assemblies import assembly
-from loaders.registry import Given, find
+from loaders.reading import Reading, read_source
+from loaders.registry import find
 from loaders.tables.files import check_file
-from loaders.tables.reading import Reading, read_source
+from loaders.tables.source_context import SourceContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options
     graph = options.pop("graph", None) or (sample_graph() if loader.lookup else {})
     lift = options.pop("lift", None)
     on = assembly(of) if loader.assembly else None
-    given = Given(tuple(check_file(f) for f in files), on, biosample, graph, lift=lift)
+    given = SourceContext(tuple(check_file(f) for f in files), on, biosample, graph, lift=lift)
     defaults = {option.name: option.default for option in loader.options}
     return read_source(loader, given, {**defaults, **options})
 

@@ -11,7 +11,7 @@ from torch.distributions import Bernoulli, Beta, LogNormal, NegativeBinomial, No
 from torch.nn.functional import softplus
 
 from kg.errors import InputError, MissingInput
-from models.inputs.read_anndata import write_cells
+from models.jobs.run_artifacts import write_cells
 from models.training.loop import Trainer
 from models.zoo import glue
 from models.zoo.glue.config import Config

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from cli.demo import load_world
+from cli.admin.demo import load_world
 from cli.main import main
 from kg import runs
 from kg.errors import ChecksumMismatch, Conflict, MissingInput

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.demo import load_world
+from cli.admin.demo import load_world
 from kg import runs
 from kg.errors import Conflict
 from kg.evidence.draft import Snapshot, Source, open_draft

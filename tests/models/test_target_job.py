@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cli.run_report import gather
+from cli.runs.report import gather
 from kg import runs
 from kg.errors import Conflict, NotFound
 from kg.evidence.draft import Source

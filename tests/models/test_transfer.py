@@ -13,7 +13,7 @@ import pytest
 from models.evaluation import label_transfer
 from models.evaluation.label_transfer import sample, transfer_labels, transferred
 from models.inputs.cells import Cells
-from models.inputs.read_anndata import write_cells
+from models.jobs.run_artifacts import write_cells
 from models.zoo.glue.link_scores import Fit
 from tests.models.toy import toy
 

@@ -11,7 +11,7 @@ import torch
 
 from kg.errors import MissingInput
 from models.inputs.cells import Cells
-from models.inputs.read_anndata import write_cells
+from models.jobs.run_artifacts import write_cells
 from models.training.loop import Trainer
 from models.zoo import glue
 from models.zoo.glue import warm

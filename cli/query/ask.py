@@ -1,0 +1,66 @@
+"""`regkg ask NAME`: every question of `kg.questions`, its options made from its parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.options import options_for
+from cli.output import emit, json_option, note
+from cli.session import graph
+from kg.query.plan import run_plan
+from kg.query.registry import Answer, Question, parameters_of, question_named, questions
+
+
+class Questions(click.Group):
+    """One command for each question."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the questions."""
+        del ctx
+        return list(questions())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The question as a command.
+
+        Raises:
+            UnknownQuestion: with the names that exist.
+        """
+        del ctx
+        return None if cmd_name.startswith("-") else command_for(question_named(cmd_name))
+
+
+@click.group(cls=Questions)
+def group() -> None:
+    """Ask the graph a named question.
+
+    Answers come from what is served, or from the release or run that you name.
+    """
+
+
+def command_for(question: Question) -> click.Command:
+    """A command that asks this question."""
+
+    @json_option
+    def ask(*, as_json: bool, **given: Any) -> None:
+        with graph(as_json=as_json) as (store, _, _):
+            answer = run_plan(question.plan(question.parameters(**given)), store)
+        emit(answer if as_json else answer.rows, as_json=as_json)
+        if not as_json:
+            _say_whence(answer)
+
+    command = click.command(question.name, help=question.doc)(ask)
+    command.params = [*options_for(parameters_of(question.parameters)), *command.params]
+    return command
+
+
+def _say_whence(answer: Answer) -> None:
+    """What a reader should know of an answer: how many rows, from which release and runs, how fresh."""
+    runs = ", ".join(run.run for run in answer.runs) or "no run"
+    note(f"{len(answer.rows)} rows; release {answer.release}; {runs}")
+    if answer.truncated:
+        note("there are more: raise --limit")
+    for run in answer.runs:
+        if run.stale:
+            note(f"run {run.run} is stale: the datasets that it was trained on have changed since")
