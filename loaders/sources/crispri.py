@@ -24,11 +24,11 @@ from loaders.tables.checks import check_columns, parse_integers, parse_numbers, 
 from loaders.tables.files import InputFile
 from loaders.tables.joins import biosamples, ids_or_symbols, intervals_in, peaks_under, set_genes
 from loaders.tables.rows import Reason, Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from loaders.tables.source_context import SourceContext
 
 NEEDED = ("chrom", "chromStart", "chromEnd", "measuredGeneSymbol", "EffectSize", "Significant")
 NUMBERS = {"EffectSize": "effect", "pValueAdjusted": "p_value", "PowerAtEffectSize20": "power"}

@@ -18,6 +18,7 @@ from loaders.registry import loader
 from loaders.tables.checks import check_columns, check_intervals, parse_integers, shift_one_based
 from loaders.tables.files import InputFile
 from loaders.tables.rows import Reason, Rows, read_delimited
+from loaders.tables.source_context import SourceContext
 
 GFF = ("chrom", "source", "feature", "start", "end", "score", "strand", "frame", "attributes")
 TABLE = {"ensgene": "id", "gene_id": "id", "chr": "chrom", "gene_name": "symbol", "gene_biotype": "biotype"}
