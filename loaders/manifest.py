@@ -98,7 +98,7 @@ def load_all(
 
 
 def build_all(settings: Settings, prepared: Sequence[Prepared], progress: Progress = SILENT) -> list[LoadReport]:
-    """Load everything into an empty managed graph through Neo4j's importer; see `kg.bulk`.
+    """Load everything into an empty managed graph through Neo4j's importer; see `kg.evidence.bulk`.
 
     Raises:
         Conflict: the graph is not empty or not managed, or the disk is too small.

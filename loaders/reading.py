@@ -27,7 +27,7 @@ class Reading:
 
     Attributes:
         batches: one a row type, unique by identity.
-        rejected: rows with the columns `loaders.rows.REJECTED`.
+        rejected: rows with the columns `loaders.tables.rows.REJECTED`.
         read: rows in the files.
         folded: rows identical to another one.
         filtered: rows left out by a stated threshold.

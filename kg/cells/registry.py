@@ -193,7 +193,7 @@ def match_features(names: Sequence[str], genes: pa.Table, peaks: pa.Table, assem
 
     Args:
         names: of the features.
-        genes, peaks: nodes of a release or draft, as `kg.nodes.read_nodes` gives them.
+        genes, peaks: nodes of a release or draft, as `kg.evidence.nodes.read_nodes` gives them.
         assembly: look only among the genes and peaks of this one.
     """
     held, many = _gene_names(_of(genes, assembly))

@@ -127,7 +127,7 @@ def guidance(store: Store, types: Sequence[str], *, release: int | None = None) 
 
 
 def guidance_graph(store: Store, scope: Scope, graph: GuidanceGraph) -> Content:
-    """A guidance graph that was read at `scope`, or a part of it, with its manifest (`kg.snapshot`)."""
+    """A guidance graph that was read at `scope`, or a part of it, with its manifest (`kg.guidance.snapshot`)."""
     known = _nodes(store, scope.release, set(graph.kinds.tolist()))
     schema = pa.schema(
         {"start_id": pa.string(), "end_id": pa.string(), "weight": pa.float32(), "sign": pa.int8()}.items()

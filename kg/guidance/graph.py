@@ -33,7 +33,7 @@ class GuidanceGraph:
         vertices: (V,) graph ids, sorted; the order is the row order of every embedding.
         kinds: (V,) node label of each vertex, such as "Gene" or "Peak".
         source, target: (E,) int64 rows of `vertices`.
-        weight: (E,) float32 in (0, 1]; policy, see `kg.policy`.
+        weight: (E,) float32 in (0, 1]; policy, see `kg.guidance.policy`.
         sign: (E,) int8, -1 or +1.
         release: number of the release it was read from; 0 when it was made by hand.
         datasets: dataset id -> hash of its rows at that release.

@@ -1,4 +1,4 @@
-"""What exists in the graph, declared once: here, in `kg.node_types` and in `kg.predicted_types`.
+"""What exists in the graph, declared once: here, in `kg.schema.node_types` and in `kg.schema.predicted_types`.
 
 Arrow schemas, constraints, indexes, REST models and the reference page are made from these
 declarations. Labels and relationship types in Cypher come from here and from nowhere else.

@@ -1,4 +1,4 @@
-"""The declared node types; everyone else takes them from `kg.schema`."""
+"""The declared node types; everyone else takes them from `kg.schema.edge_types`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The declared types of predictions, which runs write; everyone else takes them from `kg.schema`."""
+"""The declared types of predictions, which runs write; everyone else takes them from `kg.schema.edge_types`."""
 
 from __future__ import annotations
 

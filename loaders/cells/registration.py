@@ -42,7 +42,7 @@ def register_cells(
     Args:
         store: the graph; features are matched to the genes and peaks of its draft.
         name: of the set.
-        paths: h5ad files or zarr stores; of Parquet shards what `loaders.parquet_cells.ready` makes.
+        paths: h5ad files or zarr stores; of Parquet shards what `loaders.cells.parquet_cells.ready` makes.
         needed: share of a file's features that must have a graph id.
         of: assembly of the features, any alias; by default what the files say.
 

@@ -105,7 +105,7 @@ def read_cells(shards: Shards) -> Iterator[Rows]:
     """All rows, whole cells at a time, the features of a cell ascending.
 
     Raises:
-        MalformedRow: as `loaders.parquet_cells.ready`.
+        MalformedRow: as `loaders.cells.parquet_cells.ready`.
     """
     last, before = -1, ""
     for file in shards.files:

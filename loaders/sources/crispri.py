@@ -1,6 +1,6 @@
 """CRISPRi perturbations of elements and the genes that were measured -> PERTURBS, the truth that models are held to.
 
-No guidance graph may hold these edges: they are of the kind truth, which `kg.guidance` refuses.
+No guidance graph may hold these edges: they are of the kind truth, which `kg.guidance.graph` refuses.
 
 A TSV as the ENCODE CRISPR comparison (EngreitzLab) writes it, a row an element and gene: chrom, chromStart, chromEnd
 (0-based half-open), measuredGeneSymbol, EffectSize (relative change of expression), Significant, and where there are

@@ -105,7 +105,7 @@ def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, 
     """The run's score, distance alone, and others beside them.
 
     Args:
-        pairs: columns gene, distance_bp, score and positive (`kg.scored`).
+        pairs: columns gene, distance_bp, score and positive (`kg.runs.labelled_pairs`).
         others: name -> a score of each pair, without NaN; METACELLS is that of correlation over metacells.
         seed: of the resampling.
     """

@@ -38,7 +38,7 @@ def hetero_data(graph: GuidanceGraph) -> HeteroData:
 
     Nodes carry `name` (ids) and edges `edge_index`, `edge_weight`, `edge_sign`; direction as in the graph,
     without reversed copies or loops (`torch_geometric.transforms.ToUndirected` adds the former). `manifest`
-    (`kg.snapshot.Manifest`) says which graph it is.
+    (`kg.guidance.snapshot.Manifest`) says which graph it is.
     """
     data = HeteroData(manifest=manifest_of(graph))
     within = np.zeros(len(graph.vertices), np.int64)

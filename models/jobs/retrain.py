@@ -41,7 +41,7 @@ class Wanted:
         warm: start from the weights of the published run.
         held_out: chromosomes whose CONTACTS and EQTL rows test the runs and do not guide them; None for those of the
             published run or, where it has none and such rows guide it, chr8 and chr9.
-        device, threads: as in `models.job.Request`; None for those of the published run.
+        device, threads: as in `models.jobs.train.Request`; None for those of the published run.
         gate: what decides on publishing.
     """
 

@@ -81,7 +81,7 @@ def targets(store: Store, home: Path, run_id: str, wanted: Wanted, progress: Pro
 
 
 def targets_of(links: pd.DataFrame, sites: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """`models.tf_targets.rank_targets` by name.
+    """`models.evaluation.tf_targets.rank_targets` by name.
 
     Args:
         links: peak, gene, score, sign, called; of all pairs that were scored, whose peaks are what is drawn from.

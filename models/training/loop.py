@@ -46,7 +46,7 @@ class Plan:
         burnin: epochs of which neither counts.
         annealed: last share of the epochs in which the learning rate falls along half a cosine to 0, when no loss
             is followed.
-        averaged: what is validated and kept is the average of the weights (`models.average`), not the last ones.
+        averaged: what is validated and kept is the average of the weights (`models.training.weight_averaging`), not the last ones.
     """
 
     max_epochs: int
@@ -143,7 +143,7 @@ class Trainer:
             and the epoch's row; its time is not counted.
         checkpoint_s: seconds between checkpoints, at least.
         devices: processes that train together, each on its share of a minibatch; on GPUs one for each.
-        group: of these processes; set in each of them by `models.parallel.spread`.
+        group: of these processes; set in each of them by `models.training.launch.spread`.
     """
 
     device: str = "cpu"

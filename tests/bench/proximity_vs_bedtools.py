@@ -89,7 +89,7 @@ def pybedtools(folder: Path) -> tuple[float, pd.DataFrame]:
 
 
 def _told(columns: Any) -> pd.DataFrame:
-    """Pairs with the distance of `loaders.intervals.distance`: 0 for overlap, 1 for touching."""
+    """Pairs with the distance of `loaders.genome.intervals.distance`: 0 for overlap, 1 for touching."""
     gene, peak, *places = columns
     start, end, start2, end2 = (column.astype(np.int64) for column in places)
     apart = np.maximum(np.maximum(start2 - end + 1, start - end2 + 1), 0)

@@ -57,7 +57,7 @@ class Clusters:
         of: (cells,) cluster of each cell.
         share: (n,) of the cells.
         apart: (n, n) Euclidean distances of the means of encoder inputs, over their mean.
-        values: (n, features) as `models.metrics.metacell_values` has them.
+        values: (n, features) as `models.evaluation.metrics.metacell_values` has them.
         means: (n, dims) of encoder inputs.
     """
 

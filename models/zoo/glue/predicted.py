@@ -105,12 +105,12 @@ def reaching(cells: Cells, nodes: tuple[pa.Table, pa.Table], window_bp: int) -> 
 def candidates(
     graph: GuidanceGraph, fit: Fit, nodes: tuple[pa.Table, pa.Table], window_bp: int, folder: Path, *, seed: int = 0
 ) -> pd.DataFrame:
-    """Pairs beyond the skeleton that are called or among the best of their gene (`models.candidates.beyond`).
+    """Pairs beyond the skeleton that are called or among the best of their gene (`models.zoo.glue.candidates.beyond`).
 
     Args:
         graph: that guided the model.
         fit: trained on it.
-        nodes: genes and peaks of the release, as `kg.nodes.read_nodes` gives them.
+        nodes: genes and peaks of the release, as `kg.evidence.nodes.read_nodes` gives them.
         window_bp: from the start site of a gene to the nearest base of a peak.
         folder: of the run; every pair is kept there, as Parquet.
         seed: of the permutations, that of `predict`.

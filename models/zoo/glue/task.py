@@ -1,4 +1,4 @@
-"""Training of GLUE as the loop in `models.train` drives it: minibatches, the alternating steps, validation."""
+"""Training of GLUE as the loop in `models.training.loop` drives it: minibatches, the alternating steps, validation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOISE = 1.5  # standard deviations of burn-in noise on what the discriminator se
 
 
 class GlueTask:
-    """Training of one member in one stage, as the loop in `models.train` drives it."""
+    """Training of one member in one stage, as the loop in `models.training.loop` drives it."""
 
     def __init__(
         self,
