@@ -41,7 +41,8 @@ class Gathered:
         served: whether readers see it by default.
         environment: what it was registered with besides.
         pairs: one row a pair that it wrote: peak, gene, symbol, start, end, distance_bp, score, q_value, called, and
-            in_prior: false beyond the skeleton, and those of `kg.runs.labelled_pairs.BESIDE`, NaN where the run does not say.
+            in_prior: false beyond the skeleton, and those of `kg.runs.labelled_pairs.BESIDE`, NaN where the run does
+                not say.
         genes: nodes of the release that it read.
         history: one row an epoch; None where the run kept none.
         cells: of each modality in the joint space; empty where the run kept none.

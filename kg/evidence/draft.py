@@ -195,7 +195,9 @@ class Draft:
         return changes
 
     def adopt(self, source: Source, version: Row) -> None:
-        """Record the version of a dataset whose rows are in the graph already, as `kg.evidence.bulk` puts them there."""
+        """Record the version of a dataset whose rows are in the graph already, as `kg.evidence.bulk` puts them
+        there.
+        """
         columns = {key: value for key, value in version.items() if key != "sha256"}
         self._record(source, columns, since=self.number, state="complete", sha256=version["sha256"])
 

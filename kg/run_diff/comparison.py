@@ -39,7 +39,8 @@ class RunDiff:
         rows: one a pair, the strongest changes first: edge_id, peak, gene, change (of CHANGES), cause (of CAUSES);
             score, q_value, sign, called with the endings _a and _b; shift (score_b - score_a), spread (standard
             deviation of a shift by seeds alone), p, q (of the shift; missing where only one run scored the pair);
-            then what `kg.run_diff.attribution.trace` names: `dataset`, `influence`, `share`, `hops`, `rows` and `row_...`.
+            then what `kg.run_diff.attribution.trace` names: `dataset`, `influence`, `share`, `hops`, `rows` and
+            `row_...`.
         noise: where the spread comes from.
         settings: what else differs between the runs, such as "code"; empty when nothing does.
     """

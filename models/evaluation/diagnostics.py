@@ -46,7 +46,8 @@ def measure(
     train_* and val_* of the last epoch; consistency_N; mixing; share of variance of expression that each layer and all
     of them explain (r2_*); FOSCTTM of paired cells and label transfer, means over pairs of modalities and from the
     anchor to the others. Labels that supervised the training are named so: label_transfer_seen. A first stage that
-    learnt labels without being given any had groups of cells for them (`models.zoo.glue.matching`): matched_clusters is 1.
+    learnt labels without being given any had groups of cells for them (`models.zoo.glue.matching`): matched_clusters
+    is 1.
     """
     found = {n: float(v) for n, v in history[-1].items() if n.startswith(("train_", "val_"))}  # type: ignore[arg-type]
     if not saw_labels and any("train_labels" in row for row in history):

@@ -1,8 +1,8 @@
 """Encoder inputs in flat memory: a basis from some of the cells, then every cell on it, some thousand at a time.
 
-The quantities of `models.inputs.preprocess` without a dense matrix: what scaling does to zeros is the same in every cell, so
-it is kept apart from the stored values, and subspace iteration asks of them only products. Of more cells than `MOST`
-the basis is that of a sample, as atlases do it (Cao & Gao 2022, doi 10.1038/s41587-022-01284-4).
+The quantities of `models.inputs.preprocess` without a dense matrix: what scaling does to zeros is the same in every
+cell, so it is kept apart from the stored values, and subspace iteration asks of them only products. Of more cells
+than `MOST` the basis is that of a sample, as atlases do it (Cao & Gao 2022, doi 10.1038/s41587-022-01284-4).
 """
 
 from __future__ import annotations

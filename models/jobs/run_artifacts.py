@@ -46,8 +46,8 @@ class Embedded:
 def write_cells(folder: Path, cells: Cells, fit: Fit, key: str, provenance: Mapping[str, str]) -> list[Path]:
     """One h5ad a modality: obs names and labels, cell embeddings in obsm, feature embeddings in varm, no counts.
 
-    Where the anchor has labels, cells of the others also have what `models.evaluation.label_transfer` gives them: transferred_label and
-    transferred_confidence in obs.
+    Where the anchor has labels, cells of the others also have what `models.evaluation.label_transfer` gives them:
+    transferred_label and transferred_confidence in obs.
     """
     written, carried = [], transferred(cells, fit.cells)
     for name, modality in cells.modalities.items():

@@ -46,7 +46,8 @@ class Plan:
         burnin: epochs of which neither counts.
         annealed: last share of the epochs in which the learning rate falls along half a cosine to 0, when no loss
             is followed.
-        averaged: what is validated and kept is the average of the weights (`models.training.weight_averaging`), not the last ones.
+        averaged: what is validated and kept is the average of the weights (`models.training.weight_averaging`), not
+            the last ones.
     """
 
     max_epochs: int

@@ -3,8 +3,8 @@
 A simulated world whose candidate pairs are the evidence, weighed by distance. The older release lacks half a percent
 of the rows (all rows of some peaks, which are new features later), and has another half percent that the newer one
 lacks. For each seed a parent is trained on the older one; on the newer one a run starts from nothing, another from the
-parent's weights. Both follow the schedules of `models.zoo.glue.config`. The loss to reach is that of the held-out cells at
-the end of the cold run; these cells are the same in all runs of a seed, and no second stage has seen them.
+parent's weights. Both follow the schedules of `models.zoo.glue.config`. The loss to reach is that of the held-out
+cells at the end of the cold run; these cells are the same in all runs of a seed, and no second stage has seen them.
 Called edges of warm and cold runs are compared by Jaccard, beside those of cold runs with different seeds. Programs are
 many, for where few genes vary alike by chance, links are called.
 

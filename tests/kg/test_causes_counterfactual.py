@@ -1,7 +1,8 @@
 """Causes against a counterfactual: what moved because of one dataset is known, for the change is made with and without.
 
 The model is a small one: each seed's random features spread over the guidance graph, and the cosine of two vertices is
-a score. It takes a second, moves edges as far as their neighbourhood has changed, and knows nothing of `kg.run_diff.attribution`.
+a score. It takes a second, moves edges as far as their neighbourhood has changed, and knows nothing of
+`kg.run_diff.attribution`.
 """
 
 from __future__ import annotations
