@@ -10,7 +10,8 @@ from fastapi import Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
-from kg.query.registry import Asked, Parameter, parameters_of
+from kg.parameters import Parameter, parameters_of
+from kg.query.registry import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,7 +26,7 @@ def endpoint(
 
     A query parameter that nobody declared is refused, since a misspelt filter would otherwise be no filter.
     """
-    declared = parameters_of(parameters)
+    declared = parameters_of(parameters, Asked)
     known = {p.name for p in declared} - set(path)
 
     async def call(request: Request, **given: Any) -> Response:

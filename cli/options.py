@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kg.query.registry import Parameter
+    from kg.parameters import Parameter
 
 
 def options_for(parameters: Iterable[Parameter]) -> list[click.Parameter]:

@@ -18,8 +18,8 @@ from api.models import Edges, problems
 from api.parameters import endpoint
 from api.responses import FOREVER, REVALIDATE, etag_of, json_response, not_modified
 from kg.errors import ParameterError
+from kg.parameters import param
 from kg.query.edge_pages import EdgesAsked, Position, edge_page
-from kg.query.registry import param
 from kg.query.scope import scope_of, settled
 
 if TYPE_CHECKING:

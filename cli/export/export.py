@@ -16,8 +16,9 @@ from cli.session import graph
 from kg.export import answers, reading, writing
 from kg.export.registry import formats
 from kg.guidance.policy import POLICY
+from kg.parameters import parameters_of
 from kg.query.plan import run_plan
-from kg.query.registry import Question, parameters_of, question_named, questions
+from kg.query.registry import Asked, Question, question_named, questions
 from kg.schema import EDGE_TYPES, NODE_TYPES
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _command_for(question: Question) -> click.Command:
             _write(answers.of_answer(store, answer, question.row), out=out, said=said, as_json=as_json)
 
     command = click.command(question.name, help=question.doc)(export)
-    command.params = [*options_for(parameters_of(question.parameters)), *command.params]
+    command.params = [*options_for(parameters_of(question.parameters, Asked)), *command.params]
     return command
 
 

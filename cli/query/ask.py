@@ -9,8 +9,9 @@ import click
 from cli.options import options_for
 from cli.output import emit, json_option, note
 from cli.session import graph
+from kg.parameters import parameters_of
 from kg.query.plan import run_plan
-from kg.query.registry import Answer, Question, parameters_of, question_named, questions
+from kg.query.registry import Answer, Asked, Question, question_named, questions
 
 
 class Questions(click.Group):
@@ -51,7 +52,7 @@ def command_for(question: Question) -> click.Command:
             _say_whence(answer)
 
     command = click.command(question.name, help=question.doc)(ask)
-    command.params = [*options_for(parameters_of(question.parameters)), *command.params]
+    command.params = [*options_for(parameters_of(question.parameters, Asked)), *command.params]
     return command
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kg.errors import ParameterError
+from kg.parameters import check, param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene, only_peak, region
 from kg.query.plan import Plan, Query, Row
-from kg.query.registry import Asked, check, param
+from kg.query.registry import Asked
 from kg.query.scope import Scope, record, valid
 from kg.schema import EDGE_TYPES, GENE, NODE_TYPES, OPEN, PEAK, EdgeType, Kind
 

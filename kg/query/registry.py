@@ -2,52 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from kg.discovery import discover
-from kg.errors import ParameterError, UnknownQuestion
+from kg.errors import UnknownQuestion
+from kg.parameters import check, param
 from kg.query.scope import RunRead, Scope, scope_of, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kg.query.plan import Plan
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter, as the command line, REST and the reference need it.
-
-    Attributes:
-        type: str, int, float or bool; `optional` says whether it may also be None.
-        low, high: inclusive limits of a number.
-        example: a value that makes sense, for documentation.
-    """
-
-    name: str
-    type: type
-    optional: bool
-    default: Any
-    doc: str
-    low: float | None
-    high: float | None
-    example: Any = None
-
-    @property
-    def required(self) -> bool:
-        """Whether it has no default."""
-        return self.default is MISSING
-
-
-def param(
-    doc: str, default: Any = MISSING, *, low: float | None = None, high: float | None = None, example: Any = None
-) -> Any:
-    """A documented field of a parameter class."""
-    return dataclasses.field(default=default, metadata={"doc": doc, "low": low, "high": high, "example": example})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,36 +124,3 @@ def question_named(name: str) -> Question:
     if name not in known:
         raise UnknownQuestion(f"no question is named {name!r}", f"the questions are {', '.join(known)}")
     return known[name]
-
-
-def parameters_of(cls: type) -> list[Parameter]:
-    """The fields of a parameter class: required ones first, those that every question has last."""
-    hints = get_type_hints(cls)
-    made = [_parameter(field, hints[field.name]) for field in dataclasses.fields(cls)]
-    shared = {field.name for field in dataclasses.fields(Asked)}
-    return sorted(made, key=lambda p: (not p.required, p.name in shared))
-
-
-def check(asked: Asked) -> None:
-    """Refuse values outside their limits, all at once.
-
-    Raises:
-        ParameterError: naming each.
-    """
-    wrong = []
-    for p in parameters_of(type(asked)):
-        value = getattr(asked, p.name)
-        if value is None:
-            continue
-        if p.low is not None and value < p.low:
-            wrong.append(f"{p.name} is {value}: at least {p.low:g}")
-        if p.high is not None and value > p.high:
-            wrong.append(f"{p.name} is {value}: at most {p.high:g}")
-    if wrong:
-        raise ParameterError("parameters are not valid", wrong)
-
-
-def _parameter(field: dataclasses.Field[Any], hint: Any) -> Parameter:
-    options = get_args(hint)
-    kind = next((t for t in options if t is not type(None)), hint)
-    return Parameter(field.name, kind, bool(options), field.default, **field.metadata)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from kg.parameters import param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.query.plan import Plan, Query
-from kg.query.registry import Asked, Found, param, question
+from kg.query.registry import Asked, Found, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import CONTACTS, EQTL, EXTERNAL_LINK, NEAR, PEAK, PERTURBS, PREDICTED_LINK
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kg.parameters import param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.query.plan import Plan, Query
 from kg.query.ranked import ranked_answer, ranked_parameters
-from kg.query.registry import Asked, Found, param, question
+from kg.query.registry import Asked, Found, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import NEAR, PEAK, PREDICTED_LINK
 

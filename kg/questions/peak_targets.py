@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kg.parameters import param
 from kg.query.lookup import only_peak
 from kg.query.plan import Plan, Query
 from kg.query.ranked import ranked_answer, ranked_parameters
-from kg.query.registry import Asked, Found, param, question
+from kg.query.registry import Asked, Found, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kg.parameters import param
 from kg.query.lookup import region
 from kg.query.plan import Plan, Query
-from kg.query.registry import Asked, Found, param, question
+from kg.query.registry import Asked, Found, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import EDGE_TYPES, GENE, PEAK, PREDICTED_LINK, EdgeType, Kind
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kg.errors import UnknownGene
+from kg.parameters import param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.query.plan import Plan, Query, Row
-from kg.query.registry import Asked, Found, param, question
+from kg.query.registry import Asked, Found, question
 from kg.query.scope import Scope, one_run, record
 from kg.schema import GENE
 

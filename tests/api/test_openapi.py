@@ -11,7 +11,8 @@ import pytest
 
 from api.app import create_app
 from api.routes import edges
-from kg.query.registry import parameters_of, questions
+from kg.parameters import parameters_of
+from kg.query.registry import questions
 from kg.settings import Settings
 
 DOCUMENT: dict[str, Any] = create_app(Settings(home=Path("unused"))).openapi()

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kg.errors import ParameterError, UnknownGene, UnknownPeak, UnknownQuestion, UnknownRelease, UnknownRun
+from kg.parameters import parameters_of
 from kg.query.lookup import region
 from kg.query.plan import NoRows, Query, Reader, run_plan
-from kg.query.registry import Answer, Asked, Question, parameters_of, question_named, questions
+from kg.query.registry import Answer, Asked, Question, question_named, questions
 from kg.query.scope import guard_of, scope_of
 from kg.releases import publish
 from kg.settings import Settings
