@@ -40,6 +40,8 @@ def _option(parameter: Parameter) -> click.Option:
 
 
 def _type(parameter: Parameter) -> Any:
+    if parameter.choices:
+        return click.Choice(parameter.choices)
     if parameter.type is int and (parameter.low, parameter.high) != (None, None):
         return click.IntRange(
             min=None if parameter.low is None else int(parameter.low),

@@ -82,7 +82,7 @@ def play(settings: Settings, *, seed: int, quick: bool, report: Progress) -> Out
     from kg.server import endpoint  # noqa: PLC0415
     from kg.store import ensure_schema, open_store  # noqa: PLC0415
     from loaders.simulation.simulate import WorldConfig, simulate  # noqa: PLC0415
-    from models.jobs.train import Request, train  # noqa: PLC0415
+    from models.jobs.train import TrainingRequest, train  # noqa: PLC0415
 
     with open_store(endpoint(settings, report)) as store:
         # whatever an earlier demo left, also one of another schema version
@@ -96,7 +96,7 @@ def play(settings: Settings, *, seed: int, quick: bool, report: Progress) -> Out
         load_world(store, settings.home, world, report)
         releases.publish(store, "the simulated world", progress=report)
         options = {"seed": seed, **(QUICK_STEPS if quick else STEPS)}
-        run = train(store, settings.home, Request("glue", CELLS, options), report)
+        run = train(store, settings.home, TrainingRequest("glue", CELLS, options), report)
         served = runs.publish_run(store, run.id, "the demo's run")
         return _outcome(store, settings.home, world, run, served.release)
 

@@ -14,7 +14,7 @@ from cli import main
 from cli.options import attributes_of
 from kg import errors, schema
 from kg.errors import RegkgError
-from kg.parameters import parameters_of
+from kg.parameters import Parameter, parameters_of
 from kg.query.registry import Asked, questions
 from kg.settings import Settings
 from loaders import registry as sources
@@ -84,19 +84,30 @@ def _questions() -> Iterator[str]:
     yield "## Questions\n\nEach is `regkg ask NAME` and `GET /v1/q/NAME`; both give the same JSON."
     for q in questions().values():
         yield f"### {q.name}\n\n{q.doc}"
-        yield _table(
-            ("parameter", "type", "default", "meaning"),
-            (
-                (
-                    f"`{p.name}`",
-                    p.type.__name__,
-                    "required" if p.required else "" if p.default is None else f"`{p.default}`",
-                    p.doc + (f" ({p.low:g} to {p.high:g})" if p.high is not None and p.low is not None else ""),
-                )
-                for p in parameters_of(q.parameters, Asked)
-            ),
-        )
+        yield _parameters(q.parameters, Asked)
         yield _columns("column", q.row)
+
+
+def _parameters(declared: type, shared: type | None = None) -> str:
+    return _table(
+        ("parameter", "type", "default", "meaning"),
+        (
+            (
+                f"`{p.name}`",
+                p.type.__name__,
+                "required" if p.required else "" if p.default is None else f"`{p.default}`",
+                p.doc + _limits(p),
+            )
+            for p in parameters_of(declared, shared)
+        ),
+    )
+
+
+def _limits(parameter: Parameter) -> str:
+    low, high = parameter.low, parameter.high
+    if parameter.choices:
+        return f" ({', '.join(parameter.choices)})"
+    return f" ({low:g} to {high:g})" if low is not None and high is not None else ""
 
 
 def _columns(title: str, row: type) -> str:
@@ -150,9 +161,11 @@ def _models() -> Iterator[str]:
     yield "## Models\n\nEach is `regkg train NAME`."
     for name in models.names():
         m = models.get(name)
-        uses = f"Needs {', '.join(m.modalities)}; reads {', '.join(m.reads)}; writes {', '.join(m.writes)}."
+        assays = ", ".join(assay.modality for assay in m.needs.assays) or "no cells"
+        written = ", ".join(one.kind if isinstance(one, type) else one.name for one in m.writes)
+        uses = f"Needs {assays}; reads {', '.join(m.reads) or 'no edges'}; writes {written}."
         yield f"### train {name}\n\n{uses} {m.cites}."
-        yield _columns("option", m.config)
+        yield _parameters(m.config)
 
 
 def _errors() -> Iterator[str]:

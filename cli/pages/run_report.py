@@ -16,7 +16,7 @@ from cli.pages import page
 from cli.pages import run_report_pictures as pictures
 from cli.pages.page import image, table
 from cli.pages.picture import DrawnGene, DrawnLink, arc_plot
-from kg.runs.labelled_pairs import BESIDE
+from kg.runs.labelled_pairs import EXTRA_SCORES
 from models.evaluation.diagnostics import TRUSTED, verdict
 from models.evaluation.projection import project
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kg.runs import Run
-    from models.jobs.run_artifacts import Embedded
+    from kg.runs.cell_files import Embedded
 
 BEST_GENES, EDGES_EACH, BEST_CANDIDATES = 20, 3, 20
 DRAWN_GENES = 3
@@ -41,8 +41,8 @@ class Gathered:
         served: whether readers see it by default.
         environment: what it was registered with besides.
         pairs: one row a pair that it wrote: peak, gene, symbol, start, end, distance_bp, score, q_value, called, and
-            in_prior: false beyond the skeleton, and those of `kg.runs.labelled_pairs.BESIDE`, NaN where the run does
-                not say.
+            in_prior: false beyond the skeleton, and the `EXTRA_SCORES` of `kg.runs.labelled_pairs`, NaN where the run
+                does not say.
         genes: nodes of the release that it read.
         history: one row an epoch; None where the run kept none.
         cells: of each modality in the joint space; empty where the run kept none.
@@ -242,7 +242,7 @@ def beyond(found: Gathered) -> Section:
 
 
 def _shown(pairs: pd.DataFrame) -> list[Any]:
-    said = [name for name in BESIDE if pairs[name].notna().any()]
+    said = [name for name in EXTRA_SCORES if pairs[name].notna().any()]
     columns = ["symbol", "gene", "peak", "distance_bp", "score", *said, "q_value", "called", "in_prior"]
     rows: list[Any] = pairs[columns].astype(object).where(pairs[columns].notna(), None).to_dict("records")
     return rows

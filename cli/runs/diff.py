@@ -36,9 +36,17 @@ _file = click.Path(dir_okay=False, path_type=Path)
     multiple=True,
     help="A run that differs from one of the two by its seed alone, to tell noise by; may be said several times.",
 )
+@click.option("--type", "of", help="Pairs of this type.  [default: PREDICTED_LINK, or what both runs have]")
 @json_option
 def diff(
-    first: str, second: str, rows_to: Path | None, html: Path | None, noise_runs: tuple[str, ...], *, as_json: bool
+    first: str,
+    second: str,
+    rows_to: Path | None,
+    html: Path | None,
+    noise_runs: tuple[str, ...],
+    of: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """What moved from run FIRST to run SECOND, and why: noise, prior, propagated, code/config or unexplained."""
     if rows_to is not None and rows_to.suffix not in MACHINE:
@@ -47,7 +55,7 @@ def diff(
     from kg.run_diff import inputs  # noqa: PLC0415 - SciPy takes long to import
 
     with graph(as_json=as_json) as (store, settings, report):
-        found = inputs.diff(store, settings.home, first, second, noise_runs, report)
+        found = inputs.diff(store, settings.home, first, second, noise_runs, report, of=of)
         top = _top(store, found.rows)
     if rows_to is not None:
         write_rows(found.rows, rows_to)

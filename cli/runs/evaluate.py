@@ -49,17 +49,17 @@ def evaluate(
     alone say (from_cells). Figures are over all pairs and over pairs equally far apart (bins of 25 kb), with 95 %
     intervals; then the share of right pairs by tenth of the score.
     """
-    from kg.runs.labelled_pairs import BESIDE, scored_pairs, told_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
+    from kg.runs.labelled_pairs import EXTRA_SCORES, labelled_pairs, told_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
     from kg.runs.pair_files import read_scores  # noqa: PLC0415
     from models.evaluation.ranking import DISTANCE, METACELLS, compare  # noqa: PLC0415
 
     with graph(as_json=as_json) as (store, settings, report):
         number = release or served(store).release
         if against in EDGE_TYPES or not Path(against).suffix:
-            found = scored_pairs(store, run, against, number, biosample)
+            found = labelled_pairs(store, run, against, number, biosample)
         else:
             found = told_pairs(store, run, Path(against), number)
-        others = {name: found.pairs[name].to_numpy() for name in BESIDE if found.pairs[name].notna().all()}
+        others = {name: found.pairs[name].to_numpy() for name in EXTRA_SCORES if found.pairs[name].notna().all()}
         for path in files:
             if path.stem in {"run", DISTANCE, METACELLS, *others}:
                 raise InputError(f"{path}: another score is called {path.stem}", "name the file otherwise")

@@ -53,7 +53,8 @@ def gather(store: Store, home: Path, run_id: str) -> Gathered:
         Conflict: it is derived.
     """
     from cli.pages.run_report import Gathered  # noqa: PLC0415
-    from models.jobs.run_artifacts import read_embedded, read_history  # noqa: PLC0415 - anndata
+    from kg.runs.cell_files import read_cell_files  # noqa: PLC0415 - anndata
+    from models.jobs.run_artifacts import read_history  # noqa: PLC0415
     from models.zoo.glue.predicted import count_candidates  # noqa: PLC0415
 
     found = runs.run(store, run_id)
@@ -72,7 +73,7 @@ def gather(store: Store, home: Path, run_id: str) -> Gathered:
         pairs=placed(store, home, found, genes),
         genes=genes,
         history=read_history(folder),
-        cells=read_embedded(folder, found.model),
+        cells=read_cell_files(folder, found.model),
         candidates=count_candidates(folder),
     )
 
@@ -80,9 +81,9 @@ def gather(store: Store, home: Path, run_id: str) -> Gathered:
 def placed(store: Store, home: Path, run: runs.Run, genes: pd.DataFrame) -> pd.DataFrame:
     """Every pair that a run wrote, with where its peak lies (0-based half-open) and how far from the gene's TSS."""
     from kg.run_diff.inputs import links  # noqa: PLC0415 - SciPy
-    from kg.runs.labelled_pairs import BESIDE, distance_to_tss  # noqa: PLC0415
+    from kg.runs.labelled_pairs import EXTRA_SCORES, distance_to_tss  # noqa: PLC0415
 
     peaks = read_nodes(store, PEAK, run.release).to_pandas()[["id", "start", "end"]].rename(columns={"id": "peak"})
     ends = genes[["id", "symbol", "tss"]].rename(columns={"id": "gene"})
-    pairs = links(store, home, run, BESIDE).merge(peaks, on="peak").merge(ends, on="gene")
+    pairs = links(store, home, run, EXTRA_SCORES).merge(peaks, on="peak").merge(ends, on="gene")
     return pairs.assign(distance_bp=distance_to_tss(pairs["start"], pairs["end"], pairs["tss"]))

@@ -195,9 +195,7 @@ class Draft:
         return changes
 
     def adopt(self, source: Source, version: Row) -> None:
-        """Record the version of a dataset whose rows are in the graph already, as `kg.evidence.bulk` puts them
-        there.
-        """
+        """Record the version of a dataset whose rows `kg.evidence.bulk` has put into the graph already."""
         columns = {key: value for key, value in version.items() if key != "sha256"}
         self._record(source, columns, since=self.number, state="complete", sha256=version["sha256"])
 

@@ -36,8 +36,8 @@ class FactorTarget:
         q_value: Benjamini-Hochberg over all factors and genes.
         called: q_value is under the run's threshold.
         sign: of the supporting links, +1 or -1; whether the factor itself activates is not known.
-        observed: linked peaks with a site of the factor.
-        expected: mean of that number among random peaks of the same lengths.
+        observed: linked peaks with a site of the factor; null where the run did not count sites.
+        expected: mean of that number among random peaks of the same lengths; null likewise.
         peaks: ids of those peaks, strongest link first, 100 at most.
         curated: a dataset of curated targets names the pair at this release.
         run: that says so; derived from another run's links.
@@ -54,8 +54,8 @@ class FactorTarget:
     q_value: float
     called: bool
     sign: int
-    observed: int
-    expected: float
+    observed: int | None
+    expected: float | None
     peaks: list[str]
     curated: bool
     run: str
@@ -68,6 +68,7 @@ _COLUMNS = {
     "gene": "o.id",
     "symbol": "target.symbol",
     **{name: f"e.{name}" for name in _OWN},
+    "peaks": "coalesce(e.peaks, [])",
     "curated": f"EXISTS {{ MATCH (g)-[c:{TARGETS.name}]->(o) WHERE {valid('c')} }}",
     **{name: f"e.{name}" for name in ("run", "edge_id")},
 }

@@ -43,11 +43,13 @@ class RunDiff:
             `row_...`.
         noise: where the spread comes from.
         settings: what else differs between the runs, such as "code"; empty when nothing does.
+        of: type of the pairs; `peak` and `gene` are its first and second end.
     """
 
     rows: pd.DataFrame
     noise: str
     settings: tuple[str, ...] = ()
+    of: str = "PREDICTED_LINK"
 
     @property
     def counts(self) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from kg.run_diff.attribution import ROWS, Evidence
 from kg.run_diff.comparison import LINKS, RunDiff, compare, joined
 from kg.run_diff.significance import Noise, Scored, of_members, of_runs, of_shifts
 from kg.runs.predictions import read_links, run_folder
-from kg.schema import EDGE_TYPES, PREDICTED_LINK
+from kg.schema import EDGE_TYPES, PREDICTED_LINK, PREDICTED_TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,15 +31,24 @@ if TYPE_CHECKING:
     from kg.guidance import GuidanceGraph
     from kg.releases.diff import RowChange
     from kg.runs import Run
+    from kg.schema import EdgeType
     from kg.schema.batches import EdgeBatch
     from kg.store import Store
 
+PAIR_TYPES = (PREDICTED_LINK, PREDICTED_TARGET)  # what two runs are compared by, the first that both have
 SEEDS = ("seed", "members")  # of a config: what noise is made of
 COLUMNS = (*LINKS, "in_prior")
 
 
 def diff(
-    store: Store, home: Path, first: str, second: str, noise_runs: Sequence[str] = (), progress: Progress = SILENT
+    store: Store,
+    home: Path,
+    first: str,
+    second: str,
+    noise_runs: Sequence[str] = (),
+    progress: Progress = SILENT,
+    *,
+    of: str | None = None,
 ) -> RunDiff:
     """What moved from the first run to the second, and why.
 
@@ -49,18 +59,44 @@ def diff(
         noise_runs: complete runs that differ from one of the two by their seed alone; they tell how far seeds move
             scores. Without them the members of the two runs do.
         progress: told of what is read.
+        of: type of the pairs; by default links of peaks and genes, or else the first type that both have.
 
     Raises:
         UnknownRun: there is none with this id.
-        Conflict: a run is not complete, or one of `noise_runs` differs by more than its seed.
+        Conflict: a run is not complete, the two have no pairs of one type, or one of `noise_runs` differs by more than
+            its seed.
     """
     a, b = (complete(store, run_id) for run_id in (first, second))
-    both = joined(links(store, home, a), links(store, home, b))
+    type_ = shared_type(store, a, b, of)
+    both = joined(links(store, home, a, of=type_), links(store, home, b, of=type_))
     progress.begin("comparing evidence")
     evidence = evidence_between(store, a, b)
     progress.end("the same" if evidence is None else f"{len(evidence.rows):,} rows differ")
-    noise = noise_of(both, a, b, [(r, links(store, home, r)) for r in _others(store, a, b, noise_runs)])
-    return compare(both, noise, evidence, settings_between(store, a, b))
+    others = [(r, links(store, home, r, of=type_)) for r in _others(store, a, b, noise_runs)]
+    return replace(compare(both, noise_of(both, a, b, others), evidence, settings_between(store, a, b)), of=type_.name)
+
+
+def shared_type(store: Store, a: Run, b: Run, asked: str | None) -> EdgeType:
+    """The type of pairs that two runs are compared by.
+
+    Raises:
+        Conflict: they have no pairs of the asked type, or of any that both have.
+    """
+    counts = [pair_types(store, run.id) for run in (a, b)]
+    known = [t for t in PAIR_TYPES if all(t.name in held for held in counts)]
+    if asked is not None:
+        known = [t for t in known if t.name == asked]
+    if not known:
+        held = "; ".join(f"{run.id} has {', '.join(c) or 'none'}" for run, c in zip((a, b), counts, strict=True))
+        wanted = "of one type" if asked is None else f"of {asked}"
+        raise Conflict(f"the runs have no scored pairs {wanted} to compare: {held}", "regkg runs list")
+    return known[0]
+
+
+def pair_types(store: Store, run_id: str) -> list[str]:
+    """Names of the types of scored pairs that a run has in the graph."""
+    query = "MATCH ()-[e:{name} {{run: $run}}]->() RETURN 1 LIMIT 1"
+    return [t.name for t in PAIR_TYPES if store.read(query.format(name=t.name), run=run_id)]
 
 
 def complete(store: Store, run_id: str) -> Run:
@@ -78,14 +114,20 @@ def complete(store: Store, run_id: str) -> Run:
     return found
 
 
-def links(store: Store, home: Path, run: Run, also: Sequence[str] = ()) -> pd.DataFrame:
-    """All pairs that a run wrote, from its Parquet or else from the graph: COLUMNS, and numbers `also`."""
-    path = run_folder(home, run.id) / f"{PREDICTED_LINK.name}.parquet"
+def links(
+    store: Store, home: Path, run: Run, also: Sequence[str] = (), *, of: EdgeType = PREDICTED_LINK
+) -> pd.DataFrame:
+    """All pairs of a type that a run wrote, from its Parquet or else from the graph.
+
+    Returns:
+        COLUMNS, where peak stands for the first end and gene for the second, whatever the type, and numbers `also`.
+    """
+    path = run_folder(home, run.id) / f"{of.name}.parquet"
     if path.exists():
-        return links_of(read_links(PREDICTED_LINK, path), also)
+        return links_of(read_links(of, path), also)
     columns = [name for name in (*COLUMNS, *also) if name not in {"peak", "gene"}]
     rows = store.stream(
-        f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) "
+        f"MATCH (p:{of.start})-[e:{of.name} {{run: $run}}]->(g:{of.end}) "
         f"RETURN p.id, g.id, {', '.join(f'e.{name}' for name in columns)}",
         run=run.id,
     )
@@ -93,9 +135,10 @@ def links(store: Store, home: Path, run: Run, also: Sequence[str] = ()) -> pd.Da
 
 
 def links_of(batch: EdgeBatch, also: Sequence[str] = ()) -> pd.DataFrame:
-    """The links of a batch of predictions: COLUMNS, and numbers `also`."""
+    """The pairs of a batch of predictions: COLUMNS, missing where the type has none, and numbers `also`."""
     frame: pd.DataFrame = batch.table.to_pandas().rename(columns={"start_id": "peak", "end_id": "gene"})
-    return _typed(frame.assign(edge_id=batch.edge_ids), also)
+    absent = dict.fromkeys({*COLUMNS, *also} - {*frame.columns, "edge_id"}, None)
+    return _typed(frame.assign(edge_id=batch.edge_ids, **absent), also)
 
 
 def _typed(frame: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
@@ -139,6 +182,8 @@ def settings_between(store: Store, a: Run, b: Run) -> tuple[str, ...]:
 def evidence_between(store: Store, a: Run, b: Run) -> Evidence | None:
     """What the two runs read, of the edge types that both read, and the rows that differ; None when none does."""
     types = types_read(a, b)
+    if not types:
+        return None
     rows = weighed(changes_between(store, a, b, types))
     if rows.empty:
         return None
@@ -146,8 +191,9 @@ def evidence_between(store: Store, a: Run, b: Run) -> Evidence | None:
 
 
 def types_read(a: Run, b: Run) -> list[str]:
-    """Edge types of both guidance graphs; runs that do not say read all."""
-    return [name for name in POLICY if all(name in (run.edge_types or POLICY) for run in (a, b))]
+    """Edge types of both guidance graphs; runs of a version that did not say read all."""
+    read = [run.edge_types or (() if run.node_types else tuple(POLICY)) for run in (a, b)]
+    return [name for name in POLICY if all(name in types for types in read)]
 
 
 def changes_between(store: Store, a: Run, b: Run, types: Sequence[str]) -> Iterator[RowChange]:

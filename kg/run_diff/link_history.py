@@ -55,9 +55,7 @@ class Asserted:
 
 @dataclass(frozen=True)
 class Moved:
-    """What became of the pair since another run: columns of `kg.run_diff.comparison.RunDiff.rows`, None where it has
-    none.
-    """
+    """What became of the pair since another run: columns of `RunDiff.rows`, None where it has none."""
 
     since: str
     change: str

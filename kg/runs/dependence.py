@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kg.errors import Conflict
-from kg.runs.records import run
-from kg.schema import NEAR, PREDICTED_LINK
+from kg.runs.records import guiding, run
+from kg.schema import PREDICTED_LINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,14 +71,16 @@ def _complete(store: Store, run_id: str) -> Run:
     found = run(store, run_id)
     if found.outcome != "complete":
         raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
+    if not guiding(found):
+        raise Conflict(f"no evidence guided run {run_id}, so none of its links rests on a dataset", "regkg runs list")
     return found
 
 
 def _links(store: Store, of: Run) -> Iterator[Link]:
-    guiding = "|".join(of.edge_types or (NEAR.name,))
+    types = "|".join(guiding(of))
     rows = store.stream(  # one link after another: nothing is grouped, so neither side holds them all
         f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) WHERE e.called "
-        f"RETURN p.id, g.id, e.score, COLLECT {{ MATCH (p)-[r:{guiding}]->(g) "
+        f"RETURN p.id, g.id, e.score, COLLECT {{ MATCH (p)-[r:{types}]->(g) "
         "WHERE r.since <= $n AND $n < r.until RETURN DISTINCT r.dataset ORDER BY r.dataset }",
         run=of.id,
         n=of.release,

@@ -9,26 +9,27 @@ import pandas as pd
 
 from kg.errors import Conflict, NotFound
 from kg.runs.pair_files import PAIR, read_verdicts
-from kg.runs.records import run
-from kg.schema import EDGE_TYPES, NEAR, PERTURBS, PREDICTED_LINK, Kind
+from kg.runs.records import guiding, run
+from kg.schema import EDGE_TYPES, GENE, PERTURBS, PREDICTED_LINK, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from kg.runs.records import Run
+    from kg.schema import EdgeType
     from kg.store import Store
 
-BESIDE = ("without_prior", "from_cells")  # what a run says of a pair beside its score
+EXTRA_SCORES = ("without_prior", "from_cells")  # what a run says of a pair beside its score
 
 
 @dataclass(frozen=True)
-class Scored:
+class LabelledPairs:
     """Pairs with a score and a verdict.
 
     Attributes:
         pairs: columns peak, gene, chrom, distance_bp (from the transcription start site to the peak, unsigned), score,
-            those of `BESIDE` (NaN where the run does not say), positive.
+            those of `EXTRA_SCORES` (NaN where the run does not say), positive.
         of: type of the edges that make a pair positive, or name of the file that does.
         guided: whether such edges guided the training, so that no figure made of them says anything.
     """
@@ -38,12 +39,26 @@ class Scored:
     guided: bool
 
 
-def scored_pairs(store: Store, run_id: str, against: str, release: int, biosamples: Sequence[str] = ()) -> Scored:
-    """The pairs that a run scored, positive where an edge of a type joins them at a release.
+def pair_columns(of: EdgeType) -> tuple[str, str]:
+    """How the ends of a predicted type are called in tables: peak and gene, or tf and gene."""
+    first = "tf" if of.start == GENE.label else of.start.lower()
+    return first, of.end.lower()
+
+
+def labelled_pairs(
+    store: Store,
+    run_id: str,
+    against: str,
+    release: int,
+    biosamples: Sequence[str] = (),
+    of: EdgeType = PREDICTED_LINK,
+) -> LabelledPairs:
+    """Return the pairs that a run scored, positive where an edge of a type joins them at a release.
 
     For truth (PERTURBS) the universe is what was tested: pairs without a row are left out, and positive are those
     that the experiment called. For evidence it is the pairs of genes that have a row at all (baits of a capture, genes
-    with an eQTL): of the others, and of chromosomes that a file leaves out, nothing is known.
+    with an eQTL), or of factors that have one: of the others, and of chromosomes that a file leaves out, nothing is
+    known.
 
     Args:
         store: the graph.
@@ -51,6 +66,7 @@ def scored_pairs(store: Store, run_id: str, against: str, release: int, biosampl
         against: an edge type between peaks and genes.
         release: whose rows are read.
         biosamples: only rows of these; empty for all.
+        of: the predicted type whose pairs are meant.
 
     Raises:
         UnknownRun: there is none.
@@ -58,23 +74,27 @@ def scored_pairs(store: Store, run_id: str, against: str, release: int, biosampl
         Conflict: the type does not join peaks and genes, or the run is not complete.
     """
     type_ = EDGE_TYPES.get(against)
-    if type_ is None or (type_.start, type_.end) != (PREDICTED_LINK.start, PREDICTED_LINK.end):
-        fit = [t.name for t in EDGE_TYPES.values() if (t.start, t.end) == (PREDICTED_LINK.start, PREDICTED_LINK.end)]
-        raise Conflict(f"{against} does not join a peak and a gene", f"these do: {', '.join(fit)}")
-    found = _complete(store, run_id)
-    pairs = _pairs(store, run_id, release)
-    rows = _rows(store, against, release, biosamples)
+    if type_ is None or (type_.start, type_.end) != (of.start, of.end):
+        fit = [t.name for t in EDGE_TYPES.values() if (t.start, t.end) == (of.start, of.end)]
+        raise Conflict(
+            f"{against} does not join a {of.start.lower()} and a {of.end.lower()}", f"these do: {', '.join(fit)}"
+        )
+    run_ = _complete(store, run_id)
+    pair = list(pair_columns(of))
+    pairs = _pairs(store, run_id, release) if of == PREDICTED_LINK else _gene_pairs(store, run_id, release, of)
+    rows = _rows(store, type_, release, biosamples, pair)
     if pairs.empty or rows.empty:
         what = f"no {against} row" if rows.empty else f"no pair of {run_id}"
         raise NotFound(f"release {release} holds {what} to compare", "regkg datasets; regkg runs show RUN")
     if type_.kind is not Kind.TRUTH:
-        pairs = pairs[pairs["gene"].isin(rows["gene"])]
-    joined = pairs.merge(rows, how="inner" if type_.kind is Kind.TRUTH else "left", on=PAIR)
+        known = pair[1] if of == PREDICTED_LINK else pair[0]
+        pairs = pairs[pairs[known].isin(rows[known])]
+    joined = pairs.merge(rows, how="inner" if type_.kind is Kind.TRUTH else "left", on=pair)
     joined["positive"] = joined["positive"].fillna(value=False).astype(bool)
-    return Scored(joined, against, against in (found.edge_types or (NEAR.name,)))
+    return LabelledPairs(joined, against, against in guiding(run_))
 
 
-def told_pairs(store: Store, run_id: str, path: Path, release: int) -> Scored:
+def told_pairs(store: Store, run_id: str, path: Path, release: int) -> LabelledPairs:
     """The pairs that a run scored and that a file gives a verdict of; others are left out.
 
     Args:
@@ -97,7 +117,7 @@ def told_pairs(store: Store, run_id: str, path: Path, release: int) -> Scored:
     if joined.empty:
         hint = f"its first is {rows.iloc[0]['peak']}, {rows.iloc[0]['gene']}" if len(rows) else "it holds no row"
         raise NotFound(f"run {run_id} scored none of the {len(rows):,} pairs of {path}", hint)
-    return Scored(joined, path.name, guided=False)
+    return LabelledPairs(joined, path.name, guided=False)
 
 
 def _complete(store: Store, run_id: str) -> Run:
@@ -109,18 +129,32 @@ def _complete(store: Store, run_id: str) -> Run:
 
 def _pairs(store: Store, run_id: str, release: int) -> pd.DataFrame:
     """Without those beyond the skeleton: of them only the best are in the graph, which would flatter any score."""
+    extra = ", ".join(f"e.{name}" for name in EXTRA_SCORES)
     rows = store.stream(
         f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) WHERE coalesce(e.in_prior, true) "
         "MATCH (g)-[:HAS_RECORD]->(r:GeneRecord) WHERE r.since <= $n AND $n < r.until "
         "MATCH (p)-[:HAS_RECORD]->(q:PeakRecord) WHERE q.since <= $n AND $n < q.until "
-        f"RETURN p.id, g.id, q.chrom, q.start, q.end, r.tss, e.score, {', '.join(f'e.{name}' for name in BESIDE)}",
+        f"RETURN p.id, g.id, q.chrom, q.start, q.end, r.tss, e.score, {extra}",
         run=run_id,
         n=release,
     )
-    frame = pd.DataFrame(list(rows), columns=[*PAIR, "chrom", "start", "end", "tss", "score", *BESIDE])
-    frame = frame.drop_duplicates(PAIR, ignore_index=True).astype(dict.fromkeys(BESIDE, float))
+    frame = pd.DataFrame(list(rows), columns=[*PAIR, "chrom", "start", "end", "tss", "score", *EXTRA_SCORES])
+    frame = frame.drop_duplicates(PAIR, ignore_index=True).astype(dict.fromkeys(EXTRA_SCORES, float))
     frame["distance_bp"] = distance_to_tss(frame["start"], frame["end"], frame["tss"])
-    return frame[[*PAIR, "chrom", "distance_bp", "score", *BESIDE]]
+    return frame[[*PAIR, "chrom", "distance_bp", "score", *EXTRA_SCORES]]
+
+
+def _gene_pairs(store: Store, run_id: str, release: int, of: EdgeType) -> pd.DataFrame:
+    """Pairs of two genes with the chromosome of the second."""
+    rows = store.stream(
+        f"MATCH (a:Gene)-[e:{of.name} {{run: $run}}]->(b:Gene) "
+        "MATCH (b)-[:HAS_RECORD]->(r:GeneRecord) WHERE r.since <= $n AND $n < r.until "
+        "RETURN a.id, b.id, r.chrom, e.score",
+        run=run_id,
+        n=release,
+    )
+    pair = list(pair_columns(of))
+    return pd.DataFrame(list(rows), columns=[*pair, "chrom", "score"]).drop_duplicates(pair, ignore_index=True)
 
 
 def distance_to_tss(start: pd.Series[int], end: pd.Series[int], tss: pd.Series[int]) -> pd.Series[int]:
@@ -128,14 +162,16 @@ def distance_to_tss(start: pd.Series[int], end: pd.Series[int], tss: pd.Series[i
     return pd.concat([start - tss, tss - (end - 1)], axis=1).max(axis=1).clip(lower=0)
 
 
-def _rows(store: Store, against: str, release: int, biosamples: Sequence[str]) -> pd.DataFrame:
+def _rows(
+    store: Store, against: EdgeType, release: int, biosamples: Sequence[str], pair: Sequence[str]
+) -> pd.DataFrame:
     """One row a pair: of several experiments, one that calls it is enough."""
-    verdict = "e.significant" if against == PERTURBS.name else "true"
+    verdict = "e.significant" if against == PERTURBS else "true"
     rows = store.stream(
-        f"MATCH (p:Peak)-[e:{against}]->(g:Gene) WHERE e.since <= $n AND $n < e.until "
-        "AND ($biosamples = [] OR e.biosample IN $biosamples) RETURN p.id, g.id, "
+        f"MATCH (a:{against.start})-[e:{against.name}]->(b:{against.end}) WHERE e.since <= $n AND $n < e.until "
+        "AND ($biosamples = [] OR e.biosample IN $biosamples) RETURN a.id, b.id, "
         f"max(toInteger({verdict}))",
         n=release,
         biosamples=list(biosamples),
     )
-    return pd.DataFrame(list(rows), columns=[*PAIR, "positive"])
+    return pd.DataFrame(list(rows), columns=[*pair, "positive"])

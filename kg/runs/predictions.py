@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kg.errors import MissingInput, StoreRefused
+from kg.errors import MissingInput, SchemaError, StoreRefused
 from kg.files import replaced
 from kg.progress import SILENT, Progress
+from kg.runs.outputs import FeatureEmbedding
 from kg.schema import EDGE_TYPES, Kind
 from kg.schema.batches import EdgeBatch
 
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from kg.runs.outputs import GraphNames, Output
     from kg.schema import EdgeType
     from kg.store import Store
 
 ROWS = 10_000  # per transaction
+EMBEDDINGS = "embeddings.parquet"
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,28 @@ class Predictions:
 
     Attributes:
         links: one batch per predicted edge type.
-        nodes: (V,) graph ids of the embedded nodes; none where the run embeds nothing.
-        kinds: (V,) their labels.
-        vectors: (V, dims) float32.
+        embedding: of genes and peaks; None where the run embeds nothing.
     """
 
     links: Sequence[EdgeBatch]
-    nodes: Sequence[str]
-    kinds: Sequence[str]
-    vectors: NDArray[np.float32]
+    embedding: FeatureEmbedding | None = None
+
+    @classmethod
+    def of(cls, outputs: Sequence[Output], names: GraphNames) -> Predictions:
+        """The graph's part of the outputs of a model; rows of one type become one batch.
+
+        Raises:
+            SchemaError: there are two embeddings of features.
+        """
+        by_type: dict[str, list[EdgeBatch]] = {}
+        for output in outputs:
+            for batch in output.batches(names):
+                by_type.setdefault(batch.type.name, []).append(batch)
+        embedded = [output for output in outputs if isinstance(output, FeatureEmbedding)]
+        if len(embedded) > 1:
+            raise SchemaError("a run has one embedding of features", [f"this has {len(embedded)}"])
+        links = [EdgeBatch.concat(batches) for batches in by_type.values()]
+        return cls(links, embedded[0] if embedded else None)
 
 
 def keep(home: Path, run_id: str, predictions: Predictions, metrics: Mapping[str, Any]) -> Path:
@@ -56,15 +70,9 @@ def keep(home: Path, run_id: str, predictions: Predictions, metrics: Mapping[str
     for batch in predictions.links:
         with replaced(folder / f"{batch.type.name}.parquet") as path:
             pq.write_table(batch.table, path)
-    vectors = pa.FixedSizeListArray.from_arrays(
-        pa.array(predictions.vectors.ravel(), pa.float32()), predictions.vectors.shape[1]
-    )
-    table = pa.table(
-        [pa.array(predictions.nodes, pa.string()), pa.array(predictions.kinds, pa.string()), vectors],
-        names=["node", "kind", "vector"],
-    )
-    with replaced(folder / "embeddings.parquet") as path:
-        pq.write_table(table, path)
+    if predictions.embedding is not None:
+        with replaced(folder / EMBEDDINGS) as path:
+            pq.write_table(_table(predictions.embedding), path)
     with replaced(folder / "metrics.json") as path:  # last: its presence says that the rest is there
         path.write_text(json.dumps(metrics, indent=1, sort_keys=True))
     return folder
@@ -85,11 +93,8 @@ def kept(home: Path, run_id: str) -> tuple[Predictions, dict[str, Any]]:
     links = [
         read_links(type_, path) for type_ in EDGE_TYPES.values() if (path := folder / f"{type_.name}.parquet").exists()
     ]
-    table = pq.read_table(folder / "embeddings.parquet")
-    flat = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    vectors = flat.reshape(table.num_rows, table.schema.field("vector").type.list_size).astype(np.float32)
     metrics = json.loads((folder / "metrics.json").read_text())
-    return Predictions(links, table["node"].to_pylist(), table["kind"].to_pylist(), vectors), metrics
+    return Predictions(links, _embedding(folder / EMBEDDINGS)), metrics
 
 
 def read_links(type_: EdgeType, path: Path) -> EdgeBatch:
@@ -110,7 +115,8 @@ def write(store: Store, run_id: str, predictions: Predictions, progress: Progres
     remove(store, run_id)
     for batch in predictions.links:
         _write_links(store, run_id, batch, progress)
-    _write_embeddings(store, run_id, predictions, progress)
+    if predictions.embedding is not None:
+        _write_embedding(store, run_id, predictions.embedding, progress)
     _check_written(store, run_id, predictions)
 
 
@@ -132,6 +138,23 @@ def run_folder(home: Path, run_id: str) -> Path:
     return home / "runs" / run_id
 
 
+def _table(embedding: FeatureEmbedding) -> pa.Table:
+    flat = pa.array(embedding.vectors.ravel(), pa.float32())
+    vectors = pa.FixedSizeListArray.from_arrays(flat, embedding.vectors.shape[1])
+    ids, kinds = (pa.array(list(column), pa.string()) for column in (embedding.ids, embedding.kinds))
+    return pa.table([ids, kinds, vectors], names=["node", "kind", "vector"])
+
+
+def _embedding(path: Path) -> FeatureEmbedding | None:
+    """What `_table` made of it; None where there is none, or, as in runs of an earlier version, an empty one."""
+    if not path.exists() or not pq.read_metadata(path).num_rows:
+        return None
+    table = pq.read_table(path)
+    flat = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    vectors = flat.reshape(table.num_rows, table.schema.field("vector").type.list_size).astype(np.float32)
+    return FeatureEmbedding(table["node"].to_pylist(), table["kind"].to_pylist(), vectors)
+
+
 def _write_links(store: Store, run_id: str, batch: EdgeBatch, progress: Progress) -> None:
     type_ = batch.type
     names = type_.schema.names
@@ -144,10 +167,10 @@ def _write_links(store: Store, run_id: str, batch: EdgeBatch, progress: Progress
     _in_batches(store, query, list(zip(*columns, strict=True)), run_id, f"writing {type_.name}", progress)
 
 
-def _write_embeddings(store: Store, run_id: str, predictions: Predictions, progress: Progress) -> None:
-    for kind in sorted(set(predictions.kinds)):
-        chosen = [i for i, k in enumerate(predictions.kinds) if k == kind]
-        rows = [(predictions.nodes[i], predictions.vectors[i].tolist()) for i in chosen]
+def _write_embedding(store: Store, run_id: str, embedding: FeatureEmbedding, progress: Progress) -> None:
+    for kind in sorted(set(embedding.kinds)):
+        chosen = [i for i, k in enumerate(embedding.kinds) if k == kind]
+        rows = [(embedding.ids[i], embedding.vectors[i].tolist()) for i in chosen]
         query = (
             f"UNWIND $rows AS row MATCH (n:{kind} {{id: row[0]}}) CREATE (n)-[:HAS_EMBEDDING]->"
             "(:Embedding {id: $run + ':' + row[0], run: $run, node: row[0], kind: $kind, vector: row[1]})"
@@ -168,7 +191,7 @@ def _in_batches(
 
 def _check_written(store: Store, run_id: str, predictions: Predictions) -> None:
     expected = {batch.type.name: len(batch) for batch in predictions.links}
-    expected["Embedding"] = len(predictions.nodes)
+    expected["Embedding"] = 0 if predictions.embedding is None else len(predictions.embedding.ids)
     found = {
         name: store.read(f"MATCH ()-[e:{name} {{run: $run}}]->() RETURN count(e) AS n", run=run_id)[0]["n"]
         for name in expected

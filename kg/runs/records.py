@@ -10,6 +10,7 @@ from kg.errors import Conflict, UnknownRun
 from kg.progress import SILENT, Progress
 from kg.releases import Served, serve, served
 from kg.runs import predictions
+from kg.schema import NEAR
 from kg.store.leases import process_is_gone, this_process
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Run:
         release: the release whose evidence it read.
         datasets: dataset id -> hash of the rows it used.
         interrupted: it says running, writing or pruning, but its process is gone.
-        edge_types: of its guidance graph.
+        edge_types: that guided or supervised it.
+        node_types: whose records it read; empty in runs of an earlier version.
         parent: the run whose weights it started from, that it is to replace, or that it is derived from; None for a
             first one.
         experiment: why it is never published, such as the datasets it leaves out; None for a run that may be.
@@ -59,6 +61,7 @@ class Run:
     experiment: str | None = None
     pinned: bool = False
     derived: bool = False
+    node_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Registration:
     parent: str | None = None
     experiment: str | None = None
     derived: bool = False
+    node_types: tuple[str, ...] = ()
 
 
 def register(store: Store, about: Registration) -> str:
@@ -114,6 +118,11 @@ def run(store: Store, run_id: str) -> Run:
     if not rows:
         raise UnknownRun(f"there is no run {run_id!r}", "regkg runs list")
     return _run(rows[0]["r"])
+
+
+def guiding(of: Run) -> tuple[str, ...]:
+    """Names of the edge types that guided or supervised a run; NEAR for one of a version that did not say."""
+    return of.edge_types or (() if of.node_types else (NEAR.name,))
 
 
 def environment(store: Store, run_id: str) -> dict[str, Any]:
@@ -235,6 +244,7 @@ def _properties(about: Registration, run_id: str) -> Row:
         "datasets": json.dumps(dict(about.datasets), sort_keys=True),
         "environment": json.dumps(dict(about.environment), sort_keys=True),
         "edge_types": list(about.edge_types),
+        "node_types": list(about.node_types),
         "parent": about.parent,
         "experiment": about.experiment,
         "derived": about.derived,
@@ -256,6 +266,7 @@ def _run(row: Row) -> Run:
         metrics=json.loads(row["metrics"]),
         note=row.get("note") or "",
         edge_types=tuple(row.get("edge_types") or ()),
+        node_types=tuple(row.get("node_types") or ()),
         parent=row.get("parent"),
         experiment=row.get("experiment"),
         pinned=bool(row.get("pinned")),

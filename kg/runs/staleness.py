@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kg.errors import Conflict, NotFound
 from kg.releases import diff, served
-from kg.runs.records import run, runs
-from kg.schema import EDGE_TYPES, GENE, NEAR, PEAK
+from kg.runs.records import guiding, run, runs
+from kg.schema import EDGE_TYPES, GENE, PEAK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,9 +92,8 @@ def decisions(store: Store, slots: Sequence[str] = ()) -> list[Decision]:
     return [_decision(store, of, now.release, everyone) for of in chosen.values() if not of.derived]
 
 
-def changes(store: Store, edge_types: Sequence[str], first: int, second: int) -> tuple[Change, ...]:
-    """What differs between two releases for a model that reads these edge types, by dataset."""
-    types = read_types(edge_types)
+def changes(store: Store, types: Sequence[str], first: int, second: int) -> tuple[Change, ...]:
+    """What differs between two releases in rows of these node and edge types, by dataset."""
     counts: dict[str, list[int]] = {}
     for one in diff.summary(store, first, second, types):
         total = counts.setdefault(one.dataset, [0, 0, 0])
@@ -106,10 +105,11 @@ def changes(store: Store, edge_types: Sequence[str], first: int, second: int) ->
     )
 
 
-def read_types(edge_types: Sequence[str]) -> list[str]:
-    """The edge types of a model and the node types at their ends."""
-    names = edge_types or [NEAR.name]
-    return sorted({*names, *(label for n in names for label in (EDGE_TYPES[n].start, EDGE_TYPES[n].end))})
+def read_types(of: Run) -> list[str]:
+    """The edge types that a run read, the node types at their ends, and what other nodes it read."""
+    names = guiding(of)
+    ends = (label for name in names for label in (EDGE_TYPES[name].start, EDGE_TYPES[name].end))
+    return sorted({*names, *ends, *of.node_types})
 
 
 def _touched(rows: Iterable[RowChange]) -> dict[str, tuple[set[str], set[str]]]:
@@ -126,7 +126,7 @@ def _touched(rows: Iterable[RowChange]) -> dict[str, tuple[set[str], set[str]]]:
 
 
 def _decision(store: Store, of: Run, release: int, everyone: Sequence[Run]) -> Decision:
-    found = changes(store, of.edge_types, of.release, release) if of.release != release else ()
+    found = changes(store, read_types(of), of.release, release) if of.release != release else ()
     heirs = [r for r in everyone if (r.parent, r.slot, r.release) == (of.id, of.slot, release) and not r.experiment]
     done = next((r for r in heirs if r.outcome == "complete"), None)
     cut = next((r.id for r in heirs if r.interrupted), None)
@@ -141,6 +141,6 @@ def _decision(store: Store, of: Run, release: int, everyone: Sequence[Run]) -> D
     else:
         retrain, reason = True, "; ".join(map(str, found))
     return Decision(
-        of.slot, of.id, of.release, release, of.edge_types or (NEAR.name,), tuple(sorted(of.datasets)), found,
+        of.slot, of.id, of.release, release, guiding(of), tuple(sorted(of.datasets)), found,
         retrain, reason, cut if retrain else None,
     )  # fmt: skip

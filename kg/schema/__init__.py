@@ -38,9 +38,11 @@ from kg.schema.edge_types import (
     evidence_types,
     row_type,
 )
+from kg.schema.predicted_types import ANNOTATED_AS, IMPUTED_GENE, IMPUTED_PEAK, PREDICTED_CONTACT
 
 __all__ = [
     "ACCESSIBLE_IN",
+    "ANNOTATED_AS",
     "ASSEMBLY",
     "BINDS",
     "BIOSAMPLE",
@@ -50,6 +52,8 @@ __all__ = [
     "EXTERNAL_LINK",
     "GENE",
     "HAS_HIT",
+    "IMPUTED_GENE",
+    "IMPUTED_PEAK",
     "IN_PEAK",
     "LIFTED_TO",
     "MOTIF",
@@ -62,6 +66,7 @@ __all__ = [
     "PEAK",
     "PEAK_CONTACTS",
     "PERTURBS",
+    "PREDICTED_CONTACT",
     "PREDICTED_LINK",
     "PREDICTED_TARGET",
     "SCHEMA_VERSION",

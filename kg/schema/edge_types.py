@@ -10,7 +10,14 @@ from __future__ import annotations
 import pyarrow as pa
 
 from kg.schema.node_types import ASSEMBLY, BIOSAMPLE, GENE, MOTIF, ORIGINAL, PEAK, TF, VARIANT
-from kg.schema.predicted_types import PREDICTED_LINK, PREDICTED_TARGET
+from kg.schema.predicted_types import (
+    ANNOTATED_AS,
+    IMPUTED_GENE,
+    IMPUTED_PEAK,
+    PREDICTED_CONTACT,
+    PREDICTED_LINK,
+    PREDICTED_TARGET,
+)
 from kg.schema.row_types import Column, EdgeType, Kind, NodeType, RowType
 
 __all__ = [
@@ -298,6 +305,7 @@ EDGE_TYPES: dict[str, EdgeType] = {
     for t in (
         NEAR, CONTACTS, PEAK_CONTACTS, EQTL, IN_PEAK, BINDS, TARGETS, MOTIF_OF, HAS_HIT, ACCESSIBLE_IN, EXTERNAL_LINK,
         LIFTED_TO, NOT_LIFTED, ORTHOLOG_OF, SUBCLASS_OF, PERTURBS, PREDICTED_LINK, PREDICTED_TARGET,
+        PREDICTED_CONTACT, ANNOTATED_AS, IMPUTED_GENE, IMPUTED_PEAK,
     )
 }  # fmt: skip
 

@@ -1,23 +1,22 @@
 """The gate: a retrained run is published only where it is not worse than the run that it replaces.
 
-Compared are what the two say of the same cells (FOSCTTM, integration consistency) and how they rank pairs against
-edges that neither saw: types that did not guide them or, of types that did, chromosomes held out from both, and from
-every run whose weights they started from. What cannot be compared is said and left out, never guessed.
+Compared is what their model declares (`models.contract`): metrics, such as FOSCTTM of the same cells, and how they rank
+pairs against edges that neither saw: types that did not guide them or, of types that did, chromosomes held out from
+both, and from every run whose weights they started from. What cannot be compared is said and left out, never guessed.
 """
 
 from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kg import runs
 from kg.errors import NotFound, SettingsError
-from kg.guidance import HELD_OUT
-from kg.runs.labelled_pairs import scored_pairs
-from kg.runs.pair_files import PAIR
-from kg.schema import PERTURBS
+from kg.runs.labelled_pairs import labelled_pairs, pair_columns
+from models import registry
+from models.contract import Metric
 from models.evaluation.metrics import auroc
 from models.evaluation.ranking import auroc_change
 
@@ -27,27 +26,28 @@ if TYPE_CHECKING:
 
     from kg.runs import Run
     from kg.store import Store
+    from models.contract import Benchmark
 
-AGAINST = (*HELD_OUT, PERTURBS.name)
+_TOLERANCE = "_tolerance"
 PASSED, FAILED, LEFT_OUT = "passed", "failed", "not comparable"
 EVERYWHERE = None  # no chromosome of a type was seen
 
 
 @dataclass(frozen=True)
 class Gate:
-    """By how much a run may be worse than the one it replaces.
+    """By how much a run may be worse than the one it replaces, where that is not what its model declares.
 
     Attributes:
-        foscttm_tolerance: FOSCTTM of paired cells may be larger by this.
-        consistency_tolerance: integration consistency, mean over its metacell counts, may be smaller by this.
-        auroc_tolerance: AUROC against each type of unseen edges may be smaller by this.
+        tolerances: metric, as its model declares it, or "auroc" -> by how much it may be worse.
         min_positives: pairs that unseen edges of a type join, or it is not compared.
     """
 
-    foscttm_tolerance: float = 0.02
-    consistency_tolerance: float = 0.02
-    auroc_tolerance: float = 0.02
+    tolerances: Mapping[str, float] = field(default_factory=dict)
     min_positives: int = 20
+
+    def tolerance(self, name: str, declared: float) -> float:
+        """The one that was asked for, else the declared one."""
+        return self.tolerances.get(name, declared)
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,15 @@ class Verdict:
         return f"gate {'passed' if self.passed else 'failed'}: {listed}"
 
 
-def read_gate(path: Path | None, said: Mapping[str, Any]) -> Gate:
+def read_gate(path: Path | None, options: Mapping[str, Any]) -> Gate:
     """The gate from the table [gate] of a TOML file, and from options, which win.
 
+    Args:
+        path: of the file; None for none.
+        options: min_positives, and NAME_tolerance for each metric NAME that a model declares; None is left out.
+
     Raises:
-        SettingsError: the file has no such table, or it says something unknown or of another type.
+        SettingsError: the file has no such table, or something in it is unknown or of another type.
     """
     table: dict[str, Any] = {}
     if path is not None:
@@ -114,16 +118,30 @@ def read_gate(path: Path | None, said: Mapping[str, Any]) -> Gate:
             table = tomllib.loads(path.read_text())["gate"]
         except (KeyError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{path} has no table [gate]: {error}", "see docs/retraining.md") from error
-    known = {field.name: type(field.default) for field in fields(Gate)}
+    known = {**{f"{name}{_TOLERANCE}": float for name in tolerable()}, "min_positives": int}
     wrong = [f"{name} = {value!r}" for name, value in table.items() if not _fits(value, known.get(name))]
     if wrong:
         raise SettingsError(f"{path}: [gate] says {', '.join(wrong)}", f"it may say {', '.join(known)}, all numbers")
-    return replace(Gate(), **{**table, **{name: value for name, value in said.items() if value is not None}})
+    asked = {**table, **{name: value for name, value in options.items() if value is not None}}
+    least = asked.pop("min_positives", Gate.min_positives)
+    return Gate({name.removesuffix(_TOLERANCE): float(value) for name, value in asked.items()}, least)
+
+
+def tolerable() -> list[str]:
+    """Names of all that a gate can be told a tolerance of: "auroc", and the metrics that models declare."""
+    declared = (one for name in registry.names() for one in registry.get(name).gate)
+    return ["auroc", *sorted({one.name for one in declared if isinstance(one, Metric)})]
 
 
 def judge(store: Store, gate: Gate, parent: Run, child: Run, release: int) -> Verdict:
-    """Compare two complete runs; edges are those of `release`."""
-    return Verdict((*_metrics(store, gate, parent, child), *_rankings(store, gate, parent, child, release)))
+    """Compare two complete runs by what their model declares; edges are those of `release`."""
+    found: list[Figure] = []
+    for declared in registry.get(child.model).gate:
+        if isinstance(declared, Metric):
+            found += _metric(store, gate, declared, parent, child)
+        else:
+            found += _rankings(store, gate, declared, parent, child, release)
+    return Verdict(tuple(found))
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
@@ -161,57 +179,70 @@ def _compared(
     return Figure(name, parent, child, tolerance, PASSED if worse_by <= tolerance else FAILED)
 
 
-def _metrics(store: Store, gate: Gate, parent: Run, child: Run) -> list[Figure]:
-    """FOSCTTM where cells are paired, and consistency."""
-    paired = sorted(n for n in {*parent.metrics, *child.metrics} if n.startswith("foscttm"))
-    found = [
-        _compared(n, parent.metrics.get(n), child.metrics.get(n), gate.foscttm_tolerance, larger_is_worse=True)
-        for n in paired
+def _metric(store: Store, gate: Gate, declared: Metric, parent: Run, child: Run) -> list[Figure]:
+    """One figure for each metric of the declared name, or one for their mean over those that both runs have."""
+    tolerance = gate.tolerance(declared.name, declared.tolerance)
+    if declared.pooled:
+        both = [_pooled(declared.name, run, parent, child) for run in (parent, child)]
+        values = {declared.name: (both[0], both[1])}
+    else:
+        names = sorted(n for n in {*parent.metrics, *child.metrics} if n.startswith(declared.name))
+        values = {name: (parent.metrics.get(name), child.metrics.get(name)) for name in names}
+    figures = [
+        _compared(name, before, after, tolerance, larger_is_worse=not declared.higher_is_better)
+        for name, (before, after) in values.items()
     ]
-    before, after = (_consistency(run, parent, child) for run in (parent, child))
-    found.append(_compared("consistency", before, after, gate.consistency_tolerance))
     cells = [runs.environment(store, run.id).get("cells") for run in (parent, child)]
-    if None not in cells and cells[0] != cells[1]:
+    if declared.same_cells and None not in cells and cells[0] != cells[1]:
         why = "the files of cells have changed between the runs"
-        return [replace(figure, verdict=LEFT_OUT, why=why) for figure in found]
-    return found
+        return [replace(figure, verdict=LEFT_OUT, why=why) for figure in figures]
+    return figures
 
 
-def _consistency(of: Run, *both: Run) -> float | None:
-    """Mean over the metacell counts that both runs were measured with."""
-    names = {n for n in both[0].metrics if n.startswith("consistency_")}.intersection(*(r.metrics for r in both))
+def _pooled(name: str, of: Run, *both: Run) -> float | None:
+    """Mean over the metrics NAME_... that both runs were measured with."""
+    names = {n for n in both[0].metrics if n.startswith(f"{name}_")}.intersection(*(r.metrics for r in both))
     values = [of.metrics[n] for n in sorted(names) if all(r.metrics[n] is not None for r in both)]
     return sum(values) / len(values) if values else None
 
 
-def _rankings(store: Store, gate: Gate, parent: Run, child: Run, release: int) -> list[Figure]:
+def _rankings(store: Store, gate: Gate, declared: Benchmark, parent: Run, child: Run, release: int) -> list[Figure]:
     """AUROC against each type of edges that the release has, on the pairs that both runs scored."""
     found = []
-    for against in AGAINST:
+    tolerance = gate.tolerance("auroc", declared.tolerance)
+    for type_ in declared.against:
+        against = type_.name
         try:
-            scored = [scored_pairs(store, run.id, against, release).pairs for run in (parent, child)]
+            scored = [labelled_pairs(store, run.id, against, release, of=declared.of).pairs for run in (parent, child)]
         except NotFound:
             continue  # the release has no such edge
         name = f"auroc_{against}"
         chroms = _both(unseen(store, parent, against), unseen(store, child, against))
         if chroms is not EVERYWHERE and not chroms:
             why = f"{against} guided a run, or one whose weights it started from, on every chromosome"
-            found.append(Figure(name, None, None, gate.auroc_tolerance, LEFT_OUT, why))
+            found.append(Figure(name, None, None, tolerance, LEFT_OUT, why))
             continue
-        found.append(_ranking(name, gate, scored, chroms))
+        found.append(_ranking(name, gate.min_positives, tolerance, scored, chroms, pair_columns(declared.of)))
     return found
 
 
-def _ranking(name: str, gate: Gate, scored: Sequence[Any], chroms: frozenset[str] | None) -> Figure:
-    pairs = scored[0].merge(scored[1][[*PAIR, "score"]], on=PAIR, suffixes=("", "_of_child"))
+def _ranking(
+    name: str,
+    min_positives: int,
+    tolerance: float,
+    scored: Sequence[Any],
+    chroms: frozenset[str] | None,
+    pair: Sequence[str],
+) -> Figure:
+    pairs = scored[0].merge(scored[1][[*pair, "score"]], on=list(pair), suffixes=("", "_of_child"))
     if chroms is not EVERYWHERE:
         pairs = pairs[pairs["chrom"].isin(chroms)]
     positive = pairs["positive"].to_numpy()
-    if positive.sum() < gate.min_positives or positive.all():
+    if positive.sum() < min_positives or positive.all():
         where = "" if chroms is EVERYWHERE else f" on {', '.join(sorted(chroms))}"
-        why = f"{positive.sum():,} positive of {len(pairs):,} pairs{where}, {gate.min_positives} are needed"
-        return Figure(name, None, None, gate.auroc_tolerance, LEFT_OUT, why)
+        why = f"{positive.sum():,} positive of {len(pairs):,} pairs{where}, {min_positives} are needed"
+        return Figure(name, None, None, tolerance, LEFT_OUT, why)
     before, after = (auroc(positive, pairs[column].to_numpy()) for column in ("score", "score_of_child"))
     change = auroc_change(*(pairs[c].to_numpy() for c in ("gene", "positive", "score", "score_of_child")))
     interval = (change.low, change.high) if math.isfinite(change.low) else None
-    return replace(_compared(name, before, after, gate.auroc_tolerance), interval=interval)
+    return replace(_compared(name, before, after, tolerance), interval=interval)

@@ -7,7 +7,6 @@ a user who learns of them one by one, or after an hour of training, has lost the
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from models.contract import Estimate
     from models.inputs.cells import Cells
 
     _Tally = tuple[int, NDArray[np.int64], NDArray[np.int64]]
@@ -37,25 +37,6 @@ SHARES = ("beta", "bernoulli")  # likelihoods of values from 0 to 1
 SHOWN = 3
 GIB = 2**30
 # Measured on two cores of a 2-core AMD EPYC virtual machine; other machines differ, so it is said as "about".
-SECONDS_PER_ELEMENT = 2.5e-8  # of cells x features in a step: the likelihood's passes forward and back
-SECONDS_PER_STEP = 0.02  # the rest of a step: networks, graph, optimiser
-USUAL_EPOCHS = 60
-BASE_GIB = 1.0  # the program itself with PyTorch
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a training will take, roughly."""
-
-    memory_gib: float
-    disk_gib: float
-    minutes: float
-
-    def __str__(self) -> str:
-        return (
-            f"about {self.memory_gib:.1f} GiB of memory, {self.disk_gib:.2f} GiB of disk and, on two cores, "
-            f"{self.minutes:.0f} minutes"
-        )
 
 
 def counts_of(adata: AnnData) -> tuple[sp.csr_matrix, str]:
@@ -150,24 +131,6 @@ def _broken(values: NDArray[np.float32], likelihood: str) -> list[tuple[NDArray[
 def silent_cells(cells: Cells) -> dict[str, list[str]]:
     """Modality -> names of cells without a single count; they train, but say nothing."""
     return {name: m.obs_names[row_sums(m.counts) == 0].tolist() for name, m in cells.modalities.items()}
-
-
-def estimate(cells: Cells, *, batch_size: int, members: int, latent_dim: int) -> Estimate:
-    """Memory, disk and time of training all members, from the size of the data."""
-    sizes = [m.counts.shape for m in cells.modalities.values()]
-    features = sum(f for _, f in sizes)
-    held = sum(
-        0 if isinstance(m.counts, StoredCounts) else m.counts.nnz * 8 + m.rep.nbytes for m in cells.modalities.values()
-    )
-    step = batch_size * max(f for _, f in sizes) * 4 * 3  # a few blocks of cells x features at a time
-    parameters = 4 * features * (latent_dim + 10) * 6  # weights, optimiser, the kept checkpoints
-    seconds = SECONDS_PER_STEP + SECONDS_PER_ELEMENT * batch_size * features
-    steps = USUAL_EPOCHS * sum(n for n, _ in sizes) / batch_size
-    return Estimate(
-        memory_gib=BASE_GIB + (2 * held + step + parameters) / GIB,
-        disk_gib=members * (3 * parameters + 4 * latent_dim * sum(n for n, _ in sizes)) / GIB,
-        minutes=members * steps * seconds / 60,
-    )
 
 
 def check_room(needed: Estimate, folder: Path) -> list[str]:

@@ -9,11 +9,11 @@ from kg.cells import cells as registered_cells
 from kg.errors import Conflict
 from kg.evidence.nodes import read_nodes
 from kg.progress import SILENT, Progress
+from kg.runs.cell_files import read_cell_files
 from kg.runs.predictions import run_folder
 from kg.schema import GENE, PEAK
 from models.evaluation.metacell_correlation import correlation, groups
 from models.inputs.read_anndata import Reading, read_cells
-from models.jobs.run_artifacts import read_embedded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def metacell_scores(
     genes, peaks = (read_nodes(store, type_, found.release) for type_ in (GENE, PEAK))
     cells = read_cells(files, genes, peaks, Reading(**asked["reading"]), progress)
     progress.begin("correlating over metacells")
-    embedded = [] if cells.paired else [m.vectors for m in read_embedded(run_folder(home, run_id), found.model)]
+    embedded = [] if cells.paired else [m.vectors for m in read_cell_files(run_folder(home, run_id), found.model)]
     made = correlation(cells, groups(cells, embedded, seed=found.seed), pairs["peak"].tolist(), pairs["gene"].tolist())
     progress.end()
     return made

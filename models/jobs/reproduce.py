@@ -18,8 +18,10 @@ from kg.cells import cells as registered_cells
 from kg.errors import ChecksumMismatch, Conflict, MissingInput
 from kg.progress import SILENT, Progress
 from kg.runs import predictions
+from kg.runs.cell_files import read_annotations
 from kg.runs.predictions import run_folder
 from models.jobs import train
+from models.jobs.run_artifacts import read_history
 from models.training import checkpoint
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class Reproduction:
     @property
     def reason(self) -> str:
         """In a sentence."""
-        told = f"{self.weights[0]} of {self.weights[1]} tensors are equal"
+        told = f"{self.weights[0]} of {self.weights[1]} tensors are equal" if self.weights[1] else "it has no weights"
         if self.verdict != EXACT:
             told += f", scores correlate by {self.correlation:.4f}, {self.calls:.1%} of calls agree"
         named = ", ".join(f"{name} ({then} then, {now} now)" for name, (then, now) in self.differs.items())
@@ -87,19 +89,27 @@ def reproduce(store: Store, home: Path, run_id: str, progress: Progress = SILENT
     asked = runs.environment(store, run_id)
     _check(store, home, of, asked)
     kept = predictions.kept(home, run_id)[0]
-    before = weights(home, run_id)
+    before = weights_of(home, run_id)
     why = f"a reproduction of {run_id}"
     cut = next((r.id for r in runs.runs(store) if r.experiment == why and r.interrupted), None)
     if cut is not None:
         progress.say(f"{cut} was cut short and goes on")
         made = train.resume(store, home, cut, progress)
     else:
-        request = replace(train.Request.of(asked["request"]), experiment=why)
+        request = replace(train.TrainingRequest.of(asked["request"]), experiment=why)
         threads = asked.get("machine", {}).get("threads") or request.threads
         made = train.train(store, home, replace(request, threads=threads), progress, release=of.release)
-    found = weights(home, made.id)
+    found = weights_of(home, made.id)
     again = predictions.kept(home, made.id)[0]
-    return _compared(of, made, _differences(store, of, made), (before, found), (_links(kept), _links(again)))
+    folders = [run_folder(home, run.id) for run in (of, made)]
+    rows = [Rows(_scores(one), read_annotations(folder)) for one, folder in zip((kept, again), folders, strict=True)]
+    return _compared(of, made, _differences(store, of, made), (before, found), (rows[0], rows[1]))
+
+
+def weights_of(home: Path, run_id: str) -> dict[str, Tensor]:
+    """Every weight that a run kept; none of a run whose model has no losses, and so no weights; errors as `weights`."""
+    history = read_history(run_folder(home, run_id))
+    return {} if history is not None and history.empty else weights(home, run_id)
 
 
 def weights(home: Path, run_id: str) -> dict[str, Tensor]:
@@ -150,9 +160,45 @@ def _differences(store: Store, of: Run, made: Run) -> dict[str, tuple[Any, Any]]
     return {n: (facts[0].get(n), facts[1].get(n)) for n in names if facts[0].get(n) != facts[1].get(n)}
 
 
-def _links(kept: predictions.Predictions) -> pd.DataFrame:
-    found: pd.DataFrame = pd.concat([batch.table.to_pandas().assign(edge_id=batch.edge_ids) for batch in kept.links])
+@dataclass(frozen=True)
+class Rows:
+    """What a run says: scores of pairs by type and edge_id, and labels of cells by modality and column."""
+
+    scores: pd.DataFrame
+    annotations: Mapping[tuple[str, str], pd.DataFrame]
+
+    def equals(self, other: Rows) -> bool:
+        """Whether all of it is equal."""
+        same = self.annotations.keys() == other.annotations.keys()
+        return (
+            same
+            and self.scores.equals(other.scores)
+            and all(frame.equals(other.annotations[name]) for name, frame in self.annotations.items())
+        )
+
+
+def _scores(kept: predictions.Predictions) -> pd.DataFrame:
+    """All scored rows of a run, of whichever type, by edge_id."""
+    parts = [batch.table.to_pandas().assign(edge_id=batch.edge_ids) for batch in kept.links]
+    scored = [part for part in parts if {"score", "called"} <= set(part.columns)]
+    if not scored:
+        return pd.DataFrame({"score": [], "called": []}, dtype=float)
+    found: pd.DataFrame = pd.concat(scored)
     return found.set_index("edge_id").sort_index()
+
+
+def _agreement(then: Rows, now: Rows) -> tuple[float, float, float]:
+    """Correlation of scores, share of calls and labels that agree, largest difference of two scores."""
+    if not then.scores.index.equals(now.scores.index) or then.annotations.keys() != now.annotations.keys():
+        return 0.0, 0.0, float("inf")
+    a, b = (rows.scores["score"].to_numpy(np.float64) for rows in (then, now))
+    varies = len(a) > 1 and a.std() > 0 and b.std() > 0
+    correlation = float(np.corrcoef(a, b)[0, 1]) if varies else float(np.array_equal(a, b))
+    agree = [(then.scores["called"] == now.scores["called"]).to_numpy()]
+    agree += [(then.annotations[n]["label"] == now.annotations[n]["label"]).to_numpy() for n in then.annotations]
+    every = np.concatenate(agree)
+    shift = float(np.abs(a - b).max(initial=0.0))
+    return correlation, float(every.mean()) if len(every) else 1.0, shift
 
 
 def _compared(
@@ -160,20 +206,16 @@ def _compared(
     made: Run,
     differs: dict[str, tuple[Any, Any]],
     tensors: tuple[dict[str, Tensor], dict[str, Tensor]],
-    links: tuple[pd.DataFrame, pd.DataFrame],
+    rows: tuple[Rows, Rows],
 ) -> Reproduction:
     then, now = tensors
     same = [name for name, tensor in then.items() if name in now and torch.equal(tensor, now[name])]
     shapes = [{name: tensor.shape for name, tensor in one.items()} for one in tensors]
-    largest = max(float((then[n].double() - now[n].double()).abs().max()) for n in then if then[n].numel()) if (
-        shapes[0] == shapes[1]
-    ) else None  # fmt: skip
-    alike = links[0].index.equals(links[1].index)
-    scores = [one["score"].to_numpy(np.float64) for one in links]
-    correlation = float(np.corrcoef(scores[0], scores[1])[0, 1]) if alike else 0.0
-    calls = float((links[0]["called"] == links[1]["called"]).mean()) if alike else 0.0
-    shift = float(np.abs(scores[0] - scores[1]).max()) if alike else float("inf")
-    if len(same) == len(then) == len(now) and links[0].equals(links[1]):
+    largest = max(
+        (float((then[n].double() - now[n].double()).abs().max()) for n in then if then[n].numel()), default=0.0
+    ) if shapes[0] == shapes[1] else None  # fmt: skip
+    correlation, calls, shift = _agreement(*rows)
+    if len(same) == len(then) == len(now) and rows[0].equals(rows[1]):
         verdict = EXACT
     else:
         verdict = CLOSE if differs and correlation >= CORRELATION and calls >= CALLS else OTHER

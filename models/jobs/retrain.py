@@ -41,7 +41,7 @@ class Wanted:
         warm: start from the weights of the published run.
         held_out: chromosomes whose CONTACTS and EQTL rows test the runs and do not guide them; None for those of the
             published run or, where it has none and such rows guide it, chr8 and chr9.
-        device, threads: as in `models.jobs.train.Request`; None for those of the published run.
+        device, threads: as in `models.jobs.train.TrainingRequest`; None for those of the published run.
         gate: what decides on publishing.
     """
 
@@ -128,14 +128,16 @@ def leave_out(
         ]
 
 
-def request_for(store: Store, parent: Run, wanted: Wanted, *, tested: tuple[str, ...] = TESTED) -> train.Request:
+def request_for(
+    store: Store, parent: Run, wanted: Wanted, *, tested: tuple[str, ...] = TESTED
+) -> train.TrainingRequest:
     """How the parent was asked for, as its successor is to be: the same options, cells and edge types.
 
     A start from weights that saw the edges of a chromosome that is now held out would make its test worthless, so
     such a start is a cold one.
     """
     asked = runs.environment(store, parent.id).get("request")
-    before = train.Request.of(asked) if asked else train.Request(parent.model, parent.cells)
+    before = train.TrainingRequest.of(asked) if asked else train.TrainingRequest(parent.model, parent.cells)
     known = {f.name for f in fields(registry.get(parent.model).config)}
     guiding = [t for t in HELD_OUT if t in parent.edge_types]
     usual = before.held_out or (tested if guiding else ())

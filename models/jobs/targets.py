@@ -75,7 +75,7 @@ def targets(store: Store, home: Path, run_id: str, wanted: Wanted, progress: Pro
     folder.mkdir(parents=True, exist_ok=True)
     with replaced(folder / EVERY) as path:
         table.to_parquet(path, index=False)
-    made = Predictions([_batch(table, wanted)], [], [], np.zeros((0, 1), np.float32))
+    made = Predictions([_batch(table, wanted)])
     predictions.keep(home, child, made, metrics)
     return runs.write_back(store, home, child, progress)
 

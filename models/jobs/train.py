@@ -1,9 +1,14 @@
-"""A training job from a release to a complete run: read, check, register, train, keep, write back."""
+"""A training job from a release to a complete run: check, read, register, train, keep, write back.
+
+It knows of a model only what the model declares (`models.contract`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -12,41 +17,47 @@ import torch
 
 from kg import runs
 from kg.cells import cells as registered_cells
-from kg.errors import CheckpointRefused, MissingInput, RegkgError, TrainingError, UnknownDataset
+from kg.errors import (
+    CheckpointRefused,
+    MissingInput,
+    ParameterError,
+    RegkgError,
+    TrainingError,
+    UnknownDataset,
+)
 from kg.evidence.datasets import dataset_versions
 from kg.evidence.nodes import read_nodes
-from kg.guidance import read_guidance
+from kg.parameters import made
 from kg.progress import SILENT, Progress
 from kg.releases import served
 from kg.runs import predictions
-from kg.schema import GENE, PEAK
+from kg.runs.cell_files import write_cell_files
+from kg.runs.outputs import CellAnnotation, GraphNames
+from kg.runs.predictions import Predictions, run_folder
+from kg.schema import BIOSAMPLE, PEAK
 from models import registry
-from models.evaluation.feature_correlation import profiles
-from models.inputs.preflight import check_room, estimate, silent_cells
-from models.inputs.read_anndata import Reading, outgrow_memory, read_cells
+from models.contract import Reads
+from models.inputs.preflight import check_room, silent_cells
+from models.inputs.read_anndata import Reading, outgrow_memory
+from models.inputs.release_inputs import ReleaseInputs, nodes_read
 from models.jobs.environment import code_version, machine
-from models.jobs.run_artifacts import keep_history, write_cells
+from models.jobs.run_artifacts import keep_history
+from models.training.launch import is_follower, launch
 from models.training.loop import Trainer
-from models.zoo.glue.predicted import candidates, predict, reaching
-from models.zoo.glue.warm import read_start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import pyarrow as pa
-
-    from kg.guidance import GuidanceGraph
     from kg.runs import Run
     from kg.store import Store
-    from models.inputs.cells import Cells
-    from models.zoo.glue.warm import Start
+    from models.contract import Fit, Inputs, Model, Output
 
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "anndata", "scikit-network")
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainingRequest:
     """What to train on what.
 
     Attributes:
@@ -57,7 +68,7 @@ class Request:
         device: "auto", "cpu", or "cuda".
         threads: of torch on the CPU; None leaves it to torch.
         devices: processes that train together, on GPUs one for each.
-        edge_types: of the guidance graph; empty for all that the model reads.
+        edge_types: of the model's evidence; empty for all that the model reads.
         held_out: chromosomes whose CONTACTS and EQTL rows do not guide, so that they can test the run.
         without: datasets that are left out; such a run is an experiment and never published.
         parent: the run that this one may replace.
@@ -83,18 +94,19 @@ class Request:
     candidates_bp: int | None = None
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Request:
+    def of(cls, recorded: Mapping[str, Any]) -> TrainingRequest:
         """The request that a run was registered with, from JSON."""
-        lists = {name: tuple(said.get(name, ())) for name in ("edge_types", "held_out", "without")}
-        return cls(**{**said, "reading": Reading(**said["reading"]), **lists})
+        lists = {name: tuple(recorded.get(name, ())) for name in ("edge_types", "held_out", "without")}
+        return cls(**{**recorded, "reading": Reading(**recorded["reading"]), **lists})
 
 
 def train(
-    store: Store, home: Path, request: Request, progress: Progress = SILENT, *, release: int | None = None
+    store: Store, home: Path, request: TrainingRequest, progress: Progress = SILENT, *, release: int | None = None
 ) -> Run:
     """Train on a release (default: the one served) and write the predictions back as a complete, unpublished run.
 
     Raises:
+        ParameterError: an option is unknown or outside its limits; nothing was registered.
         NotFound: no such model, cells, or nothing is published.
         InputError: the cells are not fit for training; nothing was registered.
         TrainingError: training failed; the run says so and what was published stays.
@@ -109,75 +121,152 @@ def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -
         UnknownRun: there is none.
         Conflict: it is complete or discarded.
     """
-    found = runs.run(store, run_id)
-    if (predictions.run_folder(home, run_id) / "metrics.json").exists() or found.outcome in {"complete", "discarded"}:
+    run = runs.run(store, run_id)
+    if (run_folder(home, run_id) / "metrics.json").exists() or run.outcome in {"complete", "discarded"}:
         return runs.write_back(store, home, run_id, progress)
-    asked = runs.environment(store, run_id)
-    if "request" not in asked:
+    environment = runs.environment(store, run_id)
+    if "request" not in environment:
         raise TrainingError(f"run {run_id} does not say how it was asked for", f"regkg runs discard {run_id}")
-    return _train(store, home, Request.of(asked["request"]), found.release, run_id, progress)
+    return _train(store, home, TrainingRequest.of(environment["request"]), run.release, run_id, progress)
 
 
-def _train(store: Store, home: Path, request: Request, release: int, run_id: str | None, progress: Progress) -> Run:
+def _train(
+    store: Store, home: Path, request: TrainingRequest, release: int, run_id: str | None, progress: Progress
+) -> Run:
     model = registry.get(request.model)
-    config = model.config(**request.options)
-    request = _decided(store, request)
-    edge_types = _edge_types(model, request)
-    graph = _guidance(store, request, release, edge_types)
-    nodes = read_nodes(store, GENE, release), read_nodes(store, PEAK, release)
-    cells = _read(store, request, nodes, progress)
-    start = _start(store, home, request, cells, progress, must=run_id is not None)
+    config = check_request(store, model, request, release)
+    request = _resolve_streaming(store, model, request)
+    inputs = _inputs(store, home, model, request, release, progress)
+    _check_room(model, inputs, config, home, progress)
+    start = _start(store, home, model, request, inputs, progress, must=run_id is not None)
     request = replace(request, warm=start is not None)
     device = _device(request.device, request.devices)
-    _announce(cells, config, home, progress)
+    if is_follower():  # another process of a launcher such as torchrun registers and writes
+        launch(model.fit, Trainer(device, request.threads), inputs, config, start)
+        raise SystemExit(0)
     if run_id is None:
-        run_id = runs.register(store, _about(request, config, graph, release, edge_types, _files(store, request)))
+        run_id = runs.register(store, _registration(store, model, request, config, inputs))
     else:
         runs.take_over(store, run_id, "running")
     progress.say(f"run {run_id}: {request.model} on release {release}, {device}")
-    folder = predictions.run_folder(home, run_id)
-    trainer = Trainer(device, request.threads, folder / "checkpoints", progress, devices=request.devices)
+    inputs.folder = run_folder(home, run_id)
+    trainer = Trainer(device, request.threads, inputs.folder / "checkpoints", progress, devices=request.devices)
+    with ending(store, run_id):
+        if request.devices > 1:
+            inputs.materialise()
+        fit = launch(model.fit, trainer, inputs, config, start)
+        _keep(store, home, run_id, request, inputs, config, fit, progress)
+    return runs.write_back(store, home, run_id, progress)
+
+
+@contextmanager
+def ending(store: Store, run_id: str) -> Iterator[None]:
+    """A run under way: whatever ends it early is recorded, so that none is left `running` without a process.
+
+    Raises:
+        TrainingError: memory ran out, on the CPU or on a GPU.
+    """
     try:
-        fit = model.fit(graph, cells, config, trainer, **({} if start is None else {"start": start}))
+        yield
     except KeyboardInterrupt:
         runs.finish(store, run_id, "running", note=f"stopped; `regkg runs resume {run_id}` goes on")
         raise
     except RegkgError as error:
         runs.finish(store, run_id, "failed", note=error.message)
         raise
-    folder.mkdir(parents=True, exist_ok=True)
-    write_cells(folder, cells, fit, f"X_{request.model}", _provenance(run_id, request.model, graph, config))
-    keep_history(folder, fit.history)
-    seed, more = getattr(config, "seed", 0), None
-    if request.candidates_bp is not None:
-        progress.begin("scoring candidates")
-        more = candidates(graph, fit, nodes, request.candidates_bp, folder, seed=seed)
-        progress.end(f"{len(more):,} kept beyond the skeleton")
-    seen = profiles(cells, fit.cells) if cells.modalities.keys() <= fit.cells.keys() else None
-    made = predict(graph, fit, seed=seed, more=more, seen=seen)
-    predictions.keep(home, run_id, made, {k: _finite(v) for k, v in fit.metrics.items()})
-    return runs.write_back(store, home, run_id, progress)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
+        message = f"run {run_id} ran out of memory on {where}: {error or type(error).__name__}"
+        runs.finish(store, run_id, "failed", note=message)
+        raise TrainingError(message, "use a smaller --batch-size, or --stream; `regkg runs resume` goes on") from error
+    except BaseException as error:
+        runs.finish(store, run_id, "failed", note=f"unexpected {type(error).__name__}: {error}")
+        raise
 
 
-def _guidance(store: Store, request: Request, release: int, edge_types: tuple[str, ...]) -> GuidanceGraph:
-    graph = read_guidance(store, release, edge_types, held_out=request.held_out, without=request.without)
-    unread = set(request.without) - {v.dataset for v in dataset_versions(store, release)}
+def check_request(store: Store, model: Model, request: TrainingRequest, release: int) -> Any:
+    """The model's configuration; refuses a request that cannot be met before anything is read or registered.
+
+    Raises:
+        ParameterError: options or limits, all of them at once.
+        TrainingError: an edge type that the model does not read.
+        UnknownDataset: a dataset to leave out is not in the release.
+    """
+    config = made(model.config, request.options)
+    needs, wrong = model.needs, []
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", request.device):
+        wrong.append(f"device is {request.device!r}: auto, cpu or cuda")
+    if request.threads is not None and request.threads < 1:
+        wrong.append(f"threads is {request.threads}: at least 1")
+    if request.devices < 1 or (request.devices > 1 and not needs.devices):
+        wrong.append(f"devices is {request.devices}: {model.name} trains in one process" if request.devices > 1 else
+                     f"devices is {request.devices}: at least 1")  # fmt: skip
+    if request.candidates_bp is not None and (request.candidates_bp < 1 or not needs.candidates):
+        wrong.append(
+            f"candidates is {request.candidates_bp}: "
+            + ("at least 1 base pair" if needs.candidates else f"{model.name} scores no pairs beyond the evidence")
+        )
+    if request.held_out and request.parent is None:  # a successor keeps those of its parent
+        known = {str(chrom) for chrom in read_nodes(store, PEAK, release)["chrom"].unique().to_pylist()}
+        wrong += [
+            f"held_out is {c!r}: no peak of release {release} lies there" for c in sorted({*request.held_out} - known)
+        ]
+    if wrong:
+        raise ParameterError("parameters are not valid", wrong)
+    unread = sorted(set(request.edge_types) - set(model.reads))
     if unread:
-        raise UnknownDataset(f"release {release} has no dataset {', '.join(sorted(unread))}", "regkg datasets")
-    return graph
+        raise TrainingError(
+            f"{model.name} does not read {', '.join(unread)}", f"it reads {', '.join(model.reads)}, or some of them"
+        )
+    missing = set(request.without) - {v.dataset for v in dataset_versions(store, release)}
+    if missing:
+        raise UnknownDataset(f"release {release} has no dataset {', '.join(sorted(missing))}", "regkg datasets")
+    return config
 
 
-def _start(store: Store, home: Path, request: Request, cells: Cells, progress: Progress, *, must: bool) -> Start | None:
+def edge_types_of(model: Model, request: TrainingRequest) -> tuple[str, ...]:
+    """Names of the edge types that a run reads, in the order of the declaration."""
+    return tuple(name for name in model.reads if name in (request.edge_types or model.reads))
+
+
+def _inputs(
+    store: Store, home: Path, model: Model, request: TrainingRequest, release: int, progress: Progress
+) -> ReleaseInputs:
+    return ReleaseInputs(
+        store,
+        home,
+        release,
+        model.needs,
+        request.cells,
+        request.reading,
+        edge_types_of(model, request),
+        request.held_out,
+        request.without,
+        request.candidates_bp,
+        progress=progress,
+    )
+
+
+def _start(
+    store: Store,
+    home: Path,
+    model: Model,
+    request: TrainingRequest,
+    inputs: ReleaseInputs,
+    progress: Progress,
+    *,
+    must: bool,
+) -> Any:
     """The parent's weights; None for a cold start, said plainly unless it `must` be a warm one."""
     if not request.warm or request.parent is None:
         return None
-    if not registry.get(request.model).starts_warm:
+    if model.warm is None:
         progress.say(f"warning: a cold start, {request.model} cannot start from the weights of another run")
         return None
     parent = runs.run(store, request.parent)
-    same = runs.environment(store, parent.id).get("cells") == _files(store, request)
+    same = runs.environment(store, parent.id).get("cells") == _checksums(store, request)
     try:
-        return read_start(home, parent.id, parent.members, list(cells.modalities), same_cells=same)
+        return model.warm(home, parent, inputs, same_cells=same)
     except (MissingInput, CheckpointRefused) as error:
         if must:
             raise
@@ -185,87 +274,110 @@ def _start(store: Store, home: Path, request: Request, cells: Cells, progress: P
         return None
 
 
-def _decided(store: Store, request: Request) -> Request:
+def _resolve_streaming(store: Store, model: Model, request: TrainingRequest) -> TrainingRequest:
     """The request, whether to stream decided once, so that a resumed run reads as it began."""
-    if request.reading.stream is not None:
+    if request.reading.stream is not None or Reads.STREAM not in model.needs.reads:
         return request
     streams = outgrow_memory(registered_cells(store, request.cells), request.reading)
     return replace(request, reading=replace(request.reading, stream=streams))
 
 
-def _files(store: Store, request: Request) -> dict[str, str]:
+def _checksums(store: Store, request: TrainingRequest) -> dict[str, str]:
     """Modality -> sha256 of its file of cells."""
     return {file.modality: file.sha256 for file in registered_cells(store, request.cells)}
 
 
-def _read(store: Store, request: Request, nodes: tuple[pa.Table, pa.Table], progress: Progress) -> Cells:
-    files = registered_cells(store, request.cells)
-    for file in files:
-        file.check_unchanged()
-    cells = read_cells(files, *nodes, request.reading, progress)
-    return cells if request.candidates_bp is None else reaching(cells, nodes, request.candidates_bp)
-
-
-def _announce(cells: Cells, config: Any, home: Path, progress: Progress) -> None:
+def _check_room(model: Model, inputs: ReleaseInputs, config: Any, home: Path, progress: Progress) -> None:
     """Say what training will take, and what is odd; refuse when the disk is too small."""
-    needed = estimate(cells, batch_size=config.batch_size, members=config.members, latent_dim=config.latent_dim)
-    progress.say(f"training takes {needed}")
-    for warning in check_room(needed, home):
-        progress.say(warning)
-    for name, silent in silent_cells(cells).items():
-        if silent:
-            progress.say(f"warning: {len(silent):,} cells of {name} have no count, such as {silent[0]}")
+    if model.needs.assays:
+        silent = silent_cells(inputs.cells)
+        for name, cells in silent.items():
+            if cells:
+                progress.say(f"warning: {len(cells):,} cells of {name} have no count, such as {cells[0]}")
+    if model.estimate is not None:
+        needed = model.estimate(inputs, config)
+        progress.say(f"training takes {needed}")
+        for warning in check_room(needed, home):
+            progress.say(warning)
 
 
-def _edge_types(model: registry.Model, request: Request) -> tuple[str, ...]:
-    unknown = sorted(set(request.edge_types) - set(model.reads))
-    if unknown:
-        raise TrainingError(
-            f"{model.name} does not read {', '.join(unknown)}", f"it reads {', '.join(model.reads)}, or some of them"
-        )
-    return tuple(t for t in model.reads if t in (request.edge_types or model.reads))
-
-
-def _about(
-    request: Request,
+def _keep(
+    store: Store,
+    home: Path,
+    run_id: str,
+    request: TrainingRequest,
+    inputs: ReleaseInputs,
     config: Any,
-    graph: GuidanceGraph,
-    release: int,
-    edge_types: tuple[str, ...],
-    files: Mapping[str, str],
+    fit: Fit,
+    progress: Progress,
+) -> None:
+    """Keep all outputs under the run's folder; metrics.json comes last and says that the rest is there."""
+    folder = inputs.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_cell_files(folder, fit.outputs, request.model, _provenance(run_id, request.model, inputs, config))
+    keep_history(folder, fit.history)
+    names = graph_names(store, request.cells, inputs.release)
+    _say_unknown(fit.outputs, names, progress)
+    metrics = {name: _finite(value) for name, value in fit.metrics.items()}
+    predictions.keep(home, run_id, Predictions.of(fit.outputs, names), metrics)
+
+
+def graph_names(store: Store, cells: str, release: int) -> GraphNames:
+    """How outputs are tied to nodes of a release; a name that several biosamples have means none of them."""
+    known = read_nodes(store, BIOSAMPLE, release).select(["id", "name"]).to_pandas()
+    by_name = known.drop_duplicates("name", keep=False).set_index("name")["id"].to_dict()
+    return GraphNames(cells, {**by_name, **{node: node for node in known["id"]}})
+
+
+def _say_unknown(outputs: Sequence[Output], names: GraphNames, progress: Progress) -> None:
+    for output in outputs:
+        if isinstance(output, CellAnnotation) and (unknown := output.unknown(names)):
+            progress.say(
+                f"{len(unknown):,} labels of {output.column} ({output.modality}) are not biosamples of the release, "
+                f"such as {unknown[0]!r}; they are in the run's files only"
+            )
+
+
+def _registration(
+    store: Store, model: Model, request: TrainingRequest, config: Any, inputs: ReleaseInputs
 ) -> runs.Registration:
     settings = asdict(config)
-    versions = {name: metadata.version(name) for name in PACKAGES}
+    edge_types = inputs.edge_types
+    node_types = nodes_read(model.needs, edge_types)
+    read = {*edge_types, *node_types}
+    versions = [v for v in dataset_versions(store, inputs.release) if read & set(v.hashes)]
     return runs.Registration(
         model=request.model,
         cells=request.cells,
-        release=release,
+        release=inputs.release,
         seed=settings.get("seed", 0),
         members=settings.get("members", 1),
         config=settings,
         config_hash=_config_hash(config),
         code=code_version(),
-        datasets=graph.datasets,
+        datasets={v.dataset: v.hash for v in versions if v.dataset not in request.without},
         edge_types=edge_types,
+        node_types=node_types,
         parent=request.parent,
         experiment=request.experiment or (f"trained without {', '.join(request.without)}" if request.without else None),
         environment={
             "request": asdict(replace(request, options=settings)),
-            "versions": versions,
-            "cells": files,
+            "versions": {name: metadata.version(name) for name in PACKAGES},
+            "cells": _checksums(store, request) if model.needs.assays else {},
             "device": _device(request.device),
             "machine": machine(request.threads),
         },
     )
 
 
-def _provenance(run_id: str, model: str, graph: GuidanceGraph, config: Any) -> dict[str, str]:
+def _provenance(run_id: str, model: str, inputs: Inputs, config: Any) -> dict[str, str]:
     """What the files of a run say of themselves, wherever they are taken."""
+    guided = isinstance(inputs, ReleaseInputs) and bool(inputs.needs.evidence.guides)
     return {
         "run": run_id,
-        "release": str(graph.release),
+        "release": str(inputs.release),
         "model": model,
-        "guidance": graph.hash,
+        **({"guidance": inputs.guidance.hash} if guided else {}),
         "config_hash": _config_hash(config),
         "version": metadata.version("regkg"),
     }
@@ -276,12 +388,12 @@ def _config_hash(config: Any) -> str:
 
 
 def _device(asked: str, devices: int = 1) -> str:
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
-        return "cuda" if found else "cpu"
-    if asked.startswith("cuda") and found < devices:
+        return "cuda" if gpus else "cpu"
+    if asked.startswith("cuda") and gpus < devices:
         raise TrainingError(
-            f"{devices} of {asked!r} were asked for, torch sees {found} GPUs", "regkg doctor; or --device cpu"
+            f"{devices} of {asked!r} were asked for, torch sees {gpus} GPUs", "regkg doctor; or --device cpu"
         )
     return asked
 

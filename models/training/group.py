@@ -43,13 +43,13 @@ class Group:
         parts = torch.split(joint, [tensor.numel() for tensor in tensors])
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
-    def tell(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Make each what it is in the first process, in place."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, 0)
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Go on when all are here."""
         if self.size > 1:
             distributed.barrier()

@@ -8,6 +8,7 @@ Plain `torch.distributed`: gloo on the CPU, nccl on GPUs, one process for each G
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import tempfile
 from contextlib import contextmanager
@@ -36,8 +37,38 @@ LONGEST = timedelta(days=1)  # that one waits for another; one that has died is 
 LAST_WORDS_S = 10.0  # a process whose neighbour has failed waits so long to hear why
 
 
-def spread(run: Callable[..., T], trainer: Trainer, *arguments: Any) -> T:
-    """What `run(trainer, *arguments)` gives in the first of `trainer.devices` processes.
+def is_follower() -> bool:
+    """Whether a launcher such as torchrun started this process, and another one is the first."""
+    return _launched() and os.environ["RANK"] != "0"
+
+
+def launch(fit: Callable[..., T], trainer: Trainer, inputs: Any, config: Any, start: Any = None) -> T:
+    """Run `fit(inputs, config, trainer, start)` in `trainer.devices` processes; gives what the first of them returns.
+
+    Where a launcher has set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun does, its processes are these;
+    otherwise they are started here, all on this machine.
+
+    Raises:
+        TrainingError: another process failed; all have ended.
+    """
+    if _launched():
+        size = int(os.environ["WORLD_SIZE"])
+        with _joined(replace(trainer, devices=size), int(os.environ["RANK"]), "env://") as own:
+            return fit(inputs, config, own, start)
+    found: T = run_in_processes(_fit_in_process, trainer, fit, inputs, config, start)
+    return found
+
+
+def _fit_in_process(trainer: Trainer, fit: Callable[..., Any], inputs: Any, config: Any, start: Any) -> Any:
+    return fit(inputs, config, trainer, start)
+
+
+def _launched() -> bool:
+    return {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def run_in_processes(run: Callable[..., T], trainer: Trainer, *arguments: Any) -> T:
+    """Return what `run(trainer, *arguments)` gives in the first of `trainer.devices` processes.
 
     Args:
         run: a function of a module, so that other processes can import it.

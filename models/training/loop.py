@@ -182,8 +182,8 @@ class Trainer:
         """
         run = _Run(self, task, plan, stage, identity, seed)
         run.resume()
-        self.group.meet()  # nobody writes where another still reads
-        self.group.tell(list(task.module.state_dict().values()))
+        self.group.barrier()  # nobody writes where another still reads
+        self.group.broadcast(list(task.module.state_dict().values()))
         state = run.state
         self.progress.begin(stage, plan.max_epochs, "epochs")
         self.progress.advance(state.epoch)

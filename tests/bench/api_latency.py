@@ -102,7 +102,7 @@ def build(store: Store, genes: int, peaks: int, per_gene: int) -> str:
         store, runs.Registration("glue", "bench", 1, 0, 1, {}, "", "", dict(releases(store)[0].datasets))
     )
     with tempfile.TemporaryDirectory() as home:
-        predictions.keep(Path(home), run, Predictions([links], gene_ids[:1], ["Gene"], np.ones((1, 2), np.float32)), {})
+        predictions.keep(Path(home), run, Predictions([links]), {})
         runs.write_back(store, Path(home), run)
     runs.publish_run(store, run)
     return run

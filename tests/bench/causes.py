@@ -30,7 +30,7 @@ from kg.run_diff.significance import of_members, of_shifts
 from models.training.loop import Trainer
 from models.zoo import glue
 from models.zoo.glue.link_scores import cosines
-from models.zoo.glue.predicted import predict
+from models.zoo.glue.predicted import predicted_links
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,8 +133,8 @@ def changes(before: Rows, after: Rows) -> pd.DataFrame:
 def links(made: World, evidence: Rows, seed: int, members: int, config: glue.Config = CONFIG) -> pd.DataFrame:
     """Links of a run of so many members on this evidence, as the product keeps them."""
     graph = guidance(evidence)
-    fit = glue.fit(graph, made.toy.cells, replace(config, seed=seed, members=members), Trainer(threads=1))
-    found = links_of(predict(graph, fit, seed=seed).links[0])
+    fit = glue.train(graph, made.toy.cells, replace(config, seed=seed, members=members), Trainer(threads=1))
+    found = links_of(predicted_links(graph, fit, seed=seed))
     unit = fit.features / np.linalg.norm(fit.features, axis=-1, keepdims=True)
     at = (np.searchsorted(fit.vertices, found[c].to_numpy(str)) for c in ("peak", "gene"))
     scores = cosines(unit, *at)

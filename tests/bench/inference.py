@@ -23,7 +23,7 @@ import scipy.sparse as sp
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from models.evaluation.tf_targets import length_bins, rank_targets
 from models.zoo.glue.candidates import Places, beyond, near
-from models.zoo.glue.link_scores import Fit
+from models.zoo.glue.link_scores import Trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def candidates(rng: np.random.Generator, asked: argparse.Namespace) -> None:
         for at, shift, width in ((order[0], 0, 1), (order[1], asked.genes, 500))
     )
     vertices = np.array([f"{'G' if i < asked.genes else 'P'}{i:07d}" for i in range(n)])
-    fit = Fit(vertices, rng.normal(size=(1, n, 50)).astype(np.float32), {}, pd.DataFrame(), {})
+    fit = Trained(vertices, rng.normal(size=(1, n, 50)).astype(np.float32), {}, pd.DataFrame(), {})
     pairs = [(p, g) for p, g in near(genes, peaks, 2000)]
     skeleton = tuple(vertices[np.concatenate(side)].tolist() for side in zip(*pairs, strict=True))
     seen = []

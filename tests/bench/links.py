@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from kg.runs.labelled_pairs import BESIDE
+from kg.runs.labelled_pairs import EXTRA_SCORES
 from loaders.simulation.simulate import WorldConfig
 from models.evaluation.feature_correlation import profiles
 from models.evaluation.metacell_correlation import correlation, groups
@@ -38,9 +38,8 @@ from models.evaluation.ranking import METACELLS, compare
 from models.evaluation.tf_targets import agreement
 from models.jobs.targets import targets_of
 from models.training.loop import Trainer
-from models.zoo.glue import fit
-from models.zoo.glue.config import Config
-from models.zoo.glue.predicted import predict
+from models.zoo.glue import Config, train
+from models.zoo.glue.predicted import predicted_links
 
 if TYPE_CHECKING:
     from loaders.simulation.simulate import SimulatedWorld
@@ -111,12 +110,12 @@ def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         world, graph, cells = simulated(WorldConfig(seed=1, cells=asked.cells), Path(folder))
         start = time.perf_counter()
-        trained = fit(graph, cells, Config(seed=seed), Trainer("cpu", asked.threads))
+        trained = train(graph, cells, Config(seed=seed), Trainer("cpu", asked.threads))
         seconds = time.perf_counter() - start
-        table = predict(graph, trained, seed=seed, seen=profiles(cells, trained.cells)).links[0].table.to_pandas()
+        table = predicted_links(graph, trained, seed=seed, seen=profiles(cells, trained.cells)).table.to_pandas()
         table = table.rename(columns={"start_id": "peak", "end_id": "gene"})
         scored = table.merge(truth_of(world), on=["peak", "gene"])
-        others = {name: scored[name].to_numpy(dtype=float) for name in BESIDE}
+        others = {name: scored[name].to_numpy(dtype=float) for name in EXTRA_SCORES}
     if asked.circe_python:
         made = scored[["peak", "gene"]].merge(co_accessibility(asked.circe_python, asked.cells), "left")["score"]
         others["co-accessibility"] = made.fillna(made.min() - 1).to_numpy()  # what it does not name ranks last

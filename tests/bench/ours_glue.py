@@ -98,7 +98,7 @@ def main() -> None:
     watch = Watch(options.out, labels, options)
     trainer = Trainer(options.device, options.threads, directory=checkpoints, on_epoch=watch)
     try:
-        fit = glue.fit(graph, cells, config, trainer)
+        fit = glue.train(graph, cells, config, trainer)
         log(options.out, {"event": "final", **quality(fit.cells["rna"], fit.cells["atac"], labels), **fit.metrics})
     except OutOfTime:
         pass

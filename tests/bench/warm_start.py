@@ -33,19 +33,20 @@ from world import read_world
 
 from kg.guidance import GuidanceGraph
 from kg.guidance.policy import power_decay
+from kg.runs.cell_files import write_cell_files
 from kg.runs.predictions import run_folder
 from loaders.simulation.simulate import WorldConfig, simulate
 from models.evaluation.metrics import auroc
 from models.inputs.cells import Cells, Modality
 from models.inputs.preprocess import atac_lsi, rna_pca
-from models.jobs.run_artifacts import write_cells
 from models.training.loop import Trainer
 from models.zoo import glue
 from models.zoo.glue.config import Config
+from models.zoo.glue.predicted import cell_outputs
 from models.zoo.glue.warm import Start, read_start
 
 if TYPE_CHECKING:
-    from models.zoo.glue.link_scores import Fit
+    from models.zoo.glue.link_scores import Trained
 
 CHANGED = 0.01  # of all rows
 NEW_PEAKS = 3  # whose rows are all new
@@ -101,17 +102,19 @@ def releases(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]
     return rows.drop(rows.index[added]), rows.drop(rows.index[removed])
 
 
-def trained(graph: GuidanceGraph, cells: Cells, config: Config, threads: int, home: Path, start: Start | None) -> Fit:
+def trained(
+    graph: GuidanceGraph, cells: Cells, config: Config, threads: int, home: Path, start: Start | None
+) -> Trained:
     """One run, left under `home` as product runs are."""
     folder = run_folder(home, "parent")
     directory = None if start else folder / "checkpoints"
-    fit: Fit = glue.fit(graph, cells, config, Trainer(threads=threads, directory=directory), start)
+    fit: Trained = glue.train(graph, cells, config, Trainer(threads=threads, directory=directory), start)
     if directory:
-        write_cells(folder, cells.linked(graph), fit, "X_glue", {})
+        write_cell_files(folder, cell_outputs(cells.linked(graph), fit), "glue", {})
     return fit
 
 
-def steps_to(fit: Fit, loss: float, per_epoch: int) -> int | None:
+def steps_to(fit: Trained, loss: float, per_epoch: int) -> int | None:
     """Steps of all stages until the second one's validation loss is at most `loss`; None when it never is."""
     history = fit.history.reset_index(drop=True)
     there = history.index[(history["stage"] == "second") & (history["val_total"] <= loss)]
@@ -158,7 +161,7 @@ def of_seed(seed: int, rows: pd.DataFrame, cells: Cells, said: argparse.Namespac
     }, called["cold"]
 
 
-def called_of(fit: Fit, rows: pd.DataFrame) -> set[int]:
+def called_of(fit: Trained, rows: pd.DataFrame) -> set[int]:
     """Called pairs, as rows of the world."""
     links = fit.links(rows["peak_id"].tolist(), rows["gene_id"].tolist())
     place = pd.Series(rows.index, pd.MultiIndex.from_frame(rows[["peak_id", "gene_id"]]))
@@ -166,7 +169,7 @@ def called_of(fit: Fit, rows: pd.DataFrame) -> set[int]:
     return set(place.loc[pd.MultiIndex.from_frame(pairs)].tolist())
 
 
-def ranked(fit: Fit, rows: pd.DataFrame) -> float:
+def ranked(fit: Trained, rows: pd.DataFrame) -> float:
     """AUROC of the scores for the planted links."""
     links = fit.links(rows["peak_id"].tolist(), rows["gene_id"].tolist())
     truth = rows.set_index(["peak_id", "gene_id"])["is_link"]

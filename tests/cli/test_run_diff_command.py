@@ -14,6 +14,7 @@ from kg import runs
 from kg.evidence.draft import Source
 from kg.releases import publish, releases
 from kg.runs import predictions
+from kg.runs.outputs import FeatureEmbedding
 from kg.schema import CONTACTS, PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
 from tests.kg.toy import GENES, METRICS, NEARS, PEAKS, genes, load, near, peak_id, peaks
@@ -68,7 +69,7 @@ def add_run(store: Store, home: Path, release: int, seed: int, moved: dict[int, 
         stability=0.01 * np.sqrt(rng.chisquare(4, N) / 4),
         called=score > 0.5,
     )
-    made = predictions.Predictions([links], ["G1"], ["Gene"], np.ones((1, 2), np.float32))
+    made = predictions.Predictions([links], FeatureEmbedding(["G1"], ["Gene"], np.ones((1, 2), np.float32)))
     predictions.keep(home, run, made, METRICS)
     runs.write_back(store, home, run)
     return run

@@ -18,12 +18,14 @@ from cli.pages.run_report_pictures import by_bin, confused
 from kg import runs
 from kg.releases import publish, releases
 from kg.runs import predictions
+from kg.runs.cell_files import read_cell_files, write_cell_files
+from kg.runs.outputs import FeatureEmbedding
 from kg.schema import PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
 from models.evaluation.projection import project
-from models.jobs.run_artifacts import keep_history, read_embedded, read_history, write_cells
-from models.zoo.glue.link_scores import Fit
-from models.zoo.glue.predicted import CANDIDATES
+from models.jobs.run_artifacts import keep_history, read_history
+from models.zoo.glue.link_scores import Trained
+from models.zoo.glue.predicted import CANDIDATES, cell_outputs
 from tests.kg.toy import GENES, NEARS, PEAKS, genes, load, near, peak_id, peaks
 from tests.models.toy import toy
 
@@ -95,7 +97,7 @@ def keep_links(home: Path, run: str, beyond: int = 0) -> None:
         in_prior=in_prior,
         from_cells=0.25 + 0.001 * np.arange(len(STARTS)),
     )
-    made = predictions.Predictions([links], ["G1"], ["Gene"], np.ones((1, 2), np.float32))
+    made = predictions.Predictions([links], FeatureEmbedding(["G1"], ["Gene"], np.ones((1, 2), np.float32)))
     predictions.keep(home, run, made, METRICS)
 
 
@@ -108,10 +110,13 @@ def keep_cells(folder: Path) -> float:
     assert labels is not None
     space = np.eye(4, dtype=np.float32)[np.unique(labels, return_inverse=True)[1]]
     cells = {name: (space + 0.6 * rng.normal(size=space.shape)).astype(np.float32) for name in ("rna", "atac")}
-    write_cells(
-        folder, world.cells, Fit(names, np.ones((1, len(names), 4), np.float32), cells, HISTORY, {}), "X_glue", {}
+    write_cell_files(
+        folder,
+        cell_outputs(world.cells, Trained(names, np.ones((1, len(names), 4), np.float32), cells, HISTORY, {})),
+        "glue",
+        {},
     )
-    atac = read_embedded(folder, "glue")[1]
+    atac = read_cell_files(folder, "glue")[1]
     assert atac.name == "atac"
     return float(np.mean(atac.carried == labels))
 

@@ -16,6 +16,7 @@ from kg import runs
 from kg.evidence.draft import Snapshot, Source, open_draft
 from kg.releases import publish, releases
 from kg.runs import predictions
+from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
 from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
 from kg.schema.batches import EdgeBatch, NodeBatch
@@ -135,7 +136,7 @@ def _run(
     nodes = [gene_id(i) for i in range(GENES - 2)] + [gene_id(GONE_GENE)] + [peak_id(i) for i in range(PEAKS)]
     kinds = ["Gene"] * (GENES - 1) + ["Peak"] * PEAKS
     vectors = rng.normal(size=(len(nodes), DIMS)).astype(np.float32)
-    predictions.keep(home, run, Predictions([batch], nodes, kinds, vectors), {"foscttm": 0.1})
+    predictions.keep(home, run, Predictions([batch], FeatureEmbedding(nodes, kinds, vectors)), {"foscttm": 0.1})
     runs.write_back(store, home, run)
     rows = batch.table.to_pylist()
     world.links[run] = [{**row, "edge_id": id_, "run": run} for row, id_ in zip(rows, batch.edge_ids, strict=True)]
@@ -145,7 +146,7 @@ def _run(
 
 def _unfinished(store: Store, pairs: list[tuple[int, int]], rng: np.random.Generator) -> str:
     run = runs.register(store, runs.Registration("glue", "cortex", 2, 0, 1, {}, "abc", "v1", {}))
-    made = Predictions([_links(pairs, rng)], [gene_id(0)], ["Gene"], np.ones((1, DIMS), np.float32))
+    made = Predictions([_links(pairs, rng)], FeatureEmbedding([gene_id(0)], ["Gene"], np.ones((1, DIMS), np.float32)))
     predictions.write(store, run, made)
     return run
 

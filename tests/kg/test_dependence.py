@@ -11,6 +11,7 @@ from kg.errors import Conflict
 from kg.releases import publish
 from kg.runs import Registration, predictions
 from kg.runs.dependence import Link, Share, links, shares, single_source
+from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
 from kg.schema import PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
@@ -39,7 +40,7 @@ def run_of(store: Store, home: Path, edge_types: tuple[str, ...]) -> str:
         sign=1,
         called=[True, True, True, False],
     )
-    nodes = Predictions([batch], ["G1"], ["Gene"], toy.made().vectors[:1])
+    nodes = Predictions([batch], FeatureEmbedding(["G1"], ["Gene"], toy.vectors()[:1]))
     predictions.keep(home, run_id, nodes, {})
     runs.write_back(store, home, run_id)
     return run_id

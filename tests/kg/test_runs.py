@@ -11,9 +11,10 @@ from kg import runs
 from kg.errors import Conflict, MissingInput, StoreRefused, UnknownRun
 from kg.releases import publish, served
 from kg.runs import predictions
+from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
 from tests.kg import toy
-from tests.kg.toy import METRICS, made, registered, rows_of
+from tests.kg.toy import METRICS, made, peak_id, registered, rows_of, vectors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +48,9 @@ def test_what_is_kept_comes_back_equal(tmp_path: Path) -> None:
     found, metrics = predictions.kept(tmp_path, "r")
     assert metrics == METRICS
     assert found.links[0].table.equals(made().links[0].table)
-    assert found.nodes == made().nodes
-    assert np.array_equal(found.vectors, made().vectors)
+    assert found.embedding is not None
+    assert found.embedding.ids == ["G1", "G2", peak_id(0)]
+    assert np.array_equal(found.embedding.vectors, vectors())
 
 
 def test_an_edge_keeps_its_id_from_run_to_run(world: Store, tmp_path: Path) -> None:
@@ -67,7 +69,7 @@ def test_a_run_cut_in_the_middle_cannot_be_published_and_is_resumed(
     run_id = registered(world)
     predictions.keep(tmp_path, run_id, made(), METRICS)
     with monkeypatch.context() as patch:
-        patch.setattr(predictions, "_write_embeddings", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(predictions, "_write_embedding", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             runs.write_back(world, tmp_path, run_id)
     assert rows_of(world, run_id) == (2, 0)
@@ -90,7 +92,8 @@ def test_a_run_of_a_dead_process_is_told(world: Store) -> None:
 def test_a_prediction_on_a_missing_node_keeps_the_run_invisible(world: Store, tmp_path: Path) -> None:
     run_id = registered(world)
     some = made()
-    predictions.keep(tmp_path, run_id, Predictions(some.links, ["G1", "G2", "G9"], ["Gene"] * 3, some.vectors), METRICS)
+    lost = FeatureEmbedding(["G1", "G2", "G9"], ["Gene"] * 3, vectors())
+    predictions.keep(tmp_path, run_id, Predictions(some.links, lost), METRICS)
     with pytest.raises(StoreRefused, match="'Embedding': 2"):
         runs.write_back(world, tmp_path, run_id)
     assert runs.run(world, run_id).outcome == "writing"

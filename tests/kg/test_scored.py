@@ -14,7 +14,7 @@ from kg.evidence.draft import Source
 from kg.guidance import read_guidance
 from kg.releases import publish
 from kg.runs import predictions
-from kg.runs.labelled_pairs import scored_pairs, told_pairs
+from kg.runs.labelled_pairs import labelled_pairs, told_pairs
 from kg.runs.pair_files import read_scores
 from kg.schema import CONTACTS, PERTURBS, PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
@@ -50,8 +50,8 @@ def run(store: Store, tmp_path: Path) -> str:
     return run_id
 
 
-def test_scored_pairs_of_genes_with_evidence_count_against_it(store: Store, run: str) -> None:
-    found = scored_pairs(store, run, "CONTACTS", 1)
+def test_labelled_pairs_of_genes_with_evidence_count_against_it(store: Store, run: str) -> None:
+    found = labelled_pairs(store, run, "CONTACTS", 1)
     rows = {(r["peak"], r["gene"]): r for r in found.pairs.to_dict("records")}
     assert {pair: row["positive"] for pair, row in rows.items()} == {
         (toy.peak_id(0), "G1"): False,
@@ -60,14 +60,14 @@ def test_scored_pairs_of_genes_with_evidence_count_against_it(store: Store, run:
     assert rows[toy.peak_id(0), "G1"]["distance_bp"] == 0
     assert rows[toy.peak_id(2000), "G2"]["distance_bp"] == 1000
     assert not found.guided
-    of_a = scored_pairs(store, run, "CONTACTS", 1, ["a"]).pairs
+    of_a = labelled_pairs(store, run, "CONTACTS", 1, ["a"]).pairs
     assert of_a["gene"].tolist() == ["G2"], "nothing is known of the contacts of G1 in a"
     with pytest.raises(NotFound, match="no CONTACTS row"):
-        scored_pairs(store, run, "CONTACTS", 1, ["elsewhere"])
+        labelled_pairs(store, run, "CONTACTS", 1, ["elsewhere"])
 
 
 def test_only_tested_pairs_count_against_truth(store: Store, run: str) -> None:
-    found = scored_pairs(store, run, "PERTURBS", 1)
+    found = labelled_pairs(store, run, "PERTURBS", 1)
     assert found.pairs[["peak", "gene", "positive"]].to_numpy().tolist() == [[toy.peak_id(0), "G1", True]]
 
 
@@ -110,19 +110,19 @@ def test_pairs_beyond_the_skeleton_are_left_out(store: Store, run: str, tmp_path
     run_id = toy.registered(store)
     predictions.keep(tmp_path, run_id, replace(toy.made(), links=[batch]), toy.METRICS)
     runs.write_back(store, tmp_path, run_id)
-    assert len(scored_pairs(store, run, "NEAR", 1).pairs) == 2
-    assert scored_pairs(store, run_id, "NEAR", 1).pairs["peak"].tolist() == [toy.peak_id(0)]
+    assert len(labelled_pairs(store, run, "NEAR", 1).pairs) == 2
+    assert labelled_pairs(store, run_id, "NEAR", 1).pairs["peak"].tolist() == [toy.peak_id(0)]
 
 
 def test_what_guided_the_run_is_said(store: Store, run: str) -> None:
-    assert scored_pairs(store, run, "NEAR", 1).guided
+    assert labelled_pairs(store, run, "NEAR", 1).guided
 
 
 def test_what_cannot_be_compared_is_refused(store: Store, run: str) -> None:
     with pytest.raises(Conflict, match="BINDS does not join a peak and a gene"):
-        scored_pairs(store, run, "BINDS", 1)
+        labelled_pairs(store, run, "BINDS", 1)
     with pytest.raises(Conflict, match="is running, not complete"):
-        scored_pairs(store, toy.registered(store), "CONTACTS", 1)
+        labelled_pairs(store, toy.registered(store), "CONTACTS", 1)
 
 
 def test_contacts_may_guide_and_truth_may_not(store: Store, run: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,6 +139,8 @@ def test_nothing_published_is_said(store: Store) -> None:
         decisions(store)
 
 
-def test_a_model_reads_the_nodes_at_the_ends_of_its_edges() -> None:
-    assert read_types(["NEAR", "CONTACTS"]) == ["CONTACTS", "Gene", "NEAR", "Peak"]
-    assert read_types([]) == ["Gene", "NEAR", "Peak"]
+def test_a_model_reads_the_nodes_at_the_ends_of_its_edges(store: Store) -> None:
+    of = runs.run(store, toy.registered(store))
+    assert read_types(replace(of, edge_types=("NEAR", "CONTACTS"))) == ["CONTACTS", "Gene", "NEAR", "Peak"]
+    assert read_types(of) == ["Gene", "NEAR", "Peak"], "a run of a version that did not say"
+    assert read_types(replace(of, node_types=("Gene",))) == ["Gene"]

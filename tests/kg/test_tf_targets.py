@@ -71,7 +71,7 @@ def world(session_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Wor
         )
         run = runs.register(session_store, about)
         batch = targets(rng)
-        predictions.keep(home, run, Predictions([batch], [], [], np.zeros((0, 1), np.float32)), {})
+        predictions.keep(home, run, Predictions([batch]), {})
         runs.write_back(session_store, home, run)
         made.append(run)
         told = zip(batch.table.to_pylist(), batch.edge_ids, strict=True)

@@ -14,6 +14,7 @@ from kg.query.plan import run_plan
 from kg.query.registry import question_named
 from kg.releases import publish
 from kg.runs import predictions
+from kg.runs.outputs import FeatureEmbedding
 from kg.schema import (
     ACCESSIBLE_IN,
     BINDS,
@@ -105,7 +106,7 @@ def add_run(store: Store, home: Path, scores: dict[int, tuple[float, bool]]) -> 
         sign=[1] * len(scores),
         called=[called for _, called in scores.values()],
     )
-    made = predictions.Predictions([links], ["G2"], ["Gene"], np.ones((1, 2), np.float32))
+    made = predictions.Predictions([links], FeatureEmbedding(["G2"], ["Gene"], np.ones((1, 2), np.float32)))
     predictions.keep(home, run, made, METRICS)
     runs.write_back(store, home, run)
     runs.publish_run(store, run)

@@ -8,12 +8,15 @@ import numpy as np
 
 from kg import runs
 from kg.evidence.draft import Snapshot, Source, open_draft
+from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
 from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
 from kg.schema.batches import EdgeBatch, NodeBatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from kg.evidence.row_diff import Changes
     from kg.store import Store
@@ -84,6 +87,10 @@ def load_world(store: Store) -> None:
     load(store, NEARS, near([(0, "G1"), (2000, "G2")]))
 
 
+def vectors() -> NDArray[np.float32]:
+    return np.arange(6, dtype=np.float32).reshape(3, 2)
+
+
 def made(score: float = 0.5) -> Predictions:
     links = EdgeBatch.build(
         PREDICTED_LINK,
@@ -96,8 +103,7 @@ def made(score: float = 0.5) -> Predictions:
         sign=[1, -1],
         called=[True, False],
     )
-    vectors = np.arange(6, dtype=np.float32).reshape(3, 2)
-    return Predictions([links], ["G1", "G2", peak_id(0)], ["Gene", "Gene", "Peak"], vectors)
+    return Predictions([links], FeatureEmbedding(["G1", "G2", peak_id(0)], ["Gene", "Gene", "Peak"], vectors()))
 
 
 def registered(store: Store, cells: str = "cortex") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,6 +12,13 @@ from kg.errors import Diverged, InputError
 
 if TYPE_CHECKING:
     from models.training.loop import Trainer
+
+
+def train_on(inputs: tuple[Any, Any], config: Any, trainer: Trainer, start: Any = None) -> Any:
+    """GLUE on a graph and cells."""
+    from models.zoo import glue
+
+    return glue.train(*inputs, config, trainer, start)
 
 
 def fails(trainer: Trainer, how: str) -> None:
@@ -29,5 +36,5 @@ def diverges(trainer: Trainer) -> None:
     said[trainer.group.rank] = 10 + trainer.group.rank
     (mean,) = trainer.group.mean([said])
     told = torch.tensor([7 - trainer.group.rank])
-    trainer.group.tell([told])
+    trainer.group.broadcast([told])
     raise Diverged(3, [str((mean * trainer.group.size).tolist()), str(told.tolist())], "look")

@@ -17,10 +17,10 @@ from scipy.stats import false_discovery_control
 from kg.guidance import GuidanceGraph
 from kg.schema import GENE, PEAK
 from models.training.loop import Trainer
-from models.zoo.glue import Config, fit
+from models.zoo.glue import Config, train
 from models.zoo.glue.candidates import beyond, near, places
-from models.zoo.glue.link_scores import Fit, greater_p
-from models.zoo.glue.predicted import CANDIDATES, candidates, predict, reaching
+from models.zoo.glue.link_scores import Trained, greater_p
+from models.zoo.glue.predicted import CANDIDATES, add_candidate_peaks, candidates, predicted_links
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ def nodes(seed: int = 0) -> tuple[pa.Table, pa.Table]:
     return pa.Table.from_pylist(genes, schema=GENE.schema), pa.Table.from_pylist(peaks, schema=PEAK.schema)
 
 
-def trained(members: int = 2, seed: int = 0) -> Fit:
+def trained(members: int = 2, seed: int = 0) -> Trained:
     """All features but G03 and P007, in order of name; some peaks resemble a gene."""
     rng = np.random.default_rng(seed)
     names = [f"G{i:02d}" for i in range(GENES) if i != 3] + [f"P{i:03d}" for i in range(PEAKS) if i != 7]
     features = rng.normal(size=(members, len(names), 6)).astype(np.float32)
     alike = slice(names.index("P020"), names.index("P060"))
     features[:, alike] = features[:, :1] + 0.3 * rng.normal(size=(members, 40, 6))
-    return Fit(np.array(names), features, {}, pd.DataFrame(), {})
+    return Trained(np.array(names), features, {}, pd.DataFrame(), {})
 
 
 def slow_near(window_bp: int) -> set[tuple[str, str]]:
@@ -126,8 +126,8 @@ def graph() -> GuidanceGraph:
 def test_a_run_writes_both_and_marks_them(tmp_path: Path) -> None:
     fit = trained()
     more = candidates(graph(), fit, nodes(), 4000, tmp_path, seed=4)
-    alone, both = predict(graph(), fit, seed=4), predict(graph(), fit, seed=4, more=more)
-    rows, first = both.links[0].table.to_pylist(), alone.links[0].table.to_pylist()
+    alone, both = predicted_links(graph(), fit, seed=4), predicted_links(graph(), fit, seed=4, more=more)
+    rows, first = both.table.to_pylist(), alone.table.to_pylist()
     assert rows[: len(first)] == first, "the skeleton's answers do not depend on the window"
     assert [row["in_prior"] for row in rows] == [True] * 4 + [False] * len(more)
     every = pq.read_table(tmp_path / CANDIDATES)
@@ -141,7 +141,7 @@ def test_no_pair_is_no_candidate(tmp_path: Path) -> None:
     genes, peaks = nodes()
     none = candidates(graph(), fit, (genes, peaks.slice(0, 0)), 4000, tmp_path)
     assert len(none) == 0
-    assert len(predict(graph(), fit, more=none).links[0]) == 4
+    assert len(predicted_links(graph(), fit, more=none)) == 4
 
 
 def test_peaks_that_no_edge_joins_are_trained_where_they_are_asked_for(tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ def test_peaks_that_no_edge_joins_are_trained_where_they_are_asked_for(tmp_path:
         ],
         schema=PEAK.schema,
     )
-    cells = reaching(world.cells, (genes, peaks), 2000)
+    cells = add_candidate_peaks(world.cells, (genes, peaks), 2000)
     short = Config(first_steps=20, second_steps=20, latent_dim=8, hidden_dim=16)
-    narrow, wide = (fit(graph, some, short, Trainer()) for some in (world.cells, cells))
+    narrow, wide = (train(graph, some, short, Trainer()) for some in (world.cells, cells))
     lone = set(world.peak[~cut].tolist())
     assert lone.isdisjoint(narrow.vertices.tolist())
     near_enough = {
@@ -177,7 +177,7 @@ def test_peaks_that_no_edge_joins_are_trained_where_they_are_asked_for(tmp_path:
     assert near_enough <= set(wide.vertices.tolist())
     more = candidates(graph, wide, (genes, peaks), 2000, tmp_path)
     assert set(more["source"]) & lone
-    rows = {(r["start_id"], r["end_id"]): r for r in predict(graph, wide, more=more).links[0].table.to_pylist()}
+    rows = {(r["start_id"], r["end_id"]): r for r in predicted_links(graph, wide, more=more).table.to_pylist()}
     for row in rows.values():
         same = row["without_prior"] == pytest.approx(row["score"], abs=1e-6)
         assert same != row["in_prior"], "leaving out an edge changes the score, and no edge cannot be left out"

@@ -11,13 +11,14 @@ from torch.distributions import Bernoulli, Beta, LogNormal, NegativeBinomial, No
 from torch.nn.functional import softplus
 
 from kg.errors import InputError, MissingInput
-from models.jobs.run_artifacts import write_cells
+from kg.runs.cell_files import write_cell_files
 from models.training.loop import Trainer
 from models.zoo import glue
 from models.zoo.glue.config import Config
 from models.zoo.glue.crossmodal import decode, expected
 from models.zoo.glue.decoders import DECODERS, MAX_SIZE
 from models.zoo.glue.likelihoods import EPS
+from models.zoo.glue.predicted import cell_outputs
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def test_as_the_trained_module_says(tmp_path: Path) -> None:
         kept["module"], kept["data"] = task.module, task.data
 
     trainer = Trainer(threads=1, directory=tmp_path / "checkpoints", on_epoch=hold)
-    write_cells(tmp_path, world.cells, glue.fit(world.graph, world.cells, SMALL, trainer), "X_glue", {"run": "r"})
+    write_cell_files(
+        tmp_path, cell_outputs(world.cells, glue.train(world.graph, world.cells, SMALL, trainer)), "glue", {"run": "r"}
+    )
     made = decode(tmp_path, "rna", "atac", library=50.0, rows=slice(3, 6))
     module, data = kept["module"].eval(), kept["data"]
     assert made.obs_names.tolist() == ["rna-3", "rna-4", "rna-5"]

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.zoo.glue import link_scores
-from models.zoo.glue.link_scores import Fit, greater_p
+from models.zoo.glue.link_scores import Trained, greater_p
 
 if TYPE_CHECKING:
     import pytest
 
 
-def made(features: np.ndarray, vertices: list[str]) -> Fit:
-    return Fit(np.array(vertices), features.astype(np.float32), {}, pd.DataFrame(), {})
+def made(features: np.ndarray, vertices: list[str]) -> Trained:
+    return Trained(np.array(vertices), features.astype(np.float32), {}, pd.DataFrame(), {})
 
 
 def slow_bh(p: list[float]) -> list[float]:

@@ -11,6 +11,7 @@ from kg import runs
 from kg.errors import SettingsError
 from kg.releases import publish
 from kg.runs import Registration, Run, predictions
+from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
 from kg.schema import PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
@@ -54,7 +55,7 @@ def made(
         sign=1,
         called=True,
     )
-    predictions.keep(home, run_id, Predictions([batch], ["G1"], ["Gene"], toy.made().vectors[:1]), metrics)
+    predictions.keep(home, run_id, Predictions([batch], FeatureEmbedding(["G1"], ["Gene"], toy.vectors()[:1])), metrics)
     return runs.write_back(store, home, run_id)
 
 
@@ -171,7 +172,9 @@ def test_where_nothing_can_be_compared_nothing_passes() -> None:
 def test_the_gate_is_read_from_toml_and_options_win(tmp_path: Path) -> None:
     path = tmp_path / "gate.toml"
     path.write_text("[gate]\nfoscttm_tolerance = 0.1\nmin_positives = 5\nauroc_tolerance = 1\n")
-    assert read_gate(path, {"min_positives": 7, "consistency_tolerance": None}) == Gate(0.1, 0.02, 1, 7)
+    assert read_gate(path, {"min_positives": 7, "consistency_tolerance": None}) == Gate(
+        {"foscttm": 0.1, "auroc": 1.0}, 7
+    )
     assert read_gate(None, {}) == Gate()
 
 

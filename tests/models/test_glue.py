@@ -217,7 +217,7 @@ def test_links_are_found_as_well_where_walks_are_shared() -> None:
     world = toy(300, 40)
     config = glue.Config(latent_dim=16, hidden_dim=32, first_steps=200, second_steps=600)
     found = [
-        glue.fit(world.graph, world.cells, replace(config, graph_every=every), Trainer(threads=1)) for every in (1, 4)
+        glue.train(world.graph, world.cells, replace(config, graph_every=every), Trainer(threads=1)) for every in (1, 4)
     ]
     plain, shared = (auroc(world.planted, fit.links(world.peak, world.gene)["score"].to_numpy()) for fit in found)
     assert shared > plain - 0.05 > 0.8
@@ -250,7 +250,7 @@ def test_features_that_no_edge_joins_to_a_gene_are_left_out(world: Toy) -> None:
 def test_planted_links_are_found() -> None:
     world = toy(250, 40)
     config = glue.Config(first_steps=300, second_steps=500, latent_dim=16, hidden_dim=32, seed=70)
-    fit = glue.fit(world.graph, world.cells, config, Trainer(threads=1))
+    fit = glue.train(world.graph, world.cells, config, Trainer(threads=1))
     links = fit.links(world.gene.tolist(), world.peak.tolist())
     score = links["score"].to_numpy()
     assert np.mean(score[world.planted][:, None] > score[~world.planted][None, :]) > 0.85

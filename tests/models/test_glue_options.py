@@ -20,7 +20,7 @@ from tests.models.toy import Toy, toy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.zoo.glue.link_scores import Fit
+    from models.zoo.glue.link_scores import Trained
 
 SHORT = model.Config(first_steps=24, second_steps=40, hidden_dim=16, latent_dim=8, batch_size=64)
 OPTIONS: list[dict[str, Any]] = [{"shared_batches": True}, {"use_labels": True}, {"use_pairs": True}]
@@ -39,8 +39,8 @@ def changed(world: Toy, **of_each: Any) -> Toy:
     return replace(world, cells=replace(world.cells, modalities=modalities))
 
 
-def train(world: Toy, config: model.Config = SHORT, trainer: Trainer | None = None) -> Fit:
-    return model.fit(world.graph, world.cells, config, trainer or Trainer(threads=1))
+def train(world: Toy, config: model.Config = SHORT, trainer: Trainer | None = None) -> Trained:
+    return model.train(world.graph, world.cells, config, trainer or Trainer(threads=1))
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -139,7 +139,7 @@ def test_pairs_bring_cells_together_and_so_do_some_of_them(world: Toy) -> None:
     table = model.cell_table(some, replace(config, use_pairs=True))
     assert ((table >= 0).sum(1) == 2).sum() == 40
     assert len(table) == 200
-    fit = model.fit(world.graph, some, replace(config, use_pairs=True), Trainer(threads=1))
+    fit = model.train(world.graph, some, replace(config, use_pairs=True), Trainer(threads=1))
     assert diagnostics.metrics.foscttm(*fit.cells.values()) < plain.metrics["foscttm"]
 
 
@@ -148,8 +148,8 @@ def test_cells_of_another_tissue_do_not_mix() -> None:
     config = model.Config(first_steps=250, second_steps=400, latent_dim=16, hidden_dim=32)
     own, other = toy(250, 40), toy(250, 40, seed=7)
     strangers = Cells({"rna": own.cells["rna"], "atac": other.cells["atac"]})
-    matched = model.fit(own.graph, own.cells, config, Trainer(threads=1)).metrics
-    unmatched = model.fit(own.graph, strangers, config, Trainer(threads=1)).metrics
+    matched = model.train(own.graph, own.cells, config, Trainer(threads=1)).metrics
+    unmatched = model.train(own.graph, strangers, config, Trainer(threads=1)).metrics
     assert unmatched["mixing"] < diagnostics.MIXED < matched["mixing"]
     assert matched["consistency_50"] > unmatched["consistency_50"] + 0.2
     assert [diagnostics.verdict(m).kind for m in (matched, unmatched)] == ["aligned", "apart"]

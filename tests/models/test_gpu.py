@@ -58,7 +58,7 @@ def test_a_step_is_that_of_the_cpu(world: Toy, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("fanout", [0, 4])
 def test_a_run_finds_the_planted_links(world: Toy, fanout: int) -> None:
     config = glue.Config(latent_dim=16, hidden_dim=32, first_steps=300, second_steps=500, fanout=fanout)
-    fit = glue.fit(world.graph, world.cells, config, Trainer("cuda"))
+    fit = glue.train(world.graph, world.cells, config, Trainer("cuda"))
     score = fit.links(world.peak.tolist(), world.gene.tolist())["score"].to_numpy()
     assert auroc(world.planted, score) > 0.8
     assert fit.metrics["foscttm"] < 0.15

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,17 +14,16 @@ import scipy.sparse as sp
 from kg.guidance import GuidanceGraph
 from models.evaluation.diagnostics import verdict
 from models.inputs.cells import Cells, Modality
+from models.training.launch import launch
 from models.training.loop import Trainer
 from models.zoo import glue
-from models.zoo.glue import matching
+from models.zoo.glue import matching, model
 from models.zoo.glue.config import Config
 from models.zoo.glue.matching import agreement, clusters, groups
 from models.zoo.glue.minibatch import TrainingData
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 EACH = 8  # features that a type raises, in each modality
@@ -174,24 +175,24 @@ def test_only_the_first_stage_of_the_quick_schedule_sees_groups(monkeypatch: pyt
     world = toy(60, 12)
     tiny = Config(first_steps=4, second_steps=4, latent_dim=4, hidden_dim=8, hidden_layers=1)
     data = TrainingData(world.graph, world.cells.linked(world.graph), "cpu")
-    assert glue.led(data, tiny, Trainer("cpu", 1)) == (data, tiny)  # this graph says enough
+    assert model.initial_labels(data, tiny, Trainer("cpu", 1)) == (data, tiny)  # this graph says enough
     monkeypatch.setattr(matching, "ENOUGH", 1.1)
     monkeypatch.setattr(matching, "GROUPS", 3)
     monkeypatch.setattr(matching, "TRIED", (3, 4))
-    found = glue.fit(world.graph, world.cells, tiny, Trainer("cpu", 1))
+    found = glue.train(world.graph, world.cells, tiny, Trainer("cpu", 1))
     by_stage = found.history.groupby("stage")["train_labels"].count()
     assert by_stage["first"] > 0
     assert by_stage["second"] == 0
     assert found.metrics["matched_clusters"] == 1
     assert "first matched by how clusters lie" in verdict(found.metrics).sentence
-    labelled = glue.fit(world.graph, world.cells, replace(tiny, use_labels=True), Trainer("cpu", 1))
+    labelled = glue.train(world.graph, world.cells, replace(tiny, use_labels=True), Trainer("cpu", 1))
     assert "matched_clusters" not in labelled.metrics
-    seen, asked = glue.led(data, tiny, Trainer("cpu", 1))
+    seen, asked = model.initial_labels(data, tiny, Trainer("cpu", 1))
     assert asked == replace(tiny, use_labels=True)
     assert seen.labels == [str(k) for k in range(int(max(label.max() for label in seen.label)) + 1)]
     assert data.labels == np.unique(world.cells["rna"].labels).tolist()
     for other in (replace(tiny, schedule="published"), replace(tiny, use_labels=True), replace(tiny, use_pairs=True)):
-        assert glue.led(data, other, Trainer("cpu", 1)) == (data, other)
+        assert model.initial_labels(data, other, Trainer("cpu", 1)) == (data, other)
 
 
 SHORT = Config(latent_dim=4, hidden_dim=8, batch_size=32, first_steps=40, second_steps=40)
@@ -201,7 +202,7 @@ def test_a_killed_run_has_the_same_groups_again(tmp_path: Path) -> None:
     """Links at random say so little that cells are matched."""
     world = toy(200, 40)
     graph, one = wrongly(world.graph, 1), Trainer(threads=1)
-    unbroken = glue.fit(graph, world.cells, SHORT, one)
+    unbroken = glue.train(graph, world.cells, SHORT, one)
     assert unbroken.metrics["matched_clusters"] == 1
 
     def stop(_stage: str, _task: object, row: dict[str, float]) -> None:
@@ -209,15 +210,17 @@ def test_a_killed_run_has_the_same_groups_again(tmp_path: Path) -> None:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        glue.fit(graph, world.cells, SHORT, replace(one, directory=tmp_path, checkpoint_s=0, on_epoch=stop))
-    resumed = glue.fit(graph, world.cells, SHORT, replace(one, directory=tmp_path))
+        glue.train(graph, world.cells, SHORT, replace(one, directory=tmp_path, checkpoint_s=0, on_epoch=stop))
+    resumed = glue.train(graph, world.cells, SHORT, replace(one, directory=tmp_path))
     np.testing.assert_array_equal(resumed.features, unbroken.features)
     np.testing.assert_array_equal(resumed.cells["atac"], unbroken.cells["atac"])
 
 
-def test_the_first_of_two_processes_tells_the_other_its_groups() -> None:
+def test_the_first_of_two_processes_tells_the_other_its_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
     world = toy(200, 40)
-    found = glue.fit(wrongly(world.graph, 1), world.cells, SHORT, Trainer(devices=2, threads=1))
+    inputs = wrongly(world.graph, 1), world.cells
+    found = launch(import_module("apart").train_on, Trainer(devices=2, threads=1), inputs, SHORT)
     assert found.metrics["matched_clusters"] == 1
     first = found.history["stage"] == "first"
     assert (found.history["train_labels"].notna() == first).all()

@@ -113,7 +113,7 @@ def test_a_run_is_judged_by_so_many_cells(world: Toy, monkeypatch: pytest.Monkey
 
 
 def test_a_run_through_metacells_is_as_good_in_fewer_steps(world: Toy) -> None:
-    runs = [glue.fit(world.graph, world.cells, replace(CONFIG, metacells=n, seed=20), Trainer()) for n in (0, 100)]
+    runs = [glue.train(world.graph, world.cells, replace(CONFIG, metacells=n, seed=20), Trainer()) for n in (0, 100)]
     assert set(runs[1].history["stage"]) == {"metacells-first", "metacells-second", "second"}
     whole, few = (run.metrics for run in runs)
     assert few["foscttm"] < whole["foscttm"] + 0.03
@@ -134,10 +134,10 @@ def test_a_killed_run_through_metacells_goes_on(world: Toy, tmp_path: Path) -> N
             raise Stop
 
     config = replace(CONFIG, metacells=60, first_steps=20, second_steps=80)
-    unbroken = glue.fit(world.graph, world.cells, config, Trainer())
+    unbroken = glue.train(world.graph, world.cells, config, Trainer())
     with pytest.raises(Stop):
-        glue.fit(world.graph, world.cells, config, Trainer(directory=tmp_path, checkpoint_s=0, on_epoch=stop))
-    resumed = glue.fit(world.graph, world.cells, config, Trainer(directory=tmp_path))
+        glue.train(world.graph, world.cells, config, Trainer(directory=tmp_path, checkpoint_s=0, on_epoch=stop))
+    resumed = glue.train(world.graph, world.cells, config, Trainer(directory=tmp_path))
     np.testing.assert_array_equal(resumed.features, unbroken.features)
     assert {p.stem for p in tmp_path.glob("*.json")} == {
         "member-0-metacells-first", "member-0-metacells-second", "member-0-second",

@@ -143,9 +143,9 @@ def test_gradients_average_to_the_full_ones_also_between(edges: Edges) -> None:
 def test_training_on_a_sample_of_neighbours_finds_the_links() -> None:
     world = toy(300, 40)
     config = glue.Config(latent_dim=8, hidden_dim=32, first_steps=100, second_steps=400, fanout=4, graph_edges=20)
-    fit = glue.fit(world.graph, world.cells, config, Trainer())
+    fit = glue.train(world.graph, world.cells, config, Trainer())
     score = fit.links(world.peak, world.gene)["score"].to_numpy()
-    whole = glue.fit(world.graph, world.cells, replace(config, fanout=0, graph_edges=16384), Trainer())
+    whole = glue.train(world.graph, world.cells, replace(config, fanout=0, graph_edges=16384), Trainer())
     expected = whole.links(world.peak, world.gene)["score"].to_numpy()
     assert auroc(world.planted, score) > auroc(world.planted, expected) - 0.05 > 0.6
 
@@ -153,7 +153,7 @@ def test_training_on_a_sample_of_neighbours_finds_the_links() -> None:
 def test_a_fanout_of_one_is_refused() -> None:
     world = toy(60, 10)
     with pytest.raises(InputError, match="fanout"):
-        glue.fit(world.graph, world.cells, glue.Config(fanout=1), Trainer())
+        glue.train(world.graph, world.cells, glue.Config(fanout=1), Trainer())
 
 
 def test_a_big_graph_has_more_and_not_bigger_batches(edges: Edges) -> None:

@@ -13,15 +13,16 @@ import pytest
 
 from kg.errors import Diverged, TrainingError
 from models.training.group import Group
-from models.training.launch import spread
+from models.training.launch import launch, run_in_processes
 from models.training.loop import Trainer
 from models.zoo import glue
 from tests.models.toy import Toy, toy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
-    from models.zoo.glue.link_scores import Fit
+    from models.zoo.glue.link_scores import Trained
 
 CONFIG = glue.Config(latent_dim=6, hidden_dim=16, batch_size=32, first_steps=60, second_steps=200)
 TWO = Trainer(devices=2, threads=1)
@@ -56,7 +57,7 @@ def test_shares_are_of_one_size_and_leave_nothing_out(n: int, size: int) -> None
 def test_gradients_of_two_are_those_of_one(world: Toy) -> None:
     gradients = importlib.import_module("apart_step").gradients
     config = replace(CONFIG, dropout=0.0, graph_batches=4)
-    one, two = (spread(gradients, t, world.graph, world.cells, config) for t in (Trainer(threads=1), TWO))
+    one, two = (run_in_processes(gradients, t, world.graph, world.cells, config) for t in (Trainer(threads=1), TWO))
     assert set(one) == set(two)
     assert {name.partition(".")[0] for name in one} >= {"graph", "encoders", "decoders", "discriminator"}
     for name, expected in one.items():
@@ -64,14 +65,20 @@ def test_gradients_of_two_are_those_of_one(world: Toy) -> None:
     assert max(np.abs(g).max() for name, g in one.items() if "/" not in name) > 1e-3
 
 
-@pytest.fixture(scope="module")
-def unbroken(world: Toy) -> Fit:
-    found: Fit = glue.fit(world.graph, world.cells, CONFIG, TWO)
+def trained(world: Toy, trainer: Trainer) -> Trained:
+    found: Trained = launch(importlib.import_module("apart").train_on, trainer, (world.graph, world.cells), CONFIG)
     return found
 
 
-def test_two_processes_train_as_well_as_one(world: Toy, unbroken: Fit) -> None:
-    one = glue.fit(world.graph, world.cells, CONFIG, Trainer(threads=1))
+@pytest.fixture(scope="module")
+def unbroken(world: Toy) -> Iterator[Trained]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parent)
+        yield trained(world, TWO)
+
+
+def test_two_processes_train_as_well_as_one(world: Toy, unbroken: Trained) -> None:
+    one = glue.train(world.graph, world.cells, CONFIG, Trainer(threads=1))
     assert unbroken.metrics["val_total"] == pytest.approx(one.metrics["val_total"], rel=0.05)
     assert abs(unbroken.metrics["foscttm"] - one.metrics["foscttm"]) < 0.08
     assert len(unbroken.history) == len(one.history)
@@ -81,22 +88,23 @@ class Stop(Exception):  # noqa: N818
     """Raised by the test."""
 
 
-def test_a_killed_run_of_two_ends_as_an_unbroken_one(world: Toy, unbroken: Fit, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("beside")
+def test_a_killed_run_of_two_ends_as_an_unbroken_one(world: Toy, unbroken: Trained, tmp_path: Path) -> None:
     def stop(_stage: str, _task: object, row: dict[str, float]) -> None:
         if row["epoch"] == 3:
             raise Stop
 
     with pytest.raises(Stop):
-        glue.fit(world.graph, world.cells, CONFIG, replace(TWO, directory=tmp_path, checkpoint_s=0, on_epoch=stop))
+        trained(world, replace(TWO, directory=tmp_path, checkpoint_s=0, on_epoch=stop))
     assert not multiprocessing.active_children()
-    resumed = glue.fit(world.graph, world.cells, CONFIG, replace(TWO, directory=tmp_path))
+    resumed = trained(world, replace(TWO, directory=tmp_path))
     np.testing.assert_array_equal(resumed.features, unbroken.features)
 
 
 @pytest.mark.parametrize(("how", "said"), [("raised", "InputError: a broken cell"), ("killed", "lack of memory")])
 def test_an_error_in_one_process_ends_all_and_is_told(apart: ModuleType, how: str, said: str) -> None:
     with pytest.raises(TrainingError, match=said) as caught:
-        spread(apart.fails, TWO, how)
+        run_in_processes(apart.fails, TWO, how)
     assert "process 1" in caught.value.message
     assert "--devices 1" in caught.value.hint
     assert not multiprocessing.active_children()
@@ -104,4 +112,4 @@ def test_an_error_in_one_process_ends_all_and_is_told(apart: ModuleType, how: st
 
 def test_what_all_processes_find_wrong_is_told_as_it_is(apart: ModuleType) -> None:
     with pytest.raises(Diverged, match=r"\[\[10.0\], \[11.0\]\], \[7\]"):
-        spread(apart.diverges, TWO)
+        run_in_processes(apart.diverges, TWO)

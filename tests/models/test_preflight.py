@@ -11,7 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 from kg.errors import InputError, TrainingError
-from models.inputs.preflight import Estimate, check_cells, check_room, counts_of, problems_of
+from models.contract import Estimate
+from models.inputs.preflight import check_cells, check_room, counts_of, problems_of
 
 if TYPE_CHECKING:
     from pathlib import Path

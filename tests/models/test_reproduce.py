@@ -56,7 +56,9 @@ def run(store: Store, home: Path, tmp_path: Path) -> Run:
     simulate(WorldConfig(genes=20, peaks=100, cells=120, cell_types=3, programs=4, chromosomes=2), world)
     load_world(store, home, world, SILENT)
     publish(store)
-    made = job.train(store, home, job.Request("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",)))
+    made = job.train(
+        store, home, job.TrainingRequest("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",))
+    )
     runs.publish_run(store, made.id)
     far = store.read("MATCH (p:Peak), (g:Gene) WHERE NOT (p)-[:NEAR]->(g) RETURN p.id AS p, g.id AS g LIMIT 1")[0]
     batch = EdgeBatch.build(NEAR, start_id=[far["p"]], end_id=[far["g"]], distance_bp=9, tss_distance_bp=9)
@@ -85,7 +87,7 @@ def test_weights_come_out_bit_by_bit_from_the_release_that_was_read(store: Store
 
 def test_one_that_was_cut_short_goes_on(store: Store, home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(job, "predict", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(job, "keep_history", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             reproduce.reproduce(store, home, run.id)
     cut = runs.runs(store)[0]
@@ -118,10 +120,10 @@ def test_other_weights_are_refused_here_and_weighed_elsewhere(store: Store, home
 
 
 def test_another_seed_is_not_a_reproduction(store: Store, home: Path, run: Run) -> None:
-    request = job.Request("glue", "demo", {**STEPS, "seed": 4}, device="cpu", threads=1, edge_types=("NEAR",))
+    request = job.TrainingRequest("glue", "demo", {**STEPS, "seed": 4}, device="cpu", threads=1, edge_types=("NEAR",))
     other = job.train(store, home, request, release=1)
     tensors = reproduce.weights(home, run.id), reproduce.weights(home, other.id)
-    links = [reproduce._links(kept(home, r.id)[0]) for r in (run, other)]
+    links = [reproduce.Rows(reproduce._scores(kept(home, r.id)[0]), {}) for r in (run, other)]
     found = reproduce._compared(run, other, {"cpu": ("a", "b")}, tensors, (links[0], links[1]))
     assert found.verdict == OTHER
     assert found.correlation < reproduce.CORRELATION
@@ -207,4 +209,4 @@ def test_the_commands_print_what_programs_read(store: Store, home: Path, run: Ru
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["verdict"] == EXACT
     stored = runs.environment(store, run.id)
-    assert replace(job.Request.of(stored["request"])).threads == 1
+    assert replace(job.TrainingRequest.of(stored["request"])).threads == 1

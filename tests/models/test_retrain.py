@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 STEPS = {"first_steps": 9, "second_steps": 18, "latent_dim": 8, "hidden_dim": 16, "seed": 3}
 EXTRA = Source("links:extra", "links", licence="CC0", citation="made here", looked_up=("Gene", "Peak"))
-OPEN = Gate(foscttm_tolerance=1.0, consistency_tolerance=2.0, auroc_tolerance=1.0)
-SHUT = Gate(foscttm_tolerance=-1.0)
+OPEN = Gate({"foscttm": 1.0, "consistency": 2.0, "auroc": 1.0})
+SHUT = Gate({"foscttm": -1.0})
 SLOT = "glue:demo"
 
 
@@ -48,7 +48,9 @@ def first(store: Store, home: Path, tmp_path: Path) -> Run:
     simulate(WorldConfig(genes=20, peaks=100, cells=120, cell_types=3, programs=4, chromosomes=2), world)
     load_world(store, home, world, SILENT)
     publish(store)
-    run = train.train(store, home, train.Request("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",)))
+    run = train.train(
+        store, home, train.TrainingRequest("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",))
+    )
     runs.publish_run(store, run.id)
     far = store.read(
         "MATCH (p:Peak), (g:Gene) WHERE NOT (p)-[:NEAR]->(g) RETURN p.id AS p, g.id AS g ORDER BY p, g LIMIT 7"
@@ -128,7 +130,7 @@ def test_a_retrain_that_was_cut_short_goes_on(
     store: Store, home: Path, first: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(train, "predict", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(train, "keep_history", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
     cut = runs.runs(store)[0]
@@ -148,7 +150,7 @@ def test_two_retrains_do_not_race_and_a_run_published_meanwhile_stays(
     ):
         retrain.retrain(store, home, Wanted())
     other = train.train(
-        store, home, train.Request("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",))
+        store, home, train.TrainingRequest("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",))
     )
     plain = train.train
 

@@ -22,7 +22,7 @@ from models.zoo.glue import balance
 from models.zoo.glue.config import published_plan
 from models.zoo.glue.decoders import DECODERS
 from models.zoo.glue.likelihoods import CountMatrix
-from models.zoo.glue.link_scores import Fit, cosines, greater_p
+from models.zoo.glue.link_scores import Trained, cosines, greater_p
 from models.zoo.glue.minibatch import TrainingData
 from models.zoo.glue.sampling import Draw, EdgeSampler
 from tests.models import scglue_inputs as inputs
@@ -207,7 +207,7 @@ def test_regulatory_inference() -> None:
     members, pairs = inputs.embeddings()
     theirs = {name: np.array(values) for name, values in THEIRS["inference"].items()}
     names = np.array([f"v{i:02d}" for i in range(40)])
-    fit = Fit(names, np.stack(members), {}, pd.DataFrame(), {})
+    fit = Trained(names, np.stack(members), {}, pd.DataFrame(), {})
     i, j = np.array(pairs).T
     links = fit.links(names[i].tolist(), names[j].tolist())
     near(links["score"], theirs["score"])

@@ -94,8 +94,8 @@ def test_training_from_disk_is_training_in_memory(world: Toy, tmp_path: Path, mo
     monkeypatch.setattr("models.zoo.glue.task.CellSampler", BlockSampler)  # so that both draw alike
     streamed = on_disk(world.cells, tmp_path)
     assert TrainingData(world.graph, streamed, "cpu").is_streamed
-    here = glue.fit(world.graph, world.cells, SMALL, Trainer())
-    there = glue.fit(world.graph, streamed, SMALL, Trainer())
+    here = glue.train(world.graph, world.cells, SMALL, Trainer())
+    there = glue.train(world.graph, streamed, SMALL, Trainer())
     np.testing.assert_array_equal(here.features, there.features)
     for name in world.cells.modalities:
         np.testing.assert_array_equal(here.cells[name], there.cells[name])

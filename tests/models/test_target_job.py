@@ -16,6 +16,7 @@ from kg.operations.ro_crate import export_run
 from kg.releases import publish, served
 from kg.run_diff.inputs import complete
 from kg.runs import predictions
+from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
 from kg.runs.regulation import curated_targets, factor_sites
 from kg.runs.retention import prune, restore
@@ -106,7 +107,7 @@ def world(store: Store, tmp_path: Path) -> str:
         PREDICTED_LINK, start_id=links["peak"].tolist(), end_id=links["gene"].tolist(), score_kind="cosine",
         p_value=0.01, q_value=0.02, **{c: links[c].to_numpy() for c in ("score", "sign", "called")},
     )  # fmt: skip
-    made = Predictions([batch], ["G0"], ["Gene"], np.ones((1, 2), np.float32))
+    made = Predictions([batch], FeatureEmbedding(["G0"], ["Gene"], np.ones((1, 2), np.float32)))
     predictions.keep(tmp_path, run_id, made, toy.METRICS)
     runs.write_back(store, tmp_path, run_id)
     runs.publish_run(store, run_id)

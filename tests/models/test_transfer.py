@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kg.runs.cell_files import write_cell_files
 from models.evaluation import label_transfer
 from models.evaluation.label_transfer import sample, transfer_labels, transferred
 from models.inputs.cells import Cells
-from models.jobs.run_artifacts import write_cells
-from models.zoo.glue.link_scores import Fit
+from models.zoo.glue.link_scores import Trained
+from models.zoo.glue.predicted import cell_outputs
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -95,13 +96,13 @@ def test_written_beside_the_embedding_that_it_came_from(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     names = np.unique(np.concatenate([m.features for m in world.cells.modalities.values()]))
     space = {name: rng.normal(size=(60, 3)).astype(np.float32) for name in ("rna", "atac")}
-    fit = Fit(names, np.ones((1, len(names), 3), np.float32), space, pd.DataFrame(), {})
+    fit = Trained(names, np.ones((1, len(names), 3), np.float32), space, pd.DataFrame(), {})
     labels = world.cells["rna"].labels
     assert labels is not None
     some = np.where(np.arange(60) < 40, labels, "")
     rna, atac = (replace(world.cells[name], labels=given) for name, given in (("rna", some), ("atac", None)))
     cells = Cells({"rna": rna, "atac": atac})
-    write_cells(tmp_path, cells, fit, "X_glue", {"run": "r"})
+    write_cell_files(tmp_path, cell_outputs(cells, fit), "glue", {"run": "r"})
     obs = anndata.read_h5ad(tmp_path / "atac.h5ad").obs
     guessed, confidence = transfer_labels(space["rna"][:40], labels[:40], space["atac"])
     assert obs["transferred_label"].tolist() == guessed.tolist()

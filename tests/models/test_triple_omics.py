@@ -117,7 +117,7 @@ def test_values_a_likelihood_cannot_explain_are_named(likelihood: str, value: fl
 
 def test_three_modalities_train_and_align(made: Made) -> None:
     _, graph, cells = made
-    fit = glue.fit(graph, cells, glue.Config(**STEPS), Trainer(threads=1))
+    fit = glue.train(graph, cells, glue.Config(**STEPS), Trainer(threads=1))
     found = fit.metrics
     assert {f"foscttm_{pair}" for pair in ("rna_atac", "rna_mCH", "atac_mCH")} < found.keys()
     assert found["foscttm"] == pytest.approx(

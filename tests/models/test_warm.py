@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from kg.errors import MissingInput
+from kg.runs.cell_files import write_cell_files
 from models.inputs.cells import Cells
-from models.jobs.run_artifacts import write_cells
 from models.training.loop import Trainer
 from models.zoo import glue
 from models.zoo.glue import warm
 from models.zoo.glue.config import Config, warm_plan
 from models.zoo.glue.minibatch import TrainingData
+from models.zoo.glue.predicted import cell_outputs
 from models.zoo.glue.warm import Start, read_start
 from tests.models.toy import Toy, guidance, toy
 
@@ -39,8 +40,8 @@ def home(world: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     folder = home / "runs" / "parent"
     less = without(world, world.peak[-3:].tolist())
-    fit = glue.fit(less.graph, less.cells, SMALL, Trainer(threads=1, directory=folder / "checkpoints"))
-    write_cells(folder, less.cells, fit, "X_glue", {})
+    fit = glue.train(less.graph, less.cells, SMALL, Trainer(threads=1, directory=folder / "checkpoints"))
+    write_cell_files(folder, cell_outputs(less.cells, fit), "glue", {})
     return home
 
 
@@ -146,8 +147,8 @@ def test_what_reads_cells_stays_fresh_where_the_cells_are_others(world: Toy, hom
 
 
 def test_a_warm_start_has_one_stage_and_begins_where_a_cold_one_gets(world: Toy, home: Path) -> None:
-    cold = glue.fit(world.graph, world.cells, SMALL, Trainer(threads=1)).history
-    begun = glue.fit(world.graph, world.cells, SMALL, Trainer(threads=1), start_of(home)).history
+    cold = glue.train(world.graph, world.cells, SMALL, Trainer(threads=1)).history
+    begun = glue.train(world.graph, world.cells, SMALL, Trainer(threads=1), start_of(home)).history
     assert set(begun["stage"]) == {"second"}
     plan, burnin = warm_plan(240, SMALL)
     assert (len(begun), burnin, plan.annealed, plan.lr) == (plan.max_epochs, 0.0, 1.0, SMALL.lr / 2)
@@ -158,7 +159,7 @@ def test_a_warm_start_has_one_stage_and_begins_where_a_cold_one_gets(world: Toy,
 
 def test_other_cells_take_both_stages(world: Toy, home: Path) -> None:
     cells = Cells({name: replace(m, rep=m.rep[:, :10]) for name, m in world.cells.modalities.items()}, paired=True)
-    fit = glue.fit(world.graph, cells, SMALL, Trainer(threads=1), start_of(home))
+    fit = glue.train(world.graph, cells, SMALL, Trainer(threads=1), start_of(home))
     assert list(dict.fromkeys(fit.history["stage"])) == ["first", "second"]
 
 

@@ -79,7 +79,7 @@ def test_training_from_a_store_is_training_from_an_h5ad(tmp_path: Path) -> None:
         }
         return replace(cells, modalities={n: replace(m, counts=stores[n]) for n, m in cells.modalities.items()})
 
-    here, there = (glue.fit(world.graph, cells, SMALL, Trainer()) for cells in (files, moved(world.cells)))
+    here, there = (glue.train(world.graph, cells, SMALL, Trainer()) for cells in (files, moved(world.cells)))
     np.testing.assert_array_equal(here.features, there.features)
     for name in world.cells.modalities:
         np.testing.assert_array_equal(here.cells[name], there.cells[name])

@@ -17,7 +17,7 @@ from tests.models.toy import Toy, toy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.zoo.glue.link_scores import Fit
+    from models.zoo.glue.link_scores import Trained
 
 SMALL = {"first_steps": 24, "second_steps": 40, "hidden_dim": 16, "latent_dim": 8, "batch_size": 64}
 pytestmark = pytest.mark.parametrize("name", registry.names())
@@ -32,15 +32,15 @@ def world() -> Toy:
     return toy(120, 20)
 
 
-def train(name: str, world: Toy, trainer: Trainer | None = None, **options: Any) -> Fit:
+def train(name: str, world: Toy, trainer: Trainer | None = None, **options: Any) -> Trained:
     model = registry.get(name)
     known = {field.name for field in fields(model.config)}
     config = model.config(**{k: v for k, v in {**SMALL, **options}.items() if k in known})
-    fit: Fit = model.fit(world.graph, world.cells, config, trainer or Trainer(threads=1))
+    fit: Trained = model.train(world.graph, world.cells, config, trainer or Trainer(threads=1))
     return fit
 
 
-def digest(fit: Fit) -> str:
+def digest(fit: Trained) -> str:
     arrays = [fit.features, *fit.cells.values()]
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()
 

@@ -35,7 +35,7 @@ def ours(cells: Cells, config: glue.Config, trainer: Trainer) -> Program:
     """GLUE of the zoo."""
 
     def run(graph: GuidanceGraph, seed: int) -> Embeddings:
-        fit = glue.fit(graph, cells, replace(config, seed=seed), trainer)
+        fit = glue.train(graph, cells, replace(config, seed=seed), trainer)
         return dict(fit.cells), fit.vertices, fit.features[0]
 
     return run

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from models.zoo.glue.link_scores import Fit
+    from models.zoo.glue.link_scores import Trained
 
     Ints = NDArray[np.int64]
 
@@ -74,7 +74,7 @@ def near(genes: Places, peaks: Places, window_bp: int, n_pairs: int = PAIRS) -> 
 
 
 def beyond(
-    fit: Fit,
+    fit: Trained,
     skeleton: tuple[Sequence[str], Sequence[str]],
     blocks: Iterator[tuple[Ints, Ints]],
     *,
@@ -84,8 +84,8 @@ def beyond(
 ) -> pd.DataFrame:
     """Those pairs of blocks, not in the skeleton, that are called or among the best of their gene.
 
-    The null is the skeleton's (`Fit.links` with the same seed); q is Benjamini-Hochberg over all pairs of the blocks,
-    apart from the skeleton's, whose q does not depend on the window.
+    The null is the skeleton's (`Trained.links` with the same seed); q is Benjamini-Hochberg over all pairs of the
+    blocks, apart from the skeleton's, whose q does not depend on the window.
 
     Args:
         fit: trained.
@@ -96,7 +96,7 @@ def beyond(
         every: given all pairs of each block: source, target, score, p.
 
     Returns:
-        The columns of `Fit.links`.
+        The columns of `Trained.links`.
     """
     at, _ = fit.places(*skeleton)
     null = np.sort(fit.null(*at, seed=seed))
@@ -149,7 +149,7 @@ def _place_in_gene(gene: Ints, score: NDArray[np.float64]) -> Ints:
     return place
 
 
-def _keys(peak: Ints, gene: Ints, fit: Fit) -> Ints:
+def _keys(peak: Ints, gene: Ints, fit: Trained) -> Ints:
     return peak * np.int64(len(fit.vertices)) + gene
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from kg.parameters import param
 from models.training.loop import Plan
 
 BURNIN = 1 / 3  # of the second stage, in the quick schedule
@@ -17,60 +18,56 @@ HELD_OUT = 0.1  # of the cells, for validation
 
 @dataclass(frozen=True)
 class Config:
-    """Options of a GLUE run; defaults are those of the paper, but for the schedule.
+    """Options of a GLUE run; defaults are those of the paper, but for the schedule."""
 
-    Attributes:
-        schedule: "quick", a fixed number of steps; or "published", the paper's number of epochs and its patience.
-        first_steps, second_steps: of each stage in the quick schedule, rounded to epochs; the other ignores them.
-        members: models with seeds seed, seed + 1, ...; links average over them.
-        seed: of the first member.
-        latent_dim, hidden_dim, hidden_layers, dropout: of the networks.
-        kl_weight, graph_weight, align_weight: of the parts of the loss; the data term has weight 1.
-        lr: learning rate of RMSprop.
-        batch_size: cells of each modality in a step.
-        negatives: absent edges drawn for each real one.
-        graph_batches: parts of a graph epoch, at least.
-        graph_edges: real edges of a step at most; a bigger graph has more parts.
-        graph_every: steps of cells that share one walk of the graph, whose weights move once for them; 0 for one, or
-            SHARED where the graph has more parts than `graph_batches`.
-        metacells: of each modality, on which a run is trained before it goes on with all cells; 0 for none.
-        fanout: in-edges of a vertex that a step sums, of more a sample that is right on average; 0 for all.
-        shared_batches: batches of the same name are the same in every modality: the discriminator sees them and
-            cells are balanced within each.
-        use_labels: a classifier of the labels helps to shape the cells; cells without a label are left out of it.
-        label_weight: of that classifier's loss.
-        use_pairs: cells of one name (of one row, where the set is paired) are one cell; others stay unpaired.
-        joint_cross_weight, real_cross_weight, cosine_weight: of the losses of paired cells: each modality explained
-            from the mean of a cell's u, and from the u of another modality, and the cosine between u and mean.
-    """
-
-    schedule: str = "quick"
-    first_steps: int = 1500
-    second_steps: int = 3000
-    members: int = 1
-    seed: int = 0
-    latent_dim: int = 50
-    hidden_dim: int = 256
-    hidden_layers: int = 2
-    dropout: float = 0.2
-    kl_weight: float = 1.0
-    graph_weight: float = 0.02
-    align_weight: float = 0.05
-    lr: float = 2e-3
-    batch_size: int = 128
-    negatives: int = 10
-    graph_batches: int = 32
-    graph_edges: int = 16384
-    graph_every: int = 0
-    metacells: int = 0
-    fanout: int = 0
-    shared_batches: bool = False
-    use_labels: bool = False
-    label_weight: float = 0.02
-    use_pairs: bool = False
-    joint_cross_weight: float = 0.02
-    real_cross_weight: float = 0.02
-    cosine_weight: float = 0.02
+    schedule: str = param(
+        "a fixed number of steps (quick), or the paper's number of epochs and its patience (published)",
+        "quick",
+        choices=("quick", "published"),
+    )
+    first_steps: int = param("steps of the first stage, rounded to epochs; of the quick schedule only", 1500, low=1)
+    second_steps: int = param("steps of the second stage, rounded to epochs; of the quick schedule only", 3000, low=1)
+    members: int = param("models with seeds seed, seed + 1, ...; links average over them", 1, low=1, high=1000)
+    seed: int = param("of the first member", 0, low=0)
+    latent_dim: int = param("dimensions of the joint space", 50, low=1)
+    hidden_dim: int = param("width of the hidden layers", 256, low=1)
+    hidden_layers: int = param("hidden layers of the encoders and of the discriminator", 2, low=0)
+    dropout: float = param("share of the hidden units that a step of training leaves out", 0.2, low=0, high=0.99)
+    kl_weight: float = param("of the divergence from the prior in the loss; the data term has weight 1", 1.0, low=0)
+    graph_weight: float = param("of the graph in the loss", 0.02, low=0)
+    align_weight: float = param("of the discriminator in the loss", 0.05, low=0)
+    lr: float = param("learning rate of RMSprop", 2e-3, low=1e-9, high=1)
+    batch_size: int = param("cells of each modality in a step", 128, low=1)
+    negatives: int = param("absent edges drawn for each real one", 10, low=1)
+    graph_batches: int = param("parts of a graph epoch, at least", 32, low=1)
+    graph_edges: int = param("real edges of a step at most; a bigger graph has more parts", 16384, low=1)
+    graph_every: int = param(
+        f"steps of cells that share one walk of the graph, whose weights move once for them; 0 for one, or {SHARED} "
+        "where the graph has more parts than graph_batches",
+        0,
+        low=0,
+    )
+    metacells: int = param(
+        "metacells of each modality on which a run is trained before it goes on with all cells; 0 for none", 0, low=0
+    )
+    fanout: int = param(
+        "in-edges of a vertex that a step sums, of more a sample that is right on average; 0 for all", 0, low=0
+    )
+    shared_batches: bool = param(
+        "batches of the same name are the same in every modality: the discriminator sees them and cells are balanced "
+        "within each",
+        default=False,
+    )
+    use_labels: bool = param(
+        "a classifier of the labels helps to shape the cells; cells without a label are left out of it", default=False
+    )
+    label_weight: float = param("of that classifier in the loss", 0.02, low=0)
+    use_pairs: bool = param(
+        "cells of one name (of one row, where the set is paired) are one cell; others stay unpaired", default=False
+    )
+    joint_cross_weight: float = param("of explaining each modality of paired cells from the mean of u", 0.02, low=0)
+    real_cross_weight: float = param("of explaining it from the u of another modality", 0.02, low=0)
+    cosine_weight: float = param("of the cosine between u and mean of paired cells", 0.02, low=0)
 
 
 def published_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, float]:

@@ -20,7 +20,7 @@ NULL_SIZE = 20_000  # null scores, at least; small skeletons are permuted more t
 
 
 @dataclass(frozen=True)
-class Fit:
+class Trained:
     """A trained model, without the model.
 
     Attributes:
@@ -92,7 +92,7 @@ def tabulated(
     p: NDArray[np.float64],
     q: NDArray[np.float64],
 ) -> pd.DataFrame:
-    """The columns of `Fit.links` from cosines by member, p and q."""
+    """The columns of `Trained.links` from cosines by member, p and q."""
     score = by_member.mean(0)
     spread = by_member.std(0, ddof=1) if len(by_member) > 1 else np.full(len(score), np.nan)
     return pd.DataFrame(

@@ -68,7 +68,7 @@ def metacells(cells: Cells, n: int, *, seed: int = 0, group: Group = ALONE) -> C
             raise InputError(f"{name} has no counts that metacells could sum", "train without --metacells")
         member = np.zeros(len(modality.rep), np.int64) if group.rank else _clustered(modality, n, seed)
         told = torch.from_numpy(member)
-        group.tell([told])
+        group.broadcast([told])
         of.append(told.numpy())
         found[name] = _summed(modality, of[-1])
     return Coarse(replace(cells, modalities=found, paired=False), of)

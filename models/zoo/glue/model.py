@@ -17,18 +17,35 @@ import torch
 from torch import Tensor
 
 from kg.errors import InputError
+from kg.schema import CONTACTS, EQTL, GENE, NEAR, PEAK, PERTURBS, PREDICTED_LINK
+from models.contract import (
+    Assay,
+    Benchmark,
+    CellAnnotation,
+    CellEmbedding,
+    Evidence,
+    FeatureEmbedding,
+    Fit,
+    Metric,
+    Needs,
+    Reads,
+    ScoredPairs,
+    TinyWorld,
+    model,
+)
 from models.evaluation.diagnostics import measure, verdict
-from models.registry import model
-from models.training.launch import spread
 from models.zoo.glue.ablation import Linear, without_edges
 from models.zoo.glue.balance import balancing_weights
 from models.zoo.glue.config import FINE, WARM, Config, coarse_config, published_plan, quick_plan, warm_plan
-from models.zoo.glue.link_scores import Fit
+from models.zoo.glue.estimate import estimate
+from models.zoo.glue.link_scores import Trained
 from models.zoo.glue.matching import groups
 from models.zoo.glue.metacells import metacells
 from models.zoo.glue.minibatch import TrainingData
 from models.zoo.glue.network import Glue, embed_cells, embed_features
+from models.zoo.glue.predicted import add_candidate_peaks, outputs_of
 from models.zoo.glue.task import NOISE, GlueTask, cell_table
+from models.zoo.glue.warm import start_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,22 +53,63 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kg.guidance import GuidanceGraph
+    from models.contract import Inputs
     from models.inputs.cells import Cells
     from models.training.loop import Trainer
     from models.zoo.glue.metacells import Coarse
     from models.zoo.glue.warm import Start
 
-__all__ = ["NOISE", "Config", "Glue", "GlueTask", "cell_table", "embed_cells", "embed_features", "fit", "train_member"]
+__all__ = ["NOISE", "Config", "Glue", "GlueTask", "cell_table", "embed_cells", "embed_features", "fit", "train"]
 
 
 @model(
     config=Config,
-    modalities=["rna"],
-    reads=["NEAR", "CONTACTS", "EQTL"],
-    writes=["PREDICTED_LINK", "HAS_EMBEDDING"],
+    needs=Needs(
+        evidence=Evidence(guides=(NEAR, CONTACTS, EQTL)),
+        assays=(Assay("rna", rep="pca"), Assay("any", rep="lsi")),
+        reads=tuple(Reads),
+        candidates=True,
+        devices=True,
+    ),
+    writes=(ScoredPairs, PREDICTED_LINK, FeatureEmbedding, CellEmbedding, CellAnnotation),
+    gate=(
+        Metric("foscttm", higher_is_better=False, same_cells=True),
+        Metric("consistency", same_cells=True, pooled=True),
+        Benchmark(PREDICTED_LINK, (CONTACTS, EQTL, PERTURBS)),
+    ),
     cites="doi:10.1038/s41587-022-01284-4",
+    tiny=TinyWorld(options={"first_steps": 24, "second_steps": 40, "hidden_dim": 16, "latent_dim": 8}),
+    warm=start_of,
+    estimate=estimate,
+    report=("consistency", "labels", "embedding", "by_distance", "best_edges", "beyond"),
 )
-def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, start: Start | None = None) -> Fit:
+def fit(inputs: Inputs, config: Config, trainer: Trainer, start: Start | None = None) -> Fit:
+    """Train on a release and its cells; links of the guidance graph's peak-gene pairs, and of candidates where asked.
+
+    Args:
+        inputs: guidance, genes, peaks and cells.
+        config: options.
+        trainer: device, threads, checkpoints, progress, and the group of processes.
+        start: weights to go on from.
+
+    Returns:
+        Links, embeddings of features and cells, labels carried from the anchor; nothing but in the first process.
+
+    Raises:
+        InputError, Diverged, CheckpointRefused: see `train`.
+    """
+    nodes = inputs.nodes(GENE), inputs.nodes(PEAK)
+    cells = inputs.cells
+    if inputs.candidates_bp is not None:
+        cells = add_candidate_peaks(cells, nodes, inputs.candidates_bp)
+    trained = train(inputs.guidance, cells, config, trainer, start)
+    if trainer.group.rank:
+        return Fit(())
+    outputs = outputs_of(inputs, cells, trained, seed=config.seed, progress=trainer.progress)
+    return Fit(outputs, trained.history, trained.metrics)
+
+
+def train(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, start: Start | None = None) -> Trained:
     """Train `config.members` models in two stages each and keep their embeddings.
 
     Args:
@@ -59,20 +117,14 @@ def fit(graph: GuidanceGraph, cells: Cells, config: Config, trainer: Trainer, st
         cells: raw counts or other values; pairs and labels are read by metrics, by training only with `use_pairs`
             and `use_labels`. Layers of genes among them join the graph here.
         config: options.
-        trainer: device, threads, checkpoints, progress.
+        trainer: device, threads, checkpoints, progress; metrics are of use in the first of its processes only.
         start: weights to go on from.
 
     Raises:
-        InputError: a modality has no feature in the graph, or an option asks for what the cells have not.
+        InputError: a modality has no feature in the graph, or an option asks for what the cells do not have.
         Diverged: a loss is not finite.
         CheckpointRefused: the trainer's directory holds another run.
-        TrainingError: one of several processes failed.
     """
-    return spread(fit_here, trainer, graph, cells, config, start)
-
-
-def fit_here(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config, start: Start | None) -> Fit:
-    """`fit` in one of the trainer's processes; only the first one's measures are of use."""
     asked, graph = graph, cells.guide(graph)
     data = TrainingData(graph, cells.linked(graph), trainer.device, config.fanout)
     check_options(data, config)
@@ -97,7 +149,7 @@ def fit_here(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Confi
     if not trainer.group.rank:
         found = measure(graph, data.cells, first_cells or [], history, saw_labels=config.use_labels)
         trainer.progress.say(verdict(found).sentence)
-    return Fit(
+    return Trained(
         data.vertices[order],
         np.stack(features)[:, order],
         dict(zip(data.names, first_cells or [], strict=True)),
@@ -136,7 +188,7 @@ def train_member(
             module = Glue(data, config, shared_batches=config.shared_batches).to(data.device)
         warm = start.carry(module, data, member)
     for stage in ("second",) if warm or coarse else ("first", "second"):
-        seen, asked = led(data, config, trainer) if stage == "first" else (data, config)
+        seen, asked = initial_labels(data, config, trainer) if stage == "first" else (data, config)
         with trainer.seeded(seed + (stage == "second")):
             fresh = Glue(seen, asked, shared_batches=config.shared_batches and stage == "second").to(data.device)
             if module is not None:
@@ -154,7 +206,7 @@ def train_member(
     return module.eval(), history
 
 
-def led(data: TrainingData, config: Config, trainer: Trainer) -> tuple[TrainingData, Config]:
+def initial_labels(data: TrainingData, config: Config, trainer: Trainer) -> tuple[TrainingData, Config]:
     """What the first stage of the quick schedule sees: where the graph says little, groups of cells as labels.
 
     Groups are of cells that are probably of one kind. Not where labels or pairs say so already. The second stage sees
@@ -167,7 +219,7 @@ def led(data: TrainingData, config: Config, trainer: Trainer) -> tuple[TrainingD
     if not trainer.group.rank:
         matched = groups(data.graph, data.cells, seed=config.seed)
         found = found if matched is None else [torch.from_numpy(group).to(data.device) for group in matched]
-    trainer.group.tell(found)
+    trainer.group.broadcast(found)
     said = bool((found[0] < 0).all())
     trainer.progress.end("enough" if said else "little more than chance: cells are first matched by how clusters lie")
     return (data, config) if said else (data.grouped(found), replace(config, use_labels=True))
@@ -206,6 +258,6 @@ def balance(
         published = module.config.schedule == "published"
         weights = balancing_weights(embed_cells(module, data), batch, sizes, published=published)
         found = [torch.as_tensor(w, dtype=torch.float32, device=data.device) for w in weights]
-    trainer.group.tell(found)
+    trainer.group.broadcast(found)
     trainer.progress.end()
     return found

@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kg.files import replaced
-from kg.runs.predictions import Predictions
+from kg.progress import SILENT, Progress
 from kg.schema import GENE, PEAK, PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
+from models.contract import CellAnnotation, CellEmbedding, FeatureEmbedding, ScoredPairs
+from models.evaluation.feature_correlation import profiles
+from models.evaluation.label_transfer import transferred
 from models.zoo.glue.candidates import beyond, near, places
 
 if TYPE_CHECKING:
@@ -22,9 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kg.guidance import GuidanceGraph
+    from models.contract import Inputs, Output
     from models.evaluation.feature_correlation import Profiles
     from models.inputs.cells import Cells
-    from models.zoo.glue.link_scores import Fit
+    from models.zoo.glue.link_scores import Trained
 
 CANDIDATES = "candidates.parquet"  # in a run's folder: every pair beyond the skeleton, also those not written
 _CANDIDATE = pa.schema(
@@ -32,32 +36,78 @@ _CANDIDATE = pa.schema(
 )
 
 
-def predict(
+def outputs_of(
+    inputs: Inputs, cells: Cells, trained: Trained, *, seed: int = 0, progress: Progress = SILENT
+) -> tuple[Output, ...]:
+    """All that a trained model says of a release.
+
+    Args:
+        inputs: that it was trained on.
+        cells: of these, as they were trained on.
+        trained: the embeddings.
+        seed: of the permutations.
+        progress: told of the candidates.
+    """
+    graph, more, window = inputs.guidance, None, inputs.candidates_bp
+    if window is not None:
+        progress.begin("scoring candidates")
+        nodes = inputs.nodes(GENE), inputs.nodes(PEAK)
+        inputs.folder.mkdir(parents=True, exist_ok=True)
+        more = candidates(graph, trained, nodes, window, inputs.folder, seed=seed)
+        progress.end(f"{len(more):,} kept beyond the skeleton")
+    seen = profiles(cells, trained.cells) if cells.modalities.keys() <= trained.cells.keys() else None
+    links = predicted_links(graph, trained, seed=seed, more=more, seen=seen)
+    every = None if window is None else CANDIDATES
+    return (ScoredPairs(links, every), embedding_of(graph, trained), *cell_outputs(cells, trained))
+
+
+def cell_outputs(cells: Cells, trained: Trained) -> list[Output]:
+    """The cells of each modality, the labels that their file gave, and those carried from the anchor's cells."""
+    made: list[Output] = []
+    carried = transferred(cells, trained.cells)
+    for name, modality in cells.modalities.items():
+        rows = np.searchsorted(trained.vertices, modality.features).clip(max=len(trained.vertices) - 1)
+        known = trained.vertices[rows] == modality.features
+        vectors = trained.features[0, rows[known]]
+        made.append(CellEmbedding(name, modality.obs_names, trained.cells[name], modality.features[known], vectors))
+        if modality.labels is not None:
+            made.append(CellAnnotation(name, modality.obs_names, "label", modality.labels))
+        if name in carried:
+            made.append(CellAnnotation(name, modality.obs_names, "transferred_label", *carried[name]))
+    return made
+
+
+def embedding_of(graph: GuidanceGraph, trained: Trained) -> FeatureEmbedding:
+    """Vectors of every trained feature that is a node of the graph, by the first member."""
+    kind_of = dict(zip(graph.vertices.tolist(), graph.kinds.tolist(), strict=True))
+    known = [i for i, vertex in enumerate(trained.vertices.tolist()) if vertex in kind_of]
+    ids = trained.vertices[known].tolist()
+    return FeatureEmbedding(ids, [kind_of[node] for node in ids], trained.features[0, known])
+
+
+def predicted_links(
     graph: GuidanceGraph,
-    fit: Fit,
+    trained: Trained,
     *,
     seed: int = 0,
     more: pd.DataFrame | None = None,
     seen: Profiles | None = None,
-) -> Predictions:
-    """Links for every skeleton pair (the peak-gene edges of the guidance graph), embeddings for every known node.
+) -> EdgeBatch:
+    """Links for every skeleton pair, that is each peak-gene edge of the guidance graph.
 
     Args:
         graph: that guided the model.
-        fit: trained on it.
+        trained: on it.
         seed: of the permutations.
         more: pairs beyond the skeleton, as `candidates` gives them.
         seen: features over the joint space, for what the cells alone say of each pair.
     """
-    links = fit.links(*skeleton(graph), seed=seed)
-    own = None if fit.without_prior is None else fit.without_prior[peak_to_gene(graph)][links.index]
+    links = trained.links(*skeleton(graph), seed=seed)
+    own = None if trained.without_prior is None else trained.without_prior[peak_to_gene(graph)][links.index]
     batches = [_batch(links, seen, in_prior=True, without_prior=own)]
     if more is not None:
         batches.append(_batch(more, seen, in_prior=False, without_prior=more["score"].to_numpy()))
-    kind_of = dict(zip(graph.vertices.tolist(), graph.kinds.tolist(), strict=True))
-    known = [i for i, vertex in enumerate(fit.vertices.tolist()) if vertex in kind_of]
-    nodes = fit.vertices[known].tolist()
-    return Predictions([EdgeBatch.concat(batches)], nodes, [kind_of[node] for node in nodes], fit.features[0, known])
+    return EdgeBatch.concat(batches)
 
 
 def _batch(
@@ -95,7 +145,7 @@ def peak_to_gene(graph: GuidanceGraph) -> NDArray[np.bool_]:
     return chosen
 
 
-def reaching(cells: Cells, nodes: tuple[pa.Table, pa.Table], window_bp: int) -> Cells:
+def add_candidate_peaks(cells: Cells, nodes: tuple[pa.Table, pa.Table], window_bp: int) -> Cells:
     """The same cells, where peaks within a window of a measured gene are explained though no edge joins them to it."""
     features = np.unique(np.concatenate([modality.features for modality in cells.modalities.values()]))
     reached = [peaks for peaks, _ in near(*places(*nodes, features), window_bp)]
@@ -103,7 +153,7 @@ def reaching(cells: Cells, nodes: tuple[pa.Table, pa.Table], window_bp: int) -> 
 
 
 def candidates(
-    graph: GuidanceGraph, fit: Fit, nodes: tuple[pa.Table, pa.Table], window_bp: int, folder: Path, *, seed: int = 0
+    graph: GuidanceGraph, fit: Trained, nodes: tuple[pa.Table, pa.Table], window_bp: int, folder: Path, *, seed: int = 0
 ) -> pd.DataFrame:
     """Pairs beyond the skeleton that are called or among the best of their gene (`models.zoo.glue.candidates.beyond`).
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from kg.runs import Run
+    from models.contract import Inputs
     from models.zoo.glue.minibatch import TrainingData
 
     Places = NDArray[np.intp]
@@ -86,6 +88,11 @@ class Start:
         old = old.to(new.device)
         new.copy_(torch.where(at >= 0, old[:, at.clamp_min(0)], old.mean(1, keepdim=True)))
         return True
+
+
+def start_of(home: Path, run: Run, inputs: Inputs, *, same_cells: bool) -> Start:
+    """The weights of a complete run, as a training on these inputs takes them; errors as in `read_start`."""
+    return read_start(home, run.id, run.members, list(inputs.cells.modalities), same_cells=same_cells)
 
 
 def read_start(home: Path, run_id: str, members: int, modalities: Sequence[str], *, same_cells: bool) -> Start:

@@ -1,0 +1,287 @@
+"""What a model may give back, a closed set of kinds; each checks itself when it is made, as batches do.
+
+An output says which files of the run's folder hold it and which rows of the graph come of it. Everything that keeps,
+writes, counts, removes, backs up, compares or shows runs goes by these kinds, never by a model's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+import pandas as pd
+
+from kg.errors import SchemaError
+from kg.schema import ANNOTATED_AS, IMPUTED_GENE, IMPUTED_PEAK, PREDICTED_CONTACT, Kind
+from kg.schema.batches import EdgeBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class GraphNames:
+    """How outputs are tied to nodes of the graph.
+
+    Attributes:
+        cells: name of the set of cells that the run read.
+        biosamples: id or name of a biosample of the release -> its id.
+    """
+
+    cells: str = ""
+    biosamples: Mapping[str, str] = field(default_factory=dict)
+
+
+class Output(Protocol):
+    """One output of a run."""
+
+    kind: ClassVar[str]
+
+    def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
+        """The rows that the run writes into the graph; there may be none."""
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """Pairs of nodes with a score: links, targets of transcription factors, any declared type of predicted edges.
+
+    Attributes:
+        batch: the rows; identity is type and ends, so that a pair keeps its edge_id from run to run.
+        every: a Parquet file in the run's folder with every pair that was scored, where only the best are rows.
+    """
+
+    kind: ClassVar[str] = "scored pairs"
+    batch: EdgeBatch
+    every: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch.type.kind is not Kind.PREDICTED:
+            raise SchemaError(
+                "scored pairs are not valid", [f"{self.batch.type.name} is not a type of predicted edges"]
+            )
+
+    def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
+        """The rows themselves."""
+        del names
+        yield self.batch
+
+
+@dataclass(frozen=True)
+class FeatureEmbedding:
+    """Vectors of genes, peaks or other nodes; in the graph as (:Embedding) beside each node.
+
+    Attributes:
+        ids: (n,) ids of nodes of the release.
+        kinds: (n,) their labels.
+        vectors: (n, dims) float32.
+    """
+
+    kind: ClassVar[str] = "feature embedding"
+    ids: Sequence[str]
+    kinds: Sequence[str]
+    vectors: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        _refuse(
+            "a feature embedding",
+            {
+                f"{len(self.ids)} ids, {len(self.kinds)} kinds and {len(self.vectors)} vectors": not (
+                    len(self.ids) == len(self.kinds) == len(self.vectors)
+                ),
+                "ids repeat": len(set(self.ids)) < len(self.ids),
+                "values that are not finite": not np.isfinite(self.vectors).all(),
+            },
+        )
+
+    def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
+        """None: vectors are nodes of their own (`kg.runs.predictions`)."""
+        del names
+        yield from ()
+
+
+@dataclass(frozen=True)
+class CellEmbedding:
+    """Cells of one modality in a joint space; kept in MODALITY.h5ad, never in the graph.
+
+    Attributes:
+        modality: of the set of cells.
+        cells: (n,) names, in the order of the file that was read.
+        vectors: (n, dims) float32.
+        features: (f,) features of the modality that have a vector in the same space, and those vectors, (f, dims).
+    """
+
+    kind: ClassVar[str] = "cell embedding"
+    modality: str
+    cells: NDArray[np.str_]
+    vectors: NDArray[np.float32]
+    features: NDArray[np.str_] | None = None
+    feature_vectors: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        named = () if self.features is None else self.features
+        vectors = () if self.feature_vectors is None else self.feature_vectors
+        _refuse(
+            f"the embedding of {self.modality}",
+            {
+                f"{len(self.cells)} cells and {len(self.vectors)} vectors": len(self.cells) != len(self.vectors),
+                f"{len(named)} features and {len(vectors)} vectors of them": len(named) != len(vectors),
+                "values that are not finite": not np.isfinite(self.vectors).all(),
+            },
+        )
+
+    def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
+        """None."""
+        del names
+        yield from ()
+
+
+@dataclass(frozen=True)
+class CellAnnotation:
+    """A label of each cell of one modality; kept in MODALITY.h5ad, in the graph as counts by label.
+
+    Attributes:
+        modality: of the set of cells.
+        cells: (n,) names, in the order of the file that was read.
+        column: of obs, such as transferred_label.
+        labels: (n,) "" where there is none.
+        confidence: (n,) in [0, 1]; None where the labels were given rather than predicted.
+    """
+
+    kind: ClassVar[str] = "cell annotation"
+    modality: str
+    cells: NDArray[np.str_]
+    column: str
+    labels: NDArray[np.str_]
+    confidence: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        sure = np.zeros(len(self.labels)) if self.confidence is None else self.confidence
+        _refuse(
+            f"{self.column} of {self.modality}",
+            {
+                f"{len(self.cells)} cells and {len(self.labels)} labels": len(self.cells) != len(self.labels),
+                f"{len(self.labels)} labels and {len(sure)} confidences": len(sure) != len(self.labels),
+                "confidences outside 0 to 1": not ((sure >= 0) & (sure <= 1)).all(),
+            },
+        )
+
+    @property
+    def confidence_column(self) -> str:
+        """Where the confidence stands in obs: transferred_confidence beside transferred_label."""
+        return f"{self.column.removesuffix('_label')}_confidence"
+
+    @property
+    def by_label(self) -> pd.DataFrame:
+        """One row a label, by label: n cells, their share of all cells, mean confidence."""
+        frame = pd.DataFrame({"label": self.labels, "confidence": self.confidence})
+        found = (
+            frame[frame["label"] != ""]
+            .groupby("label", as_index=False)
+            .agg(n=("label", "size"), confidence=("confidence", "mean"))
+        )
+        return found.assign(share=found["n"] / max(len(frame), 1))
+
+    def unknown(self, names: GraphNames) -> list[str]:
+        """Labels that no biosample of the release has as id or name, so that the graph cannot hold them."""
+        return [] if self.confidence is None else sorted(set(self.by_label["label"]) - set(names.biosamples))
+
+    def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
+        """One row for each predicted label that is a biosample of the release."""
+        if self.confidence is None:
+            return
+        rows = self.by_label[self.by_label["label"].isin(list(names.biosamples))]
+        yield EdgeBatch.build(
+            ANNOTATED_AS,
+            start_id=[f"{names.cells}/{self.modality}"] * len(rows),
+            end_id=[names.biosamples[label] for label in rows["label"]],
+            annotation=[self.column] * len(rows),
+            **{name: rows[name].to_numpy() for name in ("label", "n", "share", "confidence")},
+        )
+
+
+@dataclass(frozen=True)
+class CellMatrix:
+    """A matrix of cells by features that the model filled in; a file of the run, in the graph only how good it is.
+
+    Attributes:
+        modality: of the set of cells whose cells these are.
+        layer: what the values are, such as imputed_rna.
+        path: h5ad or zarr in the run's folder.
+        quality: columns feature (id), kind (Gene or Peak), correlation (Pearson, held-out cells), n (of them).
+    """
+
+    kind: ClassVar[str] = "cell matrix"
+    modality: str
+    layer: str
+    path: Path
+    quality: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        missing = {"feature", "kind", "correlation", "n"} - set(self.quality.columns)
+        _refuse(
+            f"layer {self.layer} of {self.modality}",
+            {
+                f"no file at {self.path}": not self.path.exists(),
+                f"its quality has no column {', '.join(sorted(missing))}": bool(missing),
+            },
+        )
+
+    def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
+        """Quality by feature, genes and peaks each under a type of their own; what has no correlation is left out."""
+        known = self.quality[np.isfinite(self.quality["correlation"])]
+        for type_ in (IMPUTED_GENE, IMPUTED_PEAK):
+            rows = known[known["kind"] == type_.end]
+            if len(rows):
+                yield EdgeBatch.build(
+                    type_,
+                    start_id=[f"{names.cells}/{self.modality}"] * len(rows),
+                    end_id=rows["feature"].to_numpy(dtype=object),
+                    layer=[self.layer] * len(rows),
+                    correlation=rows["correlation"].to_numpy(),
+                    n=rows["n"].to_numpy(),
+                )
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """Contacts between peaks that a model predicts.
+
+    Attributes:
+        batch: rows of PREDICTED_CONTACT.
+        resolution_bp: of the contact map.
+        cool: the map itself as a cooler file in the run's folder, where the model makes one.
+    """
+
+    kind: ClassVar[str] = "contacts"
+    batch: EdgeBatch
+    resolution_bp: int
+    cool: Path | None = None
+
+    def __post_init__(self) -> None:
+        _refuse(
+            "contacts",
+            {
+                f"rows of {self.batch.type.name}": self.batch.type != PREDICTED_CONTACT,
+                f"a resolution of {self.resolution_bp} bp": self.resolution_bp < 1,
+                f"no file at {self.cool}": self.cool is not None and not self.cool.exists(),
+            },
+        )
+
+    def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
+        """The rows themselves."""
+        del names
+        yield self.batch
+
+
+KINDS = (ScoredPairs, FeatureEmbedding, CellEmbedding, CellAnnotation, CellMatrix, Contacts)
+"""Every kind of output that there is."""
+
+
+def _refuse(what: str, wrong: Mapping[str, bool]) -> None:
+    found = [said for said, is_wrong in wrong.items() if is_wrong]
+    if found:
+        raise SchemaError(f"{what} is not valid", found)
