@@ -53,7 +53,7 @@ def command_for(model: Model) -> click.Command:
     @click.option("--publish", is_flag=True, help="Serve the run when it is complete.")
     @json_option
     def train(*, release: int | None, publish: bool, as_json: bool, **options: Any) -> None:
-        run_training(model, options.pop("cells", ""), release, options, publish=publish, as_json=as_json)
+        run_training(model, options.pop("cells", "none"), release, options, publish=publish, as_json=as_json)
 
     command = click.command(model.name, help=f"Train {model.name} ({model.cites}).")(train)
     declared = [*cells_options(model), *evidence_options(model)]

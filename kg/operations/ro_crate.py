@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kg.runs import Run
     from kg.store import Store
 
+NO_CELLS = "none"  # what a run that read no cells says
 CRATE = "ro-crate-metadata.json"
 RUN, COMMANDS = "run.json", "commands.sh"
 CONTEXT = [
@@ -221,7 +222,8 @@ def _train(run: Run, request: Mapping[str, Any]) -> str:
         return _shell("runs", "targets", run.parent, *_options(run.config))
     reading = {k: v for k, v in request.get("reading", {}).items() if k != "likelihoods"}
     likelihoods = request.get("reading", {}).get("likelihoods") or {}
-    words = ["train", run.model, *_options({"cells": run.cells, **reading})]
+    cells = {"cells": run.cells, **reading} if run.cells != NO_CELLS else {}
+    words = ["train", run.model, *_options(cells)]
     words += [word for pair in sorted(likelihoods.items()) for word in ("--likelihood", "=".join(pair))]
     for name in ("edge_types", "held_out"):
         words += [word for one in request.get(name, ()) for word in (f"--{name.replace('_', '-')}", one)]

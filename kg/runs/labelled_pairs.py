@@ -81,7 +81,7 @@ def labelled_pairs(
         )
     run_ = _complete(store, run_id)
     pair = list(pair_columns(of))
-    pairs = _pairs(store, run_id, release) if of == PREDICTED_LINK else _gene_pairs(store, run_id, release, of)
+    pairs = _pairs(store, run_, release) if of == PREDICTED_LINK else _gene_pairs(store, run_id, release, of)
     rows = _rows(store, type_, release, biosamples, pair)
     if pairs.empty or rows.empty:
         what = f"no {against} row" if rows.empty else f"no pair of {run_id}"
@@ -111,9 +111,9 @@ def told_pairs(store: Store, run_id: str, path: Path, release: int) -> LabelledP
         NotFound: the run scored none of its pairs.
         Conflict: the run is not complete.
     """
-    _complete(store, run_id)
+    run_ = _complete(store, run_id)
     rows = read_verdicts(path)
-    joined = _pairs(store, run_id, release).merge(rows, on=PAIR)
+    joined = _pairs(store, run_, release).merge(rows, on=PAIR)
     if joined.empty:
         hint = f"its first is {rows.iloc[0]['peak']}, {rows.iloc[0]['gene']}" if len(rows) else "it holds no row"
         raise NotFound(f"run {run_id} scored none of the {len(rows):,} pairs of {path}", hint)
@@ -127,16 +127,20 @@ def _complete(store: Store, run_id: str) -> Run:
     return found
 
 
-def _pairs(store: Store, run_id: str, release: int) -> pd.DataFrame:
-    """Without those beyond the skeleton: of them only the best are in the graph, which would flatter any score."""
+def _pairs(store: Store, of: Run, release: int) -> pd.DataFrame:
+    """Pairs of a run; of those beyond the evidence that guided it only the best are in the graph, which would flatter.
+
+    So these are left out. A run that nothing guided writes all its pairs.
+    """
     extra = ", ".join(f"e.{name}" for name in EXTRA_SCORES)
     rows = store.stream(
-        f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) WHERE coalesce(e.in_prior, true) "
+        f"MATCH (p:Peak)-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:Gene) WHERE $every OR coalesce(e.in_prior, true) "
         "MATCH (g)-[:HAS_RECORD]->(r:GeneRecord) WHERE r.since <= $n AND $n < r.until "
         "MATCH (p)-[:HAS_RECORD]->(q:PeakRecord) WHERE q.since <= $n AND $n < q.until "
         f"RETURN p.id, g.id, q.chrom, q.start, q.end, r.tss, e.score, {extra}",
-        run=run_id,
+        run=of.id,
         n=release,
+        every=not guiding(of),
     )
     frame = pd.DataFrame(list(rows), columns=[*PAIR, "chrom", "start", "end", "tss", "score", *EXTRA_SCORES])
     frame = frame.drop_duplicates(PAIR, ignore_index=True).astype(dict.fromkeys(EXTRA_SCORES, float))

@@ -135,8 +135,8 @@ def _check(store: Store, home: Path, of: Run, asked: Mapping[str, Any]) -> None:
     if of.outcome not in {"complete", "pruned"} or "request" not in asked:
         what = f"is {of.outcome}" if "request" in asked else "does not say how it was asked for"
         raise Conflict(f"run {of.id} {what}, so it cannot be trained again as it was", "regkg runs list")
-    now = {file.modality: file.sha256 for file in registered_cells(store, of.cells)}
-    if asked.get("cells") != now:
+    now = {file.modality: file.sha256 for file in registered_cells(store, of.cells)} if asked.get("cells") else {}
+    if asked.get("cells", {}) != now:
         wrong = sorted(m for m in {*now, *asked.get("cells", {})} if asked.get("cells", {}).get(m) != now.get(m))
         raise ChecksumMismatch(
             f"cells {of.cells!r} are other files now than run {of.id} read: {', '.join(wrong)}",

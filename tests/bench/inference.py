@@ -21,8 +21,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from models.blocks.windows import Places, pairs_in_window
 from models.evaluation.tf_targets import length_bins, rank_targets
-from models.zoo.glue.candidates import Places, beyond, near
+from models.zoo.glue.candidates import select_candidates
 from models.zoo.glue.link_scores import Trained
 
 if TYPE_CHECKING:
@@ -77,12 +78,14 @@ def candidates(rng: np.random.Generator, asked: argparse.Namespace) -> None:
     )
     vertices = np.array([f"{'G' if i < asked.genes else 'P'}{i:07d}" for i in range(n)])
     fit = Trained(vertices, rng.normal(size=(1, n, 50)).astype(np.float32), {}, pd.DataFrame(), {})
-    pairs = [(p, g) for p, g in near(genes, peaks, 2000)]
+    pairs = [(p, g) for p, g in pairs_in_window(genes, peaks, 2000)]
     skeleton = tuple(vertices[np.concatenate(side)].tolist() for side in zip(*pairs, strict=True))
     seen = []
     _ = fit.unit
     table, cost = measured(
-        lambda: beyond(fit, skeleton, near(genes, peaks, asked.window_bp), every=lambda block: seen.append(len(block)))
+        lambda: select_candidates(
+            fit, skeleton, pairs_in_window(genes, peaks, asked.window_bp), every=lambda block: seen.append(len(block))
+        )
     )
     told = {"skeleton": len(skeleton[0]), "scored": sum(seen), "kept": len(table)}
     print(json.dumps({"part": "candidates", **told, **cost, "pairs_per_s": round(sum(seen) / cost["s"])}))

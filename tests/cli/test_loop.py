@@ -30,7 +30,7 @@ class Shell:
     """`regkg` as a person has it, in a home of its own."""
 
     def __init__(self, home: Path, endpoint: Endpoint) -> None:
-        self.home = home
+        self.home, self.endpoint = home, endpoint
         self.environment = {
             "REGKG_HOME": str(home),
             "REGKG_NEO4J_URI": endpoint.uri,

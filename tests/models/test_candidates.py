@@ -16,9 +16,10 @@ from scipy.stats import false_discovery_control
 
 from kg.guidance import GuidanceGraph
 from kg.schema import GENE, PEAK
+from models.blocks.windows import pairs_in_window, places
 from models.training.loop import Trainer
 from models.zoo.glue import Config, train
-from models.zoo.glue.candidates import beyond, near, places
+from models.zoo.glue.candidates import select_candidates
 from models.zoo.glue.link_scores import Trained, greater_p
 from models.zoo.glue.predicted import CANDIDATES, add_candidate_peaks, candidates, predicted_links
 from tests.models.toy import toy
@@ -74,7 +75,7 @@ def slow_near(window_bp: int) -> set[tuple[str, str]]:
 def test_blocks_hold_every_pair_once_and_genes_whole(window_bp: int, n_pairs: int) -> None:
     fit = trained()
     found, whole = [], []
-    for peak, gene in near(*places(*nodes(), fit.vertices), window_bp, n_pairs):
+    for peak, gene in pairs_in_window(*places(*nodes(), fit.vertices), window_bp, n_pairs):
         found += list(zip(fit.vertices[peak].tolist(), fit.vertices[gene].tolist(), strict=True))
         whole += np.unique(gene).tolist()
     assert len(found) == len(set(found))
@@ -88,8 +89,8 @@ SKELETON = (["P001", "P002", "P010", "P011", "P007"], ["G01", "G02", "G00", "G01
 @pytest.mark.parametrize("n_pairs", [3, 10_000])
 def test_scores_and_q_values_are_those_of_one_table(n_pairs: int) -> None:
     fit, seen = trained(), list[pd.DataFrame]()
-    blocks = near(*places(*nodes(), fit.vertices), 4000, n_pairs)
-    table = beyond(fit, SKELETON, blocks, seed=4, best=2, every=seen.append)
+    blocks = pairs_in_window(*places(*nodes(), fit.vertices), 4000, n_pairs)
+    table = select_candidates(fit, SKELETON, blocks, seed=4, best=2, every=seen.append)
     pairs = sorted(slow_near(4000) - set(zip(*SKELETON, strict=True)))
     at, _ = fit.places(*zip(*pairs, strict=True))
     unit = fit.features / np.linalg.norm(fit.features, axis=-1, keepdims=True)

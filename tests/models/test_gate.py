@@ -121,8 +121,8 @@ def test_types_that_did_not_guide_rank_everywhere(world: Store, tmp_path: Path) 
     assert found.interval == pytest.approx((-1, slow_auroc(WRONG) - slow_auroc(RIGHT)))
     assert not verdict.reason.endswith("within chance")
     fell_by = slow_auroc(RIGHT) - slow_auroc(WRONG)
-    assert judge(world, replace(ONE, auroc_tolerance=fell_by + 1e-9), parent, child, 1).passed
-    assert not judge(world, replace(ONE, auroc_tolerance=fell_by - 1e-9), parent, child, 1).passed
+    assert judge(world, replace(ONE, tolerances={"auroc": fell_by + 1e-9}), parent, child, 1).passed
+    assert not judge(world, replace(ONE, tolerances={"auroc": fell_by - 1e-9}), parent, child, 1).passed
     few = figures(world, parent, child, Gate())["auroc_CONTACTS"]
     assert (few.verdict, few.why) == (LEFT_OUT, "3 positive of 6 pairs, 20 are needed")
     assert "auroc_PERTURBS" not in {f.name for f in verdict.figures}, "the release has no such edge"

@@ -13,10 +13,11 @@ from kg.files import replaced
 from kg.progress import SILENT, Progress
 from kg.schema import GENE, PEAK, PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
+from models.blocks.windows import pairs_in_window, places
 from models.contract import CellAnnotation, CellEmbedding, FeatureEmbedding, ScoredPairs
 from models.evaluation.feature_correlation import profiles
 from models.evaluation.label_transfer import transferred
-from models.zoo.glue.candidates import beyond, near, places
+from models.zoo.glue.candidates import select_candidates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,14 +149,14 @@ def peak_to_gene(graph: GuidanceGraph) -> NDArray[np.bool_]:
 def add_candidate_peaks(cells: Cells, nodes: tuple[pa.Table, pa.Table], window_bp: int) -> Cells:
     """The same cells, where peaks within a window of a measured gene are explained though no edge joins them to it."""
     features = np.unique(np.concatenate([modality.features for modality in cells.modalities.values()]))
-    reached = [peaks for peaks, _ in near(*places(*nodes, features), window_bp)]
+    reached = [peaks for peaks, _ in pairs_in_window(*places(*nodes, features), window_bp)]
     return replace(cells, also=features[np.unique(np.concatenate([*reached, np.array([], np.int64)]))])
 
 
 def candidates(
     graph: GuidanceGraph, fit: Trained, nodes: tuple[pa.Table, pa.Table], window_bp: int, folder: Path, *, seed: int = 0
 ) -> pd.DataFrame:
-    """Pairs beyond the skeleton that are called or among the best of their gene (`models.zoo.glue.candidates.beyond`).
+    """Pairs beyond the skeleton that are called or among the best of their gene (`select_candidates`).
 
     Args:
         graph: that guided the model.
@@ -172,5 +173,5 @@ def candidates(
             arrays = [pa.array(c, f.type, from_pandas=True) for c, f in zip(columns, _CANDIDATE, strict=True)]
             writer.write_table(pa.table(arrays, schema=_CANDIDATE))
 
-        blocks = near(*places(*nodes, fit.vertices), window_bp)
-        return beyond(fit, skeleton(graph), blocks, seed=seed, every=every)
+        blocks = pairs_in_window(*places(*nodes, fit.vertices), window_bp)
+        return select_candidates(fit, skeleton(graph), blocks, seed=seed, every=every)

@@ -1,0 +1,222 @@
+"""Correlation over metacells: the baseline that needs no guidance graph and learns nothing.
+
+Cells are grouped into metacells, paired cells by the principal components of their RNA, others by their place in the
+joint space of another run. A peak and a gene within a window of its start site, and a transcription factor and a gene,
+are scored by Spearman's correlation of their metacells. The null is what pairs that cannot act in cis have: peaks and
+genes of different chromosomes, and genes that are no factors in the place of factors.
+Pliner et al. 2018 (doi 10.1016/j.molcel.2018.06.044) and Ma et al. 2020 (doi 10.1016/j.cell.2020.09.056) score links of
+aggregated cells; the null by peaks of other chromosomes is that of the latter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import false_discovery_control, rankdata
+
+from kg.parameters import param
+from kg.schema import CONTACTS, EQTL, GENE, PEAK, PERTURBS, PREDICTED_LINK, PREDICTED_TARGET, TARGETS, TF
+from kg.schema.batches import EdgeBatch
+from models.blocks.windows import pairs_in_window, places
+from models.contract import (
+    Assay,
+    Benchmark,
+    Estimate,
+    Evidence,
+    Fit,
+    Metric,
+    Needs,
+    Output,
+    Reads,
+    ScoredPairs,
+    TinyWorld,
+    model,
+)
+from models.evaluation.metacell_correlation import MetacellProfiles, groups, scaled_ranks
+from models.inputs.backed_matrix import StoredCounts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from models.contract import Inputs
+    from models.training.loop import Trainer
+
+    Floats = NDArray[np.float64]
+
+NULL = 20_000  # pairs that cannot act in cis
+CALLED = 0.05  # q below which a pair is called
+BLOCK = 100_000  # pairs at a time
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the correlation baseline."""
+
+    window_bp: int = param("from a gene's start site to the nearest base of a peak", 150_000, low=0)
+    metacells: int = param("groups of cells that are correlated over, at most", 200, low=3)
+    space: str = param("run whose joint space groups cells that are not paired; empty for paired cells", "")
+    best: int = param("genes of each transcription factor that are written even when they are not called", 100, low=0)
+    seed: int = param("of the metacells and of the null", 0, low=0)
+
+
+def estimate(inputs: Inputs, config: Config) -> Estimate:
+    """Memory of the cells and of two copies of all features over metacells; a minute or two."""
+    modalities = inputs.cells.modalities.values()
+    held = sum(0 if isinstance(m.counts, StoredCounts) else m.counts.nnz * 8 + m.rep.nbytes for m in modalities)
+    features = sum(len(m.features) for m in modalities)
+    profiles = 3 * 8 * config.metacells * features + 3 * 8 * config.metacells * BLOCK
+    return Estimate(0.8 + (held + profiles) / GIB, 0.2 * features * 60 / GIB, 1 + features / 50_000)
+
+
+@model(
+    config=Config,
+    needs=Needs(
+        evidence=Evidence(nodes=(GENE, PEAK, TF)),
+        assays=(Assay("rna", rep="pca"), Assay("atac")),
+        reads=(Reads.LABELS, Reads.PAIRED, Reads.STREAM),
+    ),
+    writes=(ScoredPairs, PREDICTED_LINK, PREDICTED_TARGET),
+    gate=(
+        Metric("split_half", tolerance=0.05, same_cells=True),
+        Benchmark(PREDICTED_LINK, (CONTACTS, EQTL, PERTURBS)),
+        Benchmark(PREDICTED_TARGET, (TARGETS,)),
+    ),
+    cites="doi:10.1016/j.cell.2020.09.056",
+    tiny=TinyWorld(options={"metacells": 20, "best": 5}),
+    estimate=estimate,
+)
+def fit(inputs: Inputs, config: Config, trainer: Trainer, start: None = None) -> Fit:
+    """Correlate every pair of the window, and every factor with every gene; nothing is trained.
+
+    Args:
+        inputs: genes, peaks, factors and cells of RNA and ATAC; their joint space where they are not paired.
+        config: options.
+        trainer: told how far it is.
+        start: never given.
+
+    Returns:
+        Links, and targets where the release knows transcription factors that were measured.
+
+    Raises:
+        InputError: cells are not paired, and no run's joint space is named.
+    """
+    del start
+    space = [m.vectors for m in inputs.joint_space(config.space)] if config.space else []
+    clusters = groups(inputs.cells, space, seed=config.seed, most=config.metacells)
+    profiles = MetacellProfiles.of(inputs.cells, clusters)
+    trainer.progress.begin("correlating over metacells")
+    links = cis_links(inputs, profiles, config)
+    outputs: list[Output] = [ScoredPairs(_links(links))]
+    metrics = {"metacells": float(len(profiles.values)), "links": float(len(links))}
+    metrics |= {"links_called": float(links["called"].sum()), "split_half": split_half(profiles, links)}
+    targets = factor_targets(inputs, profiles, config)
+    if targets is not None:
+        outputs.append(ScoredPairs(_targets(targets[targets["called"] | (targets["rank"] <= config.best)])))
+        metrics |= {"targets": float(len(targets)), "targets_called": float(targets["called"].sum())}
+    trainer.progress.end(f"{len(links):,} links, {int(metrics['links_called']):,} called")
+    return Fit(tuple(outputs), metrics=metrics)
+
+
+def cis_links(inputs: Inputs, profiles: MetacellProfiles, config: Config) -> pd.DataFrame:
+    """Columns peak, gene, score, p, q, called: every measured pair of the window, peak after peak within a gene."""
+    genes, peaks = inputs.nodes(GENE), inputs.nodes(PEAK)
+    measured = np.unique(profiles.names.to_numpy(dtype=str))
+    parts = []
+    for peak, gene in pairs_in_window(*places(genes, peaks, measured), config.window_bp, BLOCK):
+        scored = {"peak": measured[peak], "gene": measured[gene]}
+        parts.append(pd.DataFrame({**scored, "score": profiles.correlation(scored["peak"], scored["gene"])}))
+    links = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"peak": [], "gene": [], "score": []})
+    return _called(links, trans_null(inputs, profiles, seed=config.seed))
+
+
+def trans_null(inputs: Inputs, profiles: MetacellProfiles, *, seed: int) -> Floats:
+    """Correlations of random pairs of a measured peak and a measured gene of different chromosomes."""
+    rng = np.random.default_rng([seed, 1])
+    drawn = []
+    for type_ in (PEAK, GENE):
+        nodes = inputs.nodes(type_).select(["id", "chrom"]).to_pandas()
+        nodes = nodes[nodes["id"].isin(profiles.names)]
+        drawn.append(nodes.iloc[rng.integers(len(nodes), size=2 * NULL)].reset_index(drop=True))
+    peak, gene = drawn
+    apart = (peak["chrom"] != gene["chrom"]).to_numpy()
+    return profiles.correlation(peak["id"][apart][:NULL], gene["id"][apart][:NULL])
+
+
+def factor_targets(inputs: Inputs, profiles: MetacellProfiles, config: Config) -> pd.DataFrame | None:
+    """Columns tf, gene, score (|r|), sign, rank, p, q, called, by factor and rank; None where no factor was measured.
+
+    The null are the same correlations of as many random genes that are no factors.
+    """
+    genes = np.sort(inputs.nodes(GENE)["id"].to_numpy(zero_copy_only=False).astype(str))
+    genes = genes[np.isin(genes, profiles.names.to_numpy(dtype=str))]
+    factors = genes[np.isin(genes, inputs.nodes(TF)["id"].to_pylist())]
+    if not len(factors):
+        return None
+    others = np.setdiff1d(genes, factors)
+    rng = np.random.default_rng([config.seed, 2])
+    # without any other gene, factors themselves are the null
+    stand_in = rng.choice(others if len(others) else genes, size=max(NULL // max(len(genes), 1), 1) + 1)
+    null = np.abs(_against_all(profiles, stand_in, genes))[stand_in[:, None] != genes]
+    r = _against_all(profiles, factors, genes)
+    tf, gene = np.nonzero(factors[:, None] != genes)
+    table = pd.DataFrame({"tf": factors[tf], "gene": genes[gene], "score": np.abs(r[tf, gene])})
+    table["sign"] = np.where(r[tf, gene] < 0, -1, 1)
+    table["rank"] = table.groupby("tf")["score"].transform(lambda score: rankdata(-score))
+    return _called(table, null).sort_values(["tf", "rank", "gene"], ignore_index=True)
+
+
+def split_half(profiles: MetacellProfiles, links: pd.DataFrame) -> float:
+    """Spearman correlation of the links' scores over every other metacell with those over the rest; NaN for few."""
+    if len(links) < 3 or len(profiles.values) < 6:
+        return float("nan")
+    halves = (MetacellProfiles(profiles.names, scaled_ranks(profiles.values[side::2])) for side in (0, 1))
+    a, b = (rankdata(half.correlation(links["peak"], links["gene"])) for half in halves)
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else float("nan")
+
+
+def _against_all(profiles: MetacellProfiles, some: NDArray[np.str_], genes: NDArray[np.str_]) -> Floats:
+    """(some, genes) correlations."""
+    i, j = profiles.places(some.tolist()), profiles.places(genes.tolist())
+    product: Floats = profiles.values[:, i].T @ profiles.values[:, j]
+    return product
+
+
+def _called(pairs: pd.DataFrame, null: Floats) -> pd.DataFrame:
+    """The pairs with p, one-sided greater against the null and never 0, q by Benjamini and Hochberg, and called."""
+    above = len(null) - np.searchsorted(np.sort(null), pairs["score"].to_numpy(np.float64))
+    p = (1 + above) / (1 + len(null))
+    q = false_discovery_control(p) if len(p) else p
+    return pairs.assign(p=p, q=q, called=q < CALLED)
+
+
+def _links(links: pd.DataFrame) -> EdgeBatch:
+    return EdgeBatch.build(
+        PREDICTED_LINK,
+        start_id=links["peak"].to_numpy(dtype=object),
+        end_id=links["gene"].to_numpy(dtype=object),
+        score=links["score"].to_numpy(),
+        score_kind="spearman_metacells",
+        p_value=links["p"].to_numpy(),
+        q_value=links["q"].to_numpy(),
+        sign=np.where(links["score"] < 0, -1, 1),
+        called=links["called"].to_numpy(dtype=bool),
+        in_prior=np.zeros(len(links), bool),
+        from_cells=links["score"].to_numpy(),
+    )
+
+
+def _targets(targets: pd.DataFrame) -> EdgeBatch:
+    columns = {name: targets[name].to_numpy() for name in ("score", "rank", "sign", "called")}
+    return EdgeBatch.build(
+        PREDICTED_TARGET,
+        start_id=targets["tf"].to_numpy(dtype=object),
+        end_id=targets["gene"].to_numpy(dtype=object),
+        score_kind="correlation",
+        p_value=targets["p"].to_numpy(),
+        q_value=targets["q"].to_numpy(),
+        **columns,
+    )
