@@ -208,7 +208,7 @@ def by_distance(found: Gathered) -> Section:
     title = "Score by distance"
     if found.pairs.empty:
         return _missing(title, "pairs", "No scored pair of this run is in the graph or in its folder.")
-    pairs = found.pairs[found.pairs["in_prior"]]
+    pairs = found.pairs[found.pairs["in_prior"]] if found.pairs["in_prior"].any() else found.pairs
     called = int(pairs["called"].sum())
     said = f"<p>{len(pairs):,} pairs were scored, {called:,} are called (q below 0.05).</p>"
     counted = table(pictures.by_bin(pairs).drop(columns="scores").to_dict("records"))

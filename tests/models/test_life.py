@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def test_the_whole_life_of_a_model(
 
     change_evidence(regkg, tmp_path)
     decided = regkg("retrain", "--if-changed", "--plan")
-    assert [d["retrain"] for d in decided["decisions"]] == [bool(reads_genes(first))]
+    assert [d["retrain"] for d in decided] == [bool(reads_genes(first))]
     second = retrained(regkg, store, model, first)
     compared(regkg, model, first, second)
 
@@ -143,6 +144,7 @@ def change_evidence(regkg: Shell, folder: Path) -> None:
     row = ["ENSG99999999999", "EXTRA", "chr1", "1000000", "1001000", "+", "protein_coding"]
     extra.write_text("\t".join(header) + "\n" + "\t".join(row) + "\n")
     regkg("load", "genes", extra, "--assembly", "GRCh38", "--dataset", "genes:more", *STATED)
+    regkg("load", "proximity", "--rule", "window", "--window-bp", "150000")
     regkg("release", "publish")
 
 
@@ -151,19 +153,16 @@ def reads_genes(run: Run) -> set[str]:
 
 
 def retrained(regkg: Shell, store: Store, model: Model, first: Run) -> Run:
-    """The successor, judged by the figures that its model declares."""
-    if not reads_genes(first):
-        regkg("retrain")
-    else:
-        regkg("retrain", "--if-changed")
+    """The successor, judged by the figures that its model declares; published by hand where the gate leaves it."""
+    with suppress(AssertionError):  # a gate that fails is a failure of the command, and judged below
+        regkg("retrain", *(["--if-changed"] if reads_genes(first) else []))
     second = next(run for run in runs.runs(store) if run.parent == first.id)
-    assert second.outcome == "complete"
+    assert second.outcome == "complete", second.note
     gate = json.loads((regkg.home / "runs" / second.id / "gate.json").read_text())
     declared = [one.name for one in model.gate if isinstance(one, Metric)]
     assert all(any(figure["name"].startswith(name) for figure in gate["figures"]) for name in declared)
-    if first.id == served(store).runs[first.slot]:
-        assert not gate["passed"]
-        regkg("runs", "publish", second.id)
+    assert (served(store).runs[first.slot] == second.id) == gate["passed"]
+    regkg("runs", "publish", second.id)
     return second
 
 
