@@ -25,13 +25,14 @@ import tomllib
 from dataclasses import fields, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from kg.errors import InputError, MissingInput, SettingsError
+from kg.errors import InputError, MissingInput, ParameterError, SettingsError
 from kg.evidence.bulk import build
 from kg.progress import SILENT, Progress
+from loaders.load import LoadReport, load, load_into
 from loaders.registry import find
-from loaders.run import LoadReport, Prepared, Request, load, load_into, prepare
+from loaders.requests import LoadRequest, PreparedLoad, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -41,12 +42,12 @@ if TYPE_CHECKING:
     from loaders.registry import Loader
 
 LOAD = "load"
-_KEYS = {field.name for field in fields(Request)} - {"plan"}
+_KEYS = {field.name for field in fields(LoadRequest)} - {"plan"}
 _SHARED = _KEYS - {"source", "files", "dataset", "part", "options"}
 _PATHS = _KEYS & {"lift_with"}
 
 
-def read_manifest(path: Path) -> list[Request]:
+def read_manifest(path: Path) -> list[LoadRequest]:
     """The loads of a manifest, those that others look up first; among equals the order of the file.
 
     Raises:
@@ -69,7 +70,7 @@ def read_manifest(path: Path) -> list[Request]:
     return list(in_order(requests))
 
 
-def in_order(requests: Sequence[Request]) -> Iterator[Request]:
+def in_order(requests: Sequence[LoadRequest]) -> Iterator[LoadRequest]:
     """A load that looks nodes up comes after those that write them, unless those look up what it writes."""
     loaders = [find(request.source) for request in requests]
     before: dict[int, list[int]] = {
@@ -82,7 +83,7 @@ def in_order(requests: Sequence[Request]) -> Iterator[Request]:
 def load_all(
     store: Store,
     home: Path,
-    prepared: Sequence[Prepared],
+    prepared: Sequence[PreparedLoad],
     progress: Progress = SILENT,
 ) -> list[LoadReport]:
     """Load one after another; what an earlier attempt has loaded is found by checksum and costs nothing.
@@ -97,7 +98,7 @@ def load_all(
     return reports
 
 
-def build_all(settings: Settings, prepared: Sequence[Prepared], progress: Progress = SILENT) -> list[LoadReport]:
+def build_all(settings: Settings, prepared: Sequence[PreparedLoad], progress: Progress = SILENT) -> list[LoadReport]:
     """Load everything into an empty managed graph through Neo4j's importer; see `kg.evidence.bulk`.
 
     Raises:
@@ -108,18 +109,18 @@ def build_all(settings: Settings, prepared: Sequence[Prepared], progress: Progre
         return [load_into(draft, settings.home, one, progress) for one in prepared]
 
 
-def _waits(one: Prepared, before: Prepared, report: LoadReport) -> bool:
+def _waits(one: PreparedLoad, before: PreparedLoad, report: LoadReport) -> bool:
     """Whether a planned load looks up nodes that the plan of an earlier one would change."""
     changes = report.added + report.changed + report.removed
     return report.plan and (changes > 0 or not report.draft) and _needs(one.loader, before.loader)
 
 
-def _not_counted(one: Prepared, waits: Sequence[str | None]) -> LoadReport:
+def _not_counted(one: PreparedLoad, waits: Sequence[str | None]) -> LoadReport:
     warning = f"not counted: it looks up nodes of {', '.join(map(str, waits))}, which this plan does not load"
     return LoadReport(str(one.request.dataset), 0, plan=True, warnings=(warning,))
 
 
-def prepare_all(requests: Sequence[Request], *, plan: bool = False) -> list[Prepared]:
+def prepare_all(requests: Sequence[LoadRequest], *, plan: bool = False) -> list[PreparedLoad]:
     """Look at every file and option before the first row is written; all that is wrong is told at once.
 
     Raises:
@@ -129,7 +130,7 @@ def prepare_all(requests: Sequence[Request], *, plan: bool = False) -> list[Prep
     for request in requests:
         try:
             prepared.append(prepare(replace(request, plan=plan)))
-        except (InputError, SettingsError) as error:
+        except (InputError, ParameterError, SettingsError) as error:
             wrong.append((request.dataset, error))
     if len(wrong) == 1:
         raise wrong[0][1]
@@ -139,7 +140,7 @@ def prepare_all(requests: Sequence[Request], *, plan: bool = False) -> list[Prep
     return prepared
 
 
-def _request(path: Path, number: int, shared: Mapping[str, Any], entry: Mapping[str, Any]) -> Request:
+def _request(path: Path, number: int, shared: Mapping[str, Any], entry: Mapping[str, Any]) -> LoadRequest:
     where = f"[[load]] number {number}"
     _check_keys(path, where, entry, _KEYS)
     if "source" not in entry:
@@ -150,7 +151,7 @@ def _request(path: Path, number: int, shared: Mapping[str, Any], entry: Mapping[
     options = {key: _value(path, loader, key, value) for key, value in stated.pop("options", {}).items()}
     paths = {key: _path(path, stated[key]) for key in _PATHS & stated.keys()}
     default = f"{loader.name}:{_stem(files[0])}" if files else loader.name
-    return Request(**{"dataset": default, **stated, **paths}, files=files, options=options)
+    return LoadRequest(**{"dataset": default, **stated, **paths}, files=files, options=options)
 
 
 def _taken(loader: Loader) -> set[str]:
@@ -160,8 +161,8 @@ def _taken(loader: Loader) -> set[str]:
 
 def _value(path: Path, loader: Loader, key: str, value: Any) -> Any:
     """Options that are paths are relative to the manifest, like all paths in it."""
-    types = {option.name: (option.type, *get_args(option.type)) for option in loader.options}
-    return _path(path, value) if Path in types.get(key, ()) else value
+    is_path = any(p.name == key and p.type is Path for p in loader.parameters)
+    return _path(path, value) if is_path else value
 
 
 def _files(manifest: Path, name: str) -> list[Path]:
@@ -195,7 +196,7 @@ def _check_keys(path: Path, where: str, said: Mapping[str, Any], known: set[str]
         raise SettingsError(f"{path}: {where} has {', '.join(unknown)}", f"known are {', '.join(sorted(known))}")
 
 
-def _check_datasets(path: Path, requests: Sequence[Request]) -> None:
+def _check_datasets(path: Path, requests: Sequence[LoadRequest]) -> None:
     seen = [(request.dataset, request.part) for request in requests]
     again = sorted({str(dataset) for dataset, part in seen if seen.count((dataset, part)) > 1})
     if again:

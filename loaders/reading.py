@@ -10,6 +10,7 @@ import pandas as pd
 
 from kg.schema import NodeType
 from kg.schema.batches import Batch, EdgeBatch, NodeBatch
+from loaders.registry import NoOptions
 from loaders.tables.quarantine import gather
 from loaders.tables.rows import Reason
 
@@ -51,14 +52,20 @@ class Reading:
         return sum(map(len, self.batches))
 
 
-def read_source(loader: Loader, given: SourceContext, options: Mapping[str, Any]) -> Reading:
+def read_source(loader: Loader, context: SourceContext, options: Any) -> Reading:
     """Run a source over its files.
+
+    Args:
+        loader: the source.
+        context: its files, and what it looks up.
+        options: checked, see `Loader.check_options`.
 
     Raises:
         InputError: a file is refused as a whole.
     """
     by_type: dict[str, tuple[RowType, list[Rows]]] = {}
-    for type_, rows in loader.read(given, **options):
+    arguments = (context,) if loader.options is NoOptions else (context, options)
+    for type_, rows in loader.read(*arguments):
         by_type.setdefault(type_.name, (type_, []))[1].append(rows)
     parts = [rows for _, group in by_type.values() for rows in group]
     batches = tuple(settle(type_, group) for type_, group in by_type.values())
@@ -69,7 +76,7 @@ def read_source(loader: Loader, given: SourceContext, options: Mapping[str, Any]
         folded=sum(rows.folded for rows in parts),
         filtered=sum(rows.filtered for rows in parts),
         renamed=sum(rows.renamed for rows in parts),
-        notes=dict(Counter(given.notes)),
+        notes=dict(Counter(context.notes)),
         warnings=tuple(warning for rows in parts for warning in rows.warnings),
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.main import leaves
+from cli.options import options_for
 from cli.output import emit, json_option, progress
 from loaders import registry
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loaders.cells.registration import Registered
-    from loaders.registry import Loader, Option
-    from loaders.run import LoadReport
+    from loaders.load import LoadReport
+    from loaders.registry import Loader
 
 FILE = click.Path(path_type=Path)
 COUNTS = ("added", "changed", "removed", "unchanged", "quarantined", "folded", "filtered")
@@ -110,10 +111,11 @@ def command_for(loader: Loader) -> click.Command:
 
     def run(*, as_json: bool, files: Sequence[Path] = (), **said: Any) -> None:
         from cli.session import graph  # noqa: PLC0415 - `--help` need not import the driver
-        from loaders.run import Request, load, prepare  # noqa: PLC0415
+        from loaders.load import load  # noqa: PLC0415
+        from loaders.requests import LoadRequest, prepare  # noqa: PLC0415
 
-        own = {option.name: said.pop(option.name) for option in loader.options}
-        prepared = prepare(Request(loader.name, files, options=own, **said))
+        own = {p.name: said.pop(p.name) for p in loader.parameters}
+        prepared = prepare(LoadRequest(loader.name, files, options=own, **said))
         leaves("a load that was writing is unfinished: run the same command again to finish it")
         with graph(as_json=as_json) as (store, settings, report):
             show(load(store, settings.home, prepared, report), as_json=as_json)
@@ -122,7 +124,7 @@ def command_for(loader: Loader) -> click.Command:
     return click.Command(
         loader.name,
         callback=run,
-        params=[*_arguments(loader), *_common(loader), *map(_option, loader.options), *_as_json()],
+        params=[*_arguments(loader), *_common(loader), *options_for(loader.parameters), *_as_json()],
         help=f"{summary}\n{rest}\n\n\b\nCites: {loader.cites}",
         short_help=summary,
     )
@@ -250,20 +252,3 @@ def _common(loader: Loader) -> list[click.Parameter]:
 
 def _as_json() -> list[click.Parameter]:
     return [click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")]
-
-
-def _option(option: Option) -> click.Option:
-    flag = option.name.replace("_", "-")
-    told = {"help": f"{option.help[:1].upper()}{option.help[1:]}.", "default": option.default}
-    if bool in (option.type, *get_args(option.type)):
-        return click.Option([f"--{flag}/--no-{flag}"], **told)
-    return click.Option([f"--{flag}"], type=_type(option), show_default=True, **told)
-
-
-def _type(option: Option) -> Any:
-    """What click calls it; `| None` says only that it may be left out."""
-    union = () if get_origin(option.type) is Literal else get_args(option.type)
-    kind = next((t for t in union if t is not type(None)), option.type)
-    if get_origin(kind) is Literal:
-        return click.Choice(get_args(kind))
-    return FILE if kind is Path else kind

@@ -78,11 +78,11 @@ def read_fragments(file: InputFile, genome: Assembly) -> Iterator[Fragments]:
 
 def _placed(table: pa.Table, file: InputFile, genome: Assembly) -> Fragments:
     cell, chrom = (table[name].combine_chunks() for name in ("barcode", "chrom"))
-    given = pd.Series(chrom.dictionary.to_pylist(), dtype=object)
-    known = genome.rename(given)
+    names = pd.Series(chrom.dictionary.to_pylist(), dtype=object)
+    known = genome.rename(names)
     if known.isna().any():
         raise AssemblyMismatch(
-            f"{file.name}: {given[known.isna()].iloc[0]!r} is not a chromosome of {genome.name}", "say --assembly"
+            f"{file.name}: {names[known.isna()].iloc[0]!r} is not a chromosome of {genome.name}", "say --assembly"
         )
     code = chrom.indices.to_numpy()
     start, end = table["start"].to_numpy(), table["end"].to_numpy()

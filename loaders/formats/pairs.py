@@ -79,14 +79,14 @@ def parse_anchors(rows: Rows, *, one_based: bool) -> None:
             rows.set(**{start: rows[start] - 1})
 
 
-def place_anchors(rows: Rows, given: SourceContext) -> None:
+def place_anchors(rows: Rows, context: SourceContext) -> None:
     """Check both anchors against the assembly; where they were lifted, `original` says from where, first;second.
 
     Raises:
         AssemblyMismatch: more than a small share of the rows has no place on the assembly.
     """
     for k in "12":
-        place(rows, given, f"chrom{k}", f"start{k}", f"end{k}")
+        place(rows, context, f"chrom{k}", f"start{k}", f"end{k}")
     if "original" not in rows.frame:
         rows.set(original=None)
 

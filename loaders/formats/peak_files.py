@@ -19,13 +19,13 @@ BED = ("chrom", "start", "end", "name", "score", "strand", "signal", "p_value", 
 _HEADER = {"start", "chromstart", "chr_start"}
 
 
-def read_bed(file: InputFile, given: SourceContext) -> Rows:
+def read_bed(file: InputFile, context: SourceContext) -> Rows:
     """Its rows with the columns BED, as many as there are, `start` and `end` as integers; a header row is left out.
 
     Raises:
         InputError: there are fewer than three columns.
     """
-    rows = read_delimited(file, given.notes, BED)
+    rows = read_delimited(file, context.notes, BED)
     check_columns(rows, ("chrom", "start", "end"), "BED has at least three columns: chrom, start, end")
     if len(rows) and rows["start"].iloc[0].lower() in _HEADER:
         rows.keep(np.arange(len(rows)) > 0)
@@ -57,6 +57,6 @@ def has_signal(rows: Rows) -> bool:
 def set_strength(rows: Rows) -> str:
     """Set `strength`, missing where the file has no number; gives what it is: signal, bed (column 5) or peak (none)."""
     column, kind = ("signal", "signal") if has_signal(rows) else ("score", "bed")
-    given = pd.to_numeric(rows[column], errors="coerce") if column in rows.frame else np.nan
-    rows.set(strength=pd.Series(given, rows.frame.index, dtype=np.float64).replace([np.inf, -np.inf], np.nan))
+    numbers = pd.to_numeric(rows[column], errors="coerce") if column in rows.frame else np.nan
+    rows.set(strength=pd.Series(numbers, rows.frame.index, dtype=np.float64).replace([np.inf, -np.inf], np.nan))
     return kind if rows["strength"].notna().any() else "peak"

@@ -15,11 +15,12 @@ counts, else the strongest, and the others are folded. Peaks of the file that me
 """
 
 from collections.abc import Iterator
-from typing import Annotated
+from dataclasses import dataclass
 
 import numpy as np
 
 from kg.errors import InputError
+from kg.parameters import param
 from kg.schema import ACCESSIBLE_IN, BIOSAMPLE, PEAK
 from loaders.cells.groups import Shares, shares
 from loaders.formats.peak_files import read_bed, read_features, set_strength
@@ -31,6 +32,15 @@ from loaders.tables.rows import Rows
 from loaders.tables.source_context import SourceContext
 
 
+@dataclass(frozen=True)
+class Options:
+    """How the cells of an h5ad are grouped, and when a peak counts as open."""
+
+    group: str = param("column of obs with the group of each cell, for h5ad", "")
+    min_share: float = param("of a group's cells; less is filtered", 0.01, low=0, high=1)
+    min_cells: int = param("smaller groups are left out", 20, low=0)
+
+
 @loader(
     files="h5ad of ATAC counts, or narrowPeak, broadPeak or BED of one biosample",
     writes=(BIOSAMPLE, ACCESSIBLE_IN),
@@ -39,19 +49,15 @@ from loaders.tables.source_context import SourceContext
     biosample=True,
     cites="AnnData (doi:10.21105/joss.04371); UCSC BED, ENCODE narrowPeak and broadPeak formats",
 )
-def read(
-    given: SourceContext,
-    *,
-    group: Annotated[str, "column of obs with the group of each cell, for h5ad"] = "",
-    min_share: Annotated[float, "of a group's cells; less is filtered"] = 0.01,
-    min_cells: Annotated[int, "smaller groups are left out"] = 20,
-) -> Iterator[tuple[RowType, Rows]]:
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
     """Peaks open in each group, or in the biosample of the files."""
-    if group and given.biosample:
+    if options.group and context.biosample:
         raise InputError("--group and --biosample both name biosamples", "say one of them")
     parts = [
-        _of_cells(file, given, group, min_share, min_cells) if file.is_hdf5 else _of_peaks(file, given)
-        for file in given.files
+        _of_cells(file, context, options.group, options.min_share, options.min_cells)
+        if file.is_hdf5
+        else _of_peaks(file, context)
+        for file in context.files
     ]
     keep_best(parts, ("start_id", "end_id"), ("same_ends", "score"))
     for rows in parts:
@@ -59,22 +65,22 @@ def read(
     yield biosamples(name for rows in parts for name in rows["end_id"].unique())
 
 
-def _of_peaks(file: InputFile, given: SourceContext) -> Rows:
-    if not given.biosample:
+def _of_peaks(file: InputFile, context: SourceContext) -> Rows:
+    if not context.biosample:
         raise InputError(f"{file.name}: a file of peaks does not say its biosample", "say --biosample")
-    rows = read_bed(file, given)
+    rows = read_bed(file, context)
     kind = set_strength(rows)
-    place(rows, given)
-    rows.set(score=rows["strength"].fillna(1.0 if kind == "peak" else 0.0), score_kind=kind, end_id=given.biosample)
-    _spread_to_peaks(rows, given)
+    place(rows, context)
+    rows.set(score=rows["strength"].fillna(1.0 if kind == "peak" else 0.0), score_kind=kind, end_id=context.biosample)
+    _spread_to_peaks(rows, context)
     return rows
 
 
-def _of_cells(file: InputFile, given: SourceContext, group: str, min_share: float, min_cells: int) -> Rows:
-    found = shares(file.path, group, given.biosample)
+def _of_cells(file: InputFile, context: SourceContext, group: str, min_share: float, min_cells: int) -> Rows:
+    found = shares(file.path, group, context.biosample)
     rows = read_features(file)
-    place(rows, given)
-    _spread_to_peaks(rows, given)
+    place(rows, context)
+    _spread_to_peaks(rows, context)
     open_in = found.seen[:, rows.frame.index - 1] >= max(min_share, np.finfo(np.float64).tiny)
     open_in[found.cells < min_cells] = False
     which, at = np.nonzero(open_in)
@@ -86,13 +92,13 @@ def _of_cells(file: InputFile, given: SourceContext, group: str, min_share: floa
     return rows
 
 
-def _spread_to_peaks(rows: Rows, given: SourceContext) -> None:
+def _spread_to_peaks(rows: Rows, context: SourceContext) -> None:
     """One row for each peak of the graph that a row meets."""
-    at, peak = peaks_under(intervals_in(rows), given)
+    at, peak = peaks_under(intervals_in(rows), context)
     rows.filtered += len(rows) - len(np.unique(at))
     rows.spread(at, start_id=peak)
     ends = rows["chrom"] + ":" + rows["start"].astype(str) + "-" + rows["end"].astype(str)
-    rows.set(same_ends=rows["start_id"] == given.assembly.name + ":" + ends)
+    rows.set(same_ends=rows["start_id"] == context.assembly.name + ":" + ends)
 
 
 def _odd(file: InputFile, found: Shares, min_cells: int) -> list[str]:

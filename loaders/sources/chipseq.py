@@ -18,14 +18,15 @@ the graph, or are weaker than --min-score, are filtered.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
 
 from kg.cells import match_names
 from kg.errors import InputError
+from kg.parameters import param
 from kg.schema import BINDS, BIOSAMPLE, GENE, PEAK, TF
 from loaders.registry import RowType, loader
 from loaders.tables.checks import check_columns, parse_integers, parse_numbers, place
@@ -40,6 +41,15 @@ ACCESSION = re.compile(r"ENC(?:SR|FF)\w{6}")
 NAMED_BY = ("file", "tf", "experiment", "biosample")
 
 
+@dataclass(frozen=True)
+class Options:
+    """Whose peaks the files hold, and which of them are loaded."""
+
+    tf: str = param("factor of all files: a symbol or an Ensembl id; default: told by the files' names", "")
+    metadata: Path | None = param("table of files with their factors, experiments and biosamples", None)
+    min_score: float = param("weaker peaks are filtered", 0.0)
+
+
 @loader(
     files="narrowPeak, broadPeak or BED of ChIP-seq peaks",
     writes=(TF, BIOSAMPLE, BINDS),
@@ -48,16 +58,12 @@ NAMED_BY = ("file", "tf", "experiment", "biosample")
     biosample=True,
     cites="ENCODE (doi:10.1038/s41586-020-2493-4)",
 )
-def read(
-    given: SourceContext,
-    *,
-    tf: Annotated[str, "factor of all files: a symbol or an Ensembl id; default: told by the files' names"] = "",
-    metadata: Annotated[Path | None, "table of files with their factors, experiments and biosamples"] = None,
-    min_score: Annotated[float, "weaker peaks are filtered"] = 0.0,
-) -> Iterator[tuple[RowType, Rows]]:
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
     """Peaks bound by the factor of each file."""
-    described = _described(metadata, given)
-    parts = [_bound(file, given, _about(file, given, tf, described), min_score) for file in given.files]
+    described = _described(options.metadata, context)
+    parts = [
+        _bound(file, context, _about(file, context, options.tf, described), options.min_score) for file in context.files
+    ]
     keep_best(parts, ("start_id", "end_id", "biosample", "experiment"), ("score", "q_value", "place"))
     for rows in parts:
         yield BINDS, rows
@@ -65,11 +71,11 @@ def read(
     yield biosamples(name for rows in parts for name in rows["biosample"].unique())
 
 
-def _described(metadata: Path | None, given: SourceContext) -> dict[str, dict[str, str]]:
+def _described(metadata: Path | None, context: SourceContext) -> dict[str, dict[str, str]]:
     """File name without ending -> what the table says of it."""
     if metadata is None:
         return {}
-    rows = read_delimited(check_file(metadata), given.notes, None)
+    rows = read_delimited(check_file(metadata), context.notes, None)
     named = {**ENCODE, **_biosample_column(rows)}
     rows.frame = rows.frame.rename(columns={old: new for old, new in named.items() if new not in rows.frame})
     check_columns(rows, ("file", "tf"), "give the columns file and tf, or ENCODE's metadata.tsv")
@@ -88,7 +94,7 @@ def _stem(name: str) -> str:
     return name.rpartition("/")[2].partition(".")[0]
 
 
-def _about(file: InputFile, given: SourceContext, tf: str, described: dict[str, dict[str, str]]) -> dict[str, str]:
+def _about(file: InputFile, context: SourceContext, tf: str, described: dict[str, dict[str, str]]) -> dict[str, str]:
     """Gene id of the factor, experiment and biosample of a file.
 
     Raises:
@@ -99,14 +105,14 @@ def _about(file: InputFile, given: SourceContext, tf: str, described: dict[str, 
         raise InputError(f"{file.name}: --metadata has no row for it", f"it has {', '.join(list(described)[:5])}")
     accession = ACCESSION.search(file.name)
     return {
-        "start_id": _factor(file, given, said.get("tf") or tf),
+        "start_id": _factor(file, context, said.get("tf") or tf),
         "experiment": said.get("experiment") or (accession.group() if accession else _stem(file.name)),
-        "biosample": said.get("biosample") or given.biosample,
+        "biosample": said.get("biosample") or context.biosample,
     }
 
 
-def _factor(file: InputFile, given: SourceContext, named: str) -> str:
-    genes = on(given.graph[GENE.label], given.assembly.name)
+def _factor(file: InputFile, context: SourceContext, named: str) -> str:
+    genes = on(context.graph[GENE.label], context.assembly.name)
     parts = [named] if named else re.split(r"[.\s_-]+", file.name)
     found = sorted({id_ for id_ in match_names(parts, genes).ids if id_ is not None})
     if len(found) == 1:
@@ -119,16 +125,16 @@ def _factor(file: InputFile, given: SourceContext, named: str) -> str:
     raise InputError(f"{file.name}: the file's name {several}", "say --tf, or --metadata for many files")
 
 
-def _bound(file: InputFile, given: SourceContext, about: dict[str, str], min_score: float) -> Rows:
-    rows = read_delimited(file, given.notes, BED)
+def _bound(file: InputFile, context: SourceContext, about: dict[str, str], min_score: float) -> Rows:
+    rows = read_delimited(file, context.notes, BED)
     check_columns(rows, ("chrom", "start", "end"), "BED has at least three columns: chrom, start, end")
     parse_integers(rows, "start", "end")
-    place(rows, given)
+    place(rows, context)
     _score(rows)
     strong = rows["score"] >= min_score
     rows.filtered += int((~strong).sum())
     rows.keep(strong)
-    at, peak = peaks_under(intervals_in(rows), given)
+    at, peak = peaks_under(intervals_in(rows), context)
     rows.filtered += len(rows) - len(np.unique(at))
     rows.spread(at, end_id=peak, **about)
     rows.set(place=rows["chrom"] + ":" + rows["start"].astype(str) + "-" + rows["end"].astype(str))

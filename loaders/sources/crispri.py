@@ -42,31 +42,31 @@ NUMBERS = {"EffectSize": "effect", "pValueAdjusted": "p_value", "PowerAtEffectSi
     biosample=True,
     cites="Gschwind et al. 2023 (doi:10.1101/2023.11.09.563812)",
 )
-def read(given: SourceContext) -> Iterator[tuple[RowType, Rows]]:
+def read(context: SourceContext) -> Iterator[tuple[RowType, Rows]]:
     """Pairs of every file."""
-    parts = [_pairs(file, given) for file in given.files]
+    parts = [_pairs(file, context) for file in context.files]
     for rows in parts:
         yield PERTURBS, rows
     yield biosamples(name for rows in parts for name in rows["biosample"].unique())
 
 
-def _pairs(file: InputFile, given: SourceContext) -> Rows:
-    rows = read_delimited(file, given.notes, None)
+def _pairs(file: InputFile, context: SourceContext) -> Rows:
+    rows = read_delimited(file, context.notes, None)
     check_columns(rows, NEEDED, "give the table of the ENCODE CRISPR comparison, with its header")
     _keep_valid(rows)
     _set_verdict(rows)
     rows.set(start=rows["chromStart"], end=rows["chromEnd"])
     parse_integers(rows, "start", "end")
-    place(rows, given)
+    place(rows, context)
     ids = "measuredGeneEnsemblId" if "measuredGeneEnsemblId" in rows.frame else "measuredGeneSymbol"
-    rows.set(gene=ids_or_symbols(rows, ids, "measuredGeneSymbol", given))
-    set_genes(rows, "gene", given, into="end_id")
+    rows.set(gene=ids_or_symbols(rows, ids, "measuredGeneSymbol", context))
+    set_genes(rows, "gene", context, into="end_id")
     rows.set(
         element=rows["chrom"] + ":" + rows["start"].astype(str) + "-" + rows["end"].astype(str),
-        biosample=given.biosample or _first_of(rows, "CellType"),
+        biosample=context.biosample or _first_of(rows, "CellType"),
         study=_first_of(rows, "Dataset", "Reference"),
     )
-    at, peak = peaks_under(intervals_in(rows), given)
+    at, peak = peaks_under(intervals_in(rows), context)
     rows.filtered += len(rows) - len(np.unique(at))
     rows.spread(at, start_id=peak)
     return rows

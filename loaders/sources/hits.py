@@ -18,13 +18,14 @@ no others either. A hit in several overlapping peaks is one of each.
 
 import json
 from collections.abc import Iterator
-from typing import Annotated
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from kg.errors import InputError, MissingInput, SettingsError
+from kg.errors import InputError, MissingInput
+from kg.parameters import param
 from kg.schema import HAS_HIT, MOTIF, PEAK, EdgeType
 from loaders.genome.intervals import overlapping
 from loaders.motifs.hit_cache import HitCache
@@ -44,6 +45,17 @@ NEEDED = ("motif", "chrom", "start", "end", "strand", "score")
 BATCH = 256  # motifs scanned before their hits are kept
 
 
+@dataclass(frozen=True)
+class Options:
+    """The threshold of a hit and the background of the scan."""
+
+    p_value: float = param("the largest p-value of a hit", 1e-5, above=0, high=1)
+    gc: float | None = param(
+        "share of G and C of the background; default: that of the sequences", None, above=0, below=1
+    )
+    pseudocount: float = param("added to each position of a motif, divided as the background", 0.1, above=0)
+
+
 @loader(
     files="FASTA to scan, FIMO TSV or BED of hits",
     writes=(HAS_HIT,),
@@ -52,40 +64,32 @@ BATCH = 256  # motifs scanned before their hits are kept
     lifts=False,
     cites="lookahead scoring (doi:10.1093/bioinformatics/16.3.233); FIMO (doi:10.1093/bioinformatics/btr064)",
 )
-def read(
-    given: SourceContext,
-    *,
-    p_value: Annotated[float, "the largest p-value of a hit"] = 1e-5,
-    gc: Annotated[float | None, "share of G and C of the background; default: that of the sequences"] = None,
-    pseudocount: Annotated[float, "added to each position of a motif, divided as the background"] = 0.1,
-) -> Iterator[tuple[EdgeType, Rows]]:
+def read(context: SourceContext, options: Options) -> Iterator[tuple[EdgeType, Rows]]:
     """Hits of every file."""
-    if not 0 < p_value <= 1 or not 0 < (0.5 if gc is None else gc) < 1 or pseudocount <= 0:
-        raise SettingsError("p_value lies in (0, 1], gc in (0, 1), and pseudocount is positive")
     for label in (PEAK.label, MOTIF.label):
-        if not given.graph[label].num_rows:
+        if not context.graph[label].num_rows:
             raise MissingInput(f"the draft holds no {label.lower()}s", f"regkg load {label.lower()}s FILE")
-    fasta = [file for file in given.files if is_fasta(file)]
+    fasta = [file for file in context.files if is_fasta(file)]
     if fasta:
-        yield HAS_HIT, _scan(fasta, given, p_value, gc, pseudocount)
-    for file in given.files:
+        yield HAS_HIT, _scan(fasta, context, options.p_value, options.gc, options.pseudocount)
+    for file in context.files:
         if file not in fasta:
-            yield HAS_HIT, _import(file, given, p_value)
+            yield HAS_HIT, _import(file, context, options.p_value)
 
 
-def _scan(files: list[InputFile], given: SourceContext, p_value: float, gc: float | None, pseudocount: float) -> Rows:
-    wanted = intervals_of(on(given.graph[PEAK.label], given.assembly.name))
-    parts = [read_cut_outs(file, given.notes, given.assembly, wanted) for file in files]
+def _scan(files: list[InputFile], context: SourceContext, p_value: float, gc: float | None, pseudocount: float) -> Rows:
+    wanted = intervals_of(on(context.graph[PEAK.label], context.assembly.name))
+    parts = [read_cut_outs(file, context.notes, context.assembly, wanted) for file in files]
     pieces = pd.concat([rows.frame for rows in parts]).drop_duplicates()
     pieces = pieces.sort_values(["chrom", "start", "end", "sequence"], ignore_index=True)
     if pieces.empty:
         raise InputError(f"{files[0].name}: no sequence lies on a chromosome with peaks", "is it the right genome?")
     text = Text.of(pieces["sequence"].tolist())
     share = round(text.gc, 3) if gc is None else gc
-    motifs = given.graph[MOTIF.label]
+    motifs = context.graph[MOTIF.label]
     profiles = [profile(_matrix(json_), p_value, share, pseudocount) for json_ in motifs.column("matrix").to_pylist()]
-    cache = HitCache.of(given.cache, text, p_value, share, pseudocount)
-    found = _find(text, profiles, motifs.column("digest").to_pylist(), cache, given)
+    cache = HitCache.of(context.cache, text, p_value, share, pseudocount)
+    found = _find(text, profiles, motifs.column("digest").to_pylist(), cache, context)
     hits = _in_sequences(found, profiles, texts(motifs, "id"), text, pieces)
     rows = Rows(files[0].name, hits, [table for part in parts for table in part.rejected])
     rows.renamed = sum(part.renamed for part in parts)
@@ -93,7 +97,7 @@ def _scan(files: list[InputFile], given: SourceContext, p_value: float, gc: floa
     rare = [id_ for id_, one in zip(motifs.column("id").to_pylist(), profiles, strict=True) if not len(one.tail)]
     if rare:
         rows.warnings.append(f"{len(rare):,} motifs are too short for --p-value {p_value:g}, the first {min(rare)}")
-    _to_peaks(rows, given)
+    _to_peaks(rows, context)
     return rows
 
 
@@ -102,19 +106,19 @@ def _matrix(text: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
 
 
 def _find(
-    text: Text, profiles: list[Profile], digests: list[str], cache: HitCache, given: SourceContext
+    text: Text, profiles: list[Profile], digests: list[str], cache: HitCache, context: SourceContext
 ) -> list[Found]:
     """Hits by motif, those that are not kept yet found and kept; equal matrices are scanned once."""
     known = {digest: cache.get(digest) for digest in digests}
     todo = {d: p for d, p in zip(digests, profiles, strict=True) if known[d] is None and len(p.tail)}
-    given.progress.begin(f"scanning with {len(todo):,} motifs", len(todo) * len(text.codes), "bases")
+    context.progress.begin(f"scanning with {len(todo):,} motifs", len(todo) * len(text.codes), "bases")
     for at in range(0, len(todo), BATCH):
         batch = list(todo)[at : at + BATCH]
-        for digest, found in zip(batch, find(text, [todo[d] for d in batch], given.progress), strict=True):
+        for digest, found in zip(batch, find(text, [todo[d] for d in batch], context.progress), strict=True):
             known[digest] = found
             cache.put(digest, found)
     hits = [known[digest] or Found.none() for digest in digests]
-    given.progress.end(f"{sum(len(found.position) for found in hits):,} hits")
+    context.progress.end(f"{sum(len(found.position) for found in hits):,} hits")
     return hits
 
 
@@ -143,32 +147,32 @@ def _in_sequences(
     return frame.drop_duplicates(ignore_index=True)
 
 
-def _import(file: InputFile, given: SourceContext, p_value: float) -> Rows:
-    rows = _fimo(file, given) if b"sequence_name" in file.head else _bed(file, given)
+def _import(file: InputFile, context: SourceContext, p_value: float) -> Rows:
+    rows = _fimo(file, context) if b"sequence_name" in file.head else _bed(file, context)
     parse_numbers(rows, "score")
     if "p_value" not in rows.frame:
         rows.set(p_value=np.nan)
     else:
         parse_numbers(rows, "p_value", low=0, high=1, needed=False)
-    check_intervals(rows, given.assembly)
+    check_intervals(rows, context.assembly)
     rows.reject(~rows["strand"].isin(["+", "-"]), "strand", Reason.STRAND)
     good = ~(rows["p_value"] > p_value)
     rows.filtered += int((~good).sum())
     rows.keep(good)
-    _set_motifs(rows, given.graph[MOTIF.label])
-    _to_peaks(rows, given)
+    _set_motifs(rows, context.graph[MOTIF.label])
+    _to_peaks(rows, context)
     return rows
 
 
-def _bed(file: InputFile, given: SourceContext) -> Rows:
-    rows = read_delimited(file, given.notes, BED)
+def _bed(file: InputFile, context: SourceContext) -> Rows:
+    rows = read_delimited(file, context.notes, BED)
     check_columns(rows, NEEDED, "give FIMO's fimo.tsv, or BED with motif, score and strand in columns 4 to 6")
     parse_integers(rows, "start", "end")
     return rows
 
 
-def _fimo(file: InputFile, given: SourceContext) -> Rows:
-    rows = read_delimited(file, given.notes, None)
+def _fimo(file: InputFile, context: SourceContext) -> Rows:
+    rows = read_delimited(file, context.notes, None)
     rows.frame = rows.frame.rename(columns=FIMO)
     check_columns(rows, NEEDED, "give FIMO's fimo.tsv")
     parse_integers(rows, "start", "end")
@@ -202,9 +206,9 @@ def _set_motifs(rows: Rows, motifs: pa.Table) -> None:
     rows.reject(rows["length"] != rows["found"], "motif", Reason.HIT_LENGTH)
 
 
-def _to_peaks(rows: Rows, given: SourceContext) -> None:
+def _to_peaks(rows: Rows, context: SourceContext) -> None:
     """One row for each peak that a hit lies in, with its offset there."""
-    peaks = on(given.graph[PEAK.label], given.assembly.name)
+    peaks = on(context.graph[PEAK.label], context.assembly.name)
     intervals = intervals_of(peaks)
     hits = intervals_in(rows)
     at, peak = overlapping(hits, intervals)

@@ -23,11 +23,12 @@ that differ only in their score the best stays. --biosample, --model and --thres
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 
+from kg.parameters import param
 from kg.schema import BIOSAMPLE, EXTERNAL_LINK, GENE, PEAK
 from loaders.formats.link_formats import read_links
 from loaders.registry import RowType, loader
@@ -35,6 +36,17 @@ from loaders.tables.files import InputFile, check_file
 from loaders.tables.joins import biosamples, intervals_in, keep_best, peaks_under, set_genes
 from loaders.tables.rows import Rows
 from loaders.tables.source_context import SourceContext
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the files are, and which of their links are loaded."""
+
+    model: str = param("program and version; default: what the format says", "")
+    threshold: float | None = param("score from which the program calls a link; default: what the file says", None)
+    min_score: float | None = param("links with a lower score are filtered", None)
+    base_grn: Path | None = param("base GRN of CellOracle's links, CSV or Parquet", None)
+    max_p: float = param("links of CellOracle with a larger p are filtered", 0.001, low=0, high=1)
 
 
 @loader(
@@ -49,19 +61,11 @@ from loaders.tables.source_context import SourceContext
         "(doi:10.1186/s13059-019-1924-8)"
     ),
 )
-def read(
-    given: SourceContext,
-    *,
-    model: Annotated[str, "program and version; default: what the format says"] = "",
-    threshold: Annotated[float | None, "score from which the program calls a link; default: what the file says"] = None,
-    min_score: Annotated[float | None, "links with a lower score are filtered"] = None,
-    base_grn: Annotated[Path | None, "base GRN of CellOracle's links, CSV or Parquet"] = None,
-    max_p: Annotated[float, "links of CellOracle with a larger p are filtered"] = 0.001,
-) -> Iterator[tuple[RowType, Rows]]:
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
     """Links of every file."""
-    base = check_file(base_grn) if base_grn is not None else None
-    said = {"model": model, "threshold": threshold, "biosample": given.biosample}
-    parts = [_links(file, given, base, max_p, min_score) for file in given.files]
+    base = check_file(options.base_grn) if options.base_grn is not None else None
+    said = {"model": options.model, "threshold": options.threshold, "biosample": context.biosample}
+    parts = [_links(file, context, base, options.max_p, options.min_score) for file in context.files]
     for rows in parts:
         rows.set(**{column: value for column, value in said.items() if value not in {"", None}})
     keep_best(parts, ("start_id", "end_id", "model", "biosample", "element", "tf"), ("score", "sign", "threshold"))
@@ -71,18 +75,18 @@ def read(
 
 
 def _links(
-    file: InputFile, given: SourceContext, base: InputFile | None, max_p: float, min_score: float | None
+    file: InputFile, context: SourceContext, base: InputFile | None, max_p: float, min_score: float | None
 ) -> Rows:
-    rows = read_links(file, given, base, max_p)
+    rows = read_links(file, context, base, max_p)
     if min_score is not None:
         good = rows["score"] >= min_score
         rows.filtered += int((~good).sum())
         rows.keep(good)
-    set_genes(rows, "gene", given, into="end_id")
+    set_genes(rows, "gene", context, into="end_id")
     if (rows["tf"] != "").any():
         rows.set(factor=rows["tf"])
-        set_genes(rows, "factor", given, into="tf")
-    at, peak = peaks_under(intervals_in(rows), given)
+        set_genes(rows, "factor", context, into="tf")
+    at, peak = peaks_under(intervals_in(rows), context)
     rows.filtered += len(rows) - len(np.unique(at))
     rows.set(element=rows["chrom"] + ":" + rows["start"].astype(str) + "-" + rows["end"].astype(str))
     rows.spread(at, start_id=peak)

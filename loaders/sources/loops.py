@@ -21,13 +21,14 @@ Where --lift-with lifted the anchors, `original` holds both old positions, first
 """
 
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kg.errors import SettingsError
+from kg.parameters import param
 from kg.schema import BIOSAMPLE, CONTACTS, GENE, PEAK, PEAK_CONTACTS, RowType
 from loaders.formats.pairs import MANGO, Found, anchor, label, meeting, place_anchors, read_pairs, renumbered
 from loaders.registry import loader
@@ -50,6 +51,16 @@ class _Ends(NamedTuple):
     peaks: Found
 
 
+@dataclass(frozen=True)
+class Options:
+    """Which loops count, and what counts as lying under an anchor."""
+
+    min_score: float | None = param("smallest score; default: 2 for counts, -log10 0.05 for mango", None)
+    score_kind: str = param("what the score of BEDPE and WashU text is", COUNT)
+    tolerance_bp: int = param("between an anchor and a transcription start site", 1000, low=0)
+    max_pairs: int = param("of peaks, beyond which a loop gives no contacts between peaks", 100, low=0)
+
+
 @loader(
     files="BEDPE, mango or WashU text of loops",
     writes=(CONTACTS, PEAK_CONTACTS, BIOSAMPLE),
@@ -58,22 +69,13 @@ class _Ends(NamedTuple):
     biosample=True,
     cites="hichipper (doi:10.1038/nmeth.4583), mango (doi:10.1093/bioinformatics/btv336)",
 )
-def read(
-    given: SourceContext,
-    *,
-    min_score: Annotated[float | None, "smallest score; default: 2 for counts, -log10 0.05 for mango"] = None,
-    score_kind: Annotated[str, "what the score of BEDPE and WashU text is"] = COUNT,
-    tolerance_bp: Annotated[int, "between an anchor and a transcription start site"] = 1000,
-    max_pairs: Annotated[int, "of peaks, beyond which a loop gives no contacts between peaks"] = 100,
-) -> Iterator[tuple[RowType, Rows]]:
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
     """Contacts of every file."""
-    if tolerance_bp < 0 or max_pairs < 0:
-        raise SettingsError("--tolerance-bp and --max-pairs count from 0", "say 0 or more")
     at_genes, between_peaks = [], []
-    for file in given.files:
-        rows = _loops(file, given, min_score, score_kind)
-        ends = [_end(rows, k, given, tolerance_bp) for k in "12"]
-        contacts, pairs = _contacts(ends), _peak_pairs(rows, ends, max_pairs)
+    for file in context.files:
+        rows = _loops(file, context, options.min_score, options.score_kind)
+        ends = [_end(rows, k, context, options.tolerance_bp) for k in "12"]
+        contacts, pairs = _contacts(ends), _peak_pairs(rows, ends, options.max_pairs)
         used = np.zeros(len(rows), dtype=bool)
         used[contacts["at"]] = used[pairs["at"]] = True
         contacts, pairs = (renumbered(frame, used) for frame in (contacts, pairs))
@@ -83,12 +85,12 @@ def read(
     for type_, parts in ((CONTACTS, at_genes), (PEAK_CONTACTS, between_peaks)):
         keep_best(parts, ("start_id", "end_id", *type_.keys), ("score", "score_kind", "original"))
         yield from ((type_, rows) for rows in parts)
-    yield biosamples([given.biosample])
+    yield biosamples([context.biosample])
 
 
-def _loops(file: InputFile, given: SourceContext, min_score: float | None, score_kind: str) -> Rows:
+def _loops(file: InputFile, context: SourceContext, min_score: float | None, score_kind: str) -> Rows:
     """Those with a score that is high enough, on the assembly."""
-    rows, kind = read_pairs(file, given.notes)
+    rows, kind = read_pairs(file, context.notes)
     if kind is MANGO:
         parse_numbers(rows, "q_value", low=0, high=1)
         rows.set(score=-np.log10(rows["q_value"].clip(lower=SMALLEST_Q)))
@@ -96,18 +98,18 @@ def _loops(file: InputFile, given: SourceContext, min_score: float | None, score
         check_columns(rows, ("score",), "the eighth column of BEDPE is the score")
         parse_numbers(rows, "score")
     score_kind = MINUS_LOG10_Q if kind is MANGO else score_kind
-    rows.set(score_kind=score_kind, biosample=given.biosample)
+    rows.set(score_kind=score_kind, biosample=context.biosample)
     least = THRESHOLDS.get(score_kind, -np.inf) if min_score is None else min_score
     leave_out(rows, rows["score"] < least, f"have a score below {least:g}")
-    place_anchors(rows, given)
+    place_anchors(rows, context)
     overlapping = (rows["start1"] < rows["end2"]) & (rows["start2"] < rows["end1"])
     leave_out(rows, (rows["chrom1"] == rows["chrom2"]) & overlapping, "have anchors that overlap each other")
     return rows
 
 
-def _end(rows: Rows, k: str, given: SourceContext, tolerance_bp: int) -> _Ends:
+def _end(rows: Rows, k: str, context: SourceContext, tolerance_bp: int) -> _Ends:
     at = anchor(rows, k)
-    return _Ends(label(rows, k), promoters_under(at, given, tolerance_bp=tolerance_bp), peaks_under(at, given))
+    return _Ends(label(rows, k), promoters_under(at, context, tolerance_bp=tolerance_bp), peaks_under(at, context))
 
 
 def _contacts(ends: list[_Ends]) -> pd.DataFrame:

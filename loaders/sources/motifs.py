@@ -17,12 +17,13 @@ symbols of quite other human genes: load the part for your taxa.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
 
+from kg.parameters import param
 from kg.schema import GENE, MOTIF, MOTIF_OF, TF
 from loaders.motifs.formats import Motif, consensus, read_motifs, split_name, without_id
 from loaders.registry import RowType, loader
@@ -37,30 +38,37 @@ TABLE = {"motif_id": "motif", "matrix_id": "motif", "tf": "factor", "gene": "fac
 OTHER_CASE = "symbol in other case"
 
 
+@dataclass(frozen=True)
+class Options:
+    """Which factors the motifs are of, and how the collection is called."""
+
+    factors: Path | None = param(
+        "table (TSV) of motif and factor; default: factors are told from the motifs' names", None
+    )
+    collection: str = param("name of the collection, such as JASPAR2024; default: told from the ids", "")
+    species: str = param("look for factors only among genes of this species, such as NCBITaxon:9606", "")
+
+
 @loader(
     files="motifs: JASPAR, MEME, .pfm or .pcm",
     writes=(MOTIF, MOTIF_OF, TF),
     lookup=(GENE,),
     cites="JASPAR (doi:10.1093/nar/gkad1059), HOCOMOCO (doi:10.1093/nar/gkad1077), MEME format (meme-suite.org)",
 )
-def read(
-    given: SourceContext,
-    *,
-    factors: Annotated[
-        Path | None, "table (TSV) of motif and factor; default: factors are told from the motifs' names"
-    ] = None,
-    collection: Annotated[str, "name of the collection, such as JASPAR2024; default: told from the ids"] = "",
-    species: Annotated[str, "look for factors only among genes of this species, such as NCBITaxon:9606"] = "",
-) -> Iterator[tuple[RowType, Rows]]:
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
     """Motifs of every file, the genes they belong to, and that these are factors."""
-    given = of_species(given, species)
-    parts = [_motifs(file.name, read_motifs(file, given.notes), collection) for file in given.files]
+    context = of_species(context, options.species)
+    parts = [_motifs(file.name, read_motifs(file, context.notes), options.collection) for file in context.files]
     for rows in parts:
         yield MOTIF, rows
     held = pd.concat([rows.frame[["id", "name"]] for rows in parts])
-    named = _from_names(given.files[0].name, held) if factors is None else _from_table(factors, held, given)
-    _match_case(named, given)
-    set_genes(named, "factor", given, into="end_id")
+    named = (
+        _from_names(context.files[0].name, held)
+        if options.factors is None
+        else _from_table(options.factors, held, context)
+    )
+    _match_case(named, context)
+    set_genes(named, "factor", context, into="end_id")
     _merge(named)
     yield MOTIF_OF, named
     yield factor_rows(*_families(named))
@@ -96,8 +104,8 @@ def _from_names(file: str, held: pd.DataFrame) -> Rows:
     return Rows(file, frame.assign(factor=frame["factor"].str.strip(), evidence="name", family=""), counted=False)
 
 
-def _from_table(path: Path, held: pd.DataFrame, given: SourceContext) -> Rows:
-    rows = read_delimited(check_file(path), given.notes, None)
+def _from_table(path: Path, held: pd.DataFrame, context: SourceContext) -> Rows:
+    rows = read_delimited(check_file(path), context.notes, None)
     rows.frame = rows.frame.rename(columns=str.lower).rename(columns=TABLE)
     check_columns(rows, ("motif", "factor"), "give a TSV with the columns motif and factor")
     rows = Rows(rows.file, rows.frame, rows.rejected, counted=False)
@@ -113,9 +121,9 @@ def _from_table(path: Path, held: pd.DataFrame, given: SourceContext) -> Rows:
     return rows
 
 
-def _match_case(rows: Rows, given: SourceContext) -> None:
+def _match_case(rows: Rows, context: SourceContext) -> None:
     """Where the graph has a symbol in one other case only, as other species write it, take that."""
-    symbols = set(texts(given.graph[GENE.label], "symbol"))
+    symbols = set(texts(context.graph[GENE.label], "symbol"))
     by_case = pd.Series(sorted(symbols), dtype=object)
     folded = by_case.str.casefold()
     only = by_case[~folded.duplicated(keep=False)]

@@ -24,14 +24,16 @@ Where --lift-with lifted the fragments, `original` holds both old positions, fir
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from kg.cells import match_names
-from kg.errors import InputError, SettingsError
+from kg.errors import InputError
+from kg.parameters import param
 from kg.schema import BIOSAMPLE, CONTACTS, GENE, PEAK, RowType
 from loaders.formats.pairs import (
     ANCHORS,
@@ -52,8 +54,6 @@ from loaders.tables.joins import biosamples, keep_best, leave_out, on, peaks_und
 from loaders.tables.rows import Rows, read_delimited
 from loaders.tables.source_context import SourceContext
 
-BaitGenes = Literal["both", "names", "promoters"]
-
 IBED = ("bait_chr", "bait_start", "bait_end", "otherEnd_chr", "otherEnd_start", "otherEnd_end")
 MATRIX = ("baitChr", "baitStart", "baitEnd", "oeChr", "oeStart", "oeEnd")
 NAMES = {"bait_name": "names1", "otherEnd_name": "names2", "baitName": "names1", "oeName": "names2"}
@@ -72,6 +72,21 @@ class _Tables(NamedTuple):
     transcripts: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Options:
+    """Which interactions count, and which genes a bait stands for."""
+
+    min_score: float = param("smallest CHiCAGO score", 5.0)
+    bait_genes: str = param(
+        "genes of a bait: by name, by promoter, or by name and else by promoter",
+        "both",
+        choices=("both", "names", "promoters"),
+    )
+    tolerance_bp: int = param("between a bait and a transcription start site", 0, low=0)
+    fragments: Path | None = param("table of fragments: chrom, start, end, id, gene names; a baitmap is one", None)
+    transcripts: Path | None = param("table of two columns: transcript, gene id or symbol", None)
+
+
 @loader(
     files="ibed, peak matrix, BEDPE or WashU text of capture Hi-C",
     writes=(CONTACTS, BIOSAMPLE),
@@ -80,37 +95,27 @@ class _Tables(NamedTuple):
     biosample=True,
     cites="CHiCAGO (doi:10.1186/s13059-016-0992-2)",
 )
-def read(
-    given: SourceContext,
-    *,
-    min_score: Annotated[float, "smallest CHiCAGO score"] = 5.0,
-    bait_genes: Annotated[BaitGenes, "genes of a bait: by name, by promoter, or by name and else by promoter"] = "both",
-    tolerance_bp: Annotated[int, "between a bait and a transcription start site"] = 0,
-    fragments: Annotated[Path | None, "table of fragments: chrom, start, end, id, gene names; a baitmap is one"] = None,
-    transcripts: Annotated[Path | None, "table of two columns: transcript, gene id or symbol"] = None,
-) -> Iterator[tuple[RowType, Rows]]:
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
     """Contacts of every file."""
-    if tolerance_bp < 0:
-        raise SettingsError(f"--tolerance-bp is {tolerance_bp}", "say 0 or more")
-    tables = _Tables(_fragments(fragments), _transcripts(transcripts))
+    tables = _Tables(_fragments(options.fragments), _transcripts(options.transcripts))
     parts = []
-    for file in given.files:
-        rows, scores = _interactions(file, given)
+    for file in context.files:
+        rows, scores = _interactions(file, context)
         _set_names(rows, tables)
-        place_anchors(rows, given)
+        place_anchors(rows, context)
         scores = scores.loc[rows.frame.index]
-        leave_out(rows, ~(scores >= min_score).any(axis=1), f"have a score below {min_score:g}")
-        genes = _genes(rows, given, tables, bait_genes, tolerance_bp)
-        found = _contacts(rows, given, genes)
+        leave_out(rows, ~(scores >= options.min_score).any(axis=1), f"have a score below {options.min_score:g}")
+        genes = _genes(rows, context, tables, options.bait_genes, options.tolerance_bp)
+        found = _contacts(rows, context, genes)
         rows.spread(found["at"].to_numpy(), **{str(name): found[name].to_numpy() for name in found if name != "at"})
-        _spread_biosamples(rows, scores, min_score)
+        _spread_biosamples(rows, scores, options.min_score)
         parts.append(rows)
     keep_best(parts, ("start_id", "end_id", *CONTACTS.keys), ("score", "original"))
     yield from ((CONTACTS, rows) for rows in parts)
     yield biosamples(name for rows in parts for name in rows["biosample"].unique())
 
 
-def _interactions(file: InputFile, given: SourceContext) -> tuple[Rows, pd.DataFrame]:
+def _interactions(file: InputFile, context: SourceContext) -> tuple[Rows, pd.DataFrame]:
     """Rows with ANCHORS, names1 and names2 (null where the format has none), and their scores, a column a biosample."""
     header = next(iter(first_rows(file)), [])
     if {"baitID", "otherEndID", "N"} <= set(header):
@@ -119,28 +124,28 @@ def _interactions(file: InputFile, given: SourceContext) -> tuple[Rows, pd.DataF
             "run CHiCAGO on it, then load the ibed or the peak matrix that it writes",
         )
     if set(IBED) <= set(header) or set(MATRIX) <= set(header):
-        rows = read_delimited(file, given.notes, None)
+        rows = read_delimited(file, context.notes, None)
         theirs = IBED if IBED[0] in header else MATRIX
         rows.frame = rows.frame.rename(columns=dict(zip(theirs, ANCHORS, strict=True)) | NAMES)
         parse_anchors(rows, one_based=True)
         scored = ["score"] if theirs is IBED else [name for name in header if name not in NO_SCORE]
     else:
-        rows, _ = read_pairs(file, given.notes)
+        rows, _ = read_pairs(file, context.notes)
         rows.set(names1=None, names2=None)
         scored = ["score"]
-    return rows, _scores(rows, scored, given)
+    return rows, _scores(rows, scored, context)
 
 
-def _scores(rows: Rows, columns: list[str], given: SourceContext) -> pd.DataFrame:
+def _scores(rows: Rows, columns: list[str], context: SourceContext) -> pd.DataFrame:
     check_columns(rows, (*columns, "names1", "names2"), "CHiCAGO's ibed and peak matrix name both fragments")
     is_matrix = columns != ["score"]
-    if is_matrix and given.biosample:
+    if is_matrix and context.biosample:
         raise InputError(
             f"{rows.file}: its columns {', '.join(columns[:5])} name the biosamples", "leave --biosample out"
         )
     parse_numbers(rows, *columns, needed=not is_matrix)
     scores = rows.frame[columns].astype(np.float64)
-    return scores if is_matrix else scores.set_axis([given.biosample], axis=1)
+    return scores if is_matrix else scores.set_axis([context.biosample], axis=1)
 
 
 def _fragments(path: Path | None) -> pd.Series:
@@ -179,24 +184,24 @@ def _set_names(rows: Rows, tables: _Tables) -> None:
         rows.set(**{f"names{k}": names, f"is_bait{k}": (k == "1") | in_file | told.notna()})
 
 
-def _genes(rows: Rows, given: SourceContext, tables: _Tables, how: BaitGenes, tolerance_bp: int) -> list[Found]:
+def _genes(rows: Rows, context: SourceContext, tables: _Tables, how: str, tolerance_bp: int) -> list[Found]:
     """Of both fragments, where they are baits: positions of rows, and the genes."""
-    named = _named(rows, given, tables) if how != "promoters" else [_NOTHING, _NOTHING]
+    named = _named(rows, context, tables) if how != "promoters" else [_NOTHING, _NOTHING]
     if how == "names":
         return named
     found = []
     for k, (named_at, ids) in zip("12", named, strict=True):
-        at, promoted = promoters_under(anchor(rows, k), given, tolerance_bp=tolerance_bp)
+        at, promoted = promoters_under(anchor(rows, k), context, tolerance_bp=tolerance_bp)
         others = rows[f"is_bait{k}"].to_numpy(dtype=bool)[at] & ~np.isin(at, named_at)
         found.append((np.append(named_at, at[others]), np.append(ids, promoted[others])))
     return found
 
 
-def _named(rows: Rows, given: SourceContext, tables: _Tables) -> list[Found]:
+def _named(rows: Rows, context: SourceContext, tables: _Tables) -> list[Found]:
     """Genes of the graph that the baits are named after, of both fragments."""
     names = [_split(rows[f"names{k}"].where(rows[f"is_bait{k}"], ""), tables) for k in "12"]
     unique = list(pd.unique(pd.concat(names)))
-    match = match_names(unique, on(given.graph[GENE.label], given.assembly.name))
+    match = match_names(unique, on(context.graph[GENE.label], context.assembly.name))
     lost = pd.Series([*match.unmapped, *match.ambiguous], dtype=object)
     is_transcript = lost.str.match(_TRANSCRIPT).astype(bool)
     warn_unknown(rows, lost[~is_transcript], "genes that baits are named after")
@@ -217,11 +222,11 @@ def _split(names: "pd.Series[str]", tables: _Tables) -> "pd.Series[str]":
     return one.map(tables.transcripts).combine_first(one) if tables.transcripts else one
 
 
-def _contacts(rows: Rows, given: SourceContext, genes: list[Found]) -> pd.DataFrame:
+def _contacts(rows: Rows, context: SourceContext, genes: list[Found]) -> pd.DataFrame:
     """Peaks under an end with genes of the bait opposite; rows without any are left out, `at` counts the others."""
     found = []
     for bait, other in ("12", "21"):
-        pairs = meeting(peaks_under(anchor(rows, other), given), genes[int(bait) - 1])
+        pairs = meeting(peaks_under(anchor(rows, other), context), genes[int(bait) - 1])
         at = pairs["at"].to_numpy()
         opposite = rows[f"is_bait{other}"].to_numpy(dtype=bool)
         found.append(

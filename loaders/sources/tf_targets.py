@@ -19,11 +19,12 @@ A pair that comes again with the same mode is folded, and keeps the references o
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from kg.parameters import param
 from kg.schema import GENE, TARGETS, TF
 from loaders.registry import RowType, loader
 from loaders.tables.checks import check_columns, parse_numbers
@@ -41,7 +42,15 @@ MODES = {"activation": 1, "repression": -1, "unknown": 0}
 MODE_OF = {sign: mode for mode, sign in MODES.items()}
 GRADES = "ABCDE"
 IDENTITY = ("start_id", "end_id", "mode")
-Grade = Literal["A", "B", "C", "D", "E"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which pairs are loaded, and for genes of which species."""
+
+    confidence: str = param("lowest grade of DoRothEA to load", "C", choices=("A", "B", "C", "D", "E"))
+    complexes: str = param("what becomes of complexes", "members", choices=("members", "leave-out"))
+    species: str = param("look for genes of this species only, such as NCBITaxon:9606", "")
 
 
 @loader(
@@ -50,33 +59,27 @@ Grade = Literal["A", "B", "C", "D", "E"]
     lookup=(GENE,),
     cites="CollecTRI (doi:10.1093/nar/gkad841), DoRothEA (doi:10.1101/gr.240663.118), TRRUST (doi:10.1093/nar/gkx1013)",
 )
-def read(
-    given: SourceContext,
-    *,
-    confidence: Annotated[Grade, "lowest grade of DoRothEA to load"] = "C",
-    complexes: Annotated[Literal["members", "leave-out"], "what becomes of complexes"] = "members",
-    species: Annotated[str, "look for genes of this species only, such as NCBITaxon:9606"] = "",
-) -> Iterator[tuple[RowType, Rows]]:
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
     """Signed pairs of factor and target."""
-    given = of_species(given, species)
-    parts = [_pairs(file, given, confidence) for file in given.files]
+    context = of_species(context, options.species)
+    parts = [_pairs(file, context, options.confidence) for file in context.files]
     for rows in parts:
-        set_genes(rows, "target", given, into="end_id")
-        _split_complexes(rows, keep=complexes == "members")
-        set_genes(rows, "source", given, into="start_id")
+        set_genes(rows, "target", context, into="end_id")
+        _split_complexes(rows, keep=options.complexes == "members")
+        set_genes(rows, "source", context, into="start_id")
     _merge(parts)
     for rows in parts:
         yield TARGETS, rows
     yield factors(id_ for rows in parts for id_ in rows["start_id"].unique())
 
 
-def _pairs(file: InputFile, given: SourceContext, confidence: str) -> Rows:
+def _pairs(file: InputFile, context: SourceContext, confidence: str) -> Rows:
     """Rows with source, target, mode, sign and whatever of the other columns the format has."""
     first = file.head.partition(b"\n")[0].lower()
     if b"target" not in first:
-        rows = _trrust(read_delimited(file, given.notes, TRRUST))
+        rows = _trrust(read_delimited(file, context.notes, TRRUST))
     else:
-        rows = _signed(read_delimited(file, given.notes, None), confidence)
+        rows = _signed(read_delimited(file, context.notes, None), confidence)
     absent = {c: None for c in ("confidence", "references", "resources") if c not in rows.frame}
     rows.set(**absent)
     return rows

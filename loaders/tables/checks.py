@@ -73,7 +73,7 @@ def check_columns(rows: Rows, needed: tuple[str, ...], hint: str) -> None:
 
 def place(
     rows: Rows,
-    given: SourceContext,
+    context: SourceContext,
     chrom: str = "chrom",
     start: str = "start",
     end: str = "end",
@@ -86,7 +86,7 @@ def place(
 
     Args:
         rows: of the file.
-        given: with the assembly.
+        context: with the assembly.
         chrom, start, end: the columns of the interval: 0-based half-open, integers.
         points: columns of single positions inside it, lifted with it.
 
@@ -96,10 +96,10 @@ def place(
     names = {chrom: "chrom", start: "start", end: "end"}
     aside = {name: f"{name} of another" for name in names.values() if name in rows.frame and name not in names}
     rows.frame = rows.frame.rename(columns={**aside, **names})
-    check_intervals(rows, given.lift.of if given.lift else given.assembly)
-    if given.lift:
-        lift_rows(rows, given.lift, points)
-        given.notes["lifted"] += len(rows)
+    check_intervals(rows, context.lift.of if context.lift else context.assembly)
+    if context.lift:
+        lift_rows(rows, context.lift, points)
+        context.notes["lifted"] += len(rows)
     rows.frame = rows.frame.drop(columns="length").rename(columns={new: old for old, new in {**aside, **names}.items()})
 
 

@@ -41,5 +41,5 @@ def measured_genes(data: Path) -> set[str]:
 def run_on_h1(source: str, data: Path, *files: Path, **options: Any) -> Reading:
     """A source over real files, against the real graph."""
     loader = find(source)
-    given = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=h1_graph(data))
-    return read_source(loader, given, {option.name: option.default for option in loader.options} | options)
+    context = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=h1_graph(data))
+    return read_source(loader, context, loader.check_options(options))

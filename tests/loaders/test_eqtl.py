@@ -11,7 +11,8 @@ import pytest
 
 from kg.errors import AssemblyMismatch, InputError
 from loaders.genome.assemblies import assembly
-from loaders.run import Request, load
+from loaders.load import load
+from loaders.requests import LoadRequest
 from loaders.tables.lift_rows import read_lift
 from loaders.tables.rows import messages
 from tests.loaders.real import h1_graph, measured_genes, run_on_h1
@@ -275,8 +276,8 @@ def test_real_bayes_factors(data: Path, name: str, expected: int) -> None:
 
 def test_a_load_writes_variants_with_the_edges_that_rest_on_them(store: Store, tmp_path: Path) -> None:
     for source, file in (("genes", "genes.gtf"), ("peaks", "peaks.bed")):
-        load(store, tmp_path, Request(source, [SAMPLES / source / file], assembly="hg38"))
-    request = Request("eqtl", [SAMPLE / "nominal.tsv", SAMPLE / "colocs.tsv"], dataset="e", assembly="hg38")
+        load(store, tmp_path, LoadRequest(source, [SAMPLES / source / file], assembly="hg38"))
+    request = LoadRequest("eqtl", [SAMPLE / "nominal.tsv", SAMPLE / "colocs.tsv"], dataset="e", assembly="hg38")
     assert load(store, tmp_path, request).added == 5 + 5 + 7 + 2
     assert load(store, tmp_path, request).nothing_to_do
     (row,) = store.read(

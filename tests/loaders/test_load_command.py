@@ -128,7 +128,7 @@ def test_every_source_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().out
     assert "--json" in said
     if name != "cells":
-        for option in registry.find(name).options:
-            assert f"--{option.name.replace('_', '-')}" in said
+        for parameter in registry.find(name).parameters:
+            assert f"--{parameter.name.replace('_', '-')}" in said
     assert call(["load", "--help"]) == 0
     assert name in capsys.readouterr().out

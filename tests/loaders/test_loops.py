@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from kg.errors import SettingsError
+from kg.errors import ParameterError
 from loaders.genome.assemblies import assembly
 from loaders.tables.lift_rows import read_lift
 from tests.loaders.real import h1_graph
@@ -139,7 +139,7 @@ def test_a_loop_with_too_many_pairs_gives_none_between_peaks(tmp_path: Path) -> 
     assert len(rows_of(capped, "PEAK_CONTACTS", "start_id")) == 0
     assert contacts(every) == contacts(capped)
     assert "a.bedpe: 1 loops have more than 5 pairs of peaks, which were left out" in capped.warnings
-    with pytest.raises(SettingsError, match="count from 0"):
+    with pytest.raises(ParameterError, match="max_pairs is -1: at least 0"):
         run_source("loops", [file], max_pairs=-1)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from kg.errors import InputError, SettingsError
+from kg.errors import InputError, ParameterError
 from kg.schema import GENE
 from loaders.tables.rows import messages
 from tests.loaders.world import SAMPLES, run_source, samples, write
@@ -93,7 +93,7 @@ def test_thresholds() -> None:
     assert (M.format(3), H.format(4)) in pairs_of(run_source("orthologs", [file], min_identity=49.5))
     assert (M.format(3), H.format(4)) not in pairs_of(run_source("orthologs", [file], min_identity=49.6))
     assert (M.format(5), H.format(6)) in pairs_of(run_source("orthologs", [file], low_confidence=True))
-    with pytest.raises(SettingsError, match="--min-identity is 101"):
+    with pytest.raises(ParameterError, match="min_identity is 101: at most 100"):
         run_source("orthologs", [file], min_identity=101)
 
 

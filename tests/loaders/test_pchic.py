@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from kg.errors import InputError, SettingsError
+from kg.errors import InputError, ParameterError
 from loaders.tables.rows import messages
 from tests.loaders.real import h1_graph, run_on_h1
 from tests.loaders.world import SAMPLES, bed, content, run_source, write
@@ -168,7 +168,7 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     assert "CHiCAGO" in caught.value.hint
     with pytest.raises(InputError, match="no known header, and neither BEDPE nor"):
         run_source("pchic", [write(tmp_path / "a.bed", "chr1\t1\t2\n")])
-    with pytest.raises(SettingsError, match="--tolerance-bp is -1"):
+    with pytest.raises(ParameterError, match="tolerance_bp is -1: at least 0"):
         run_source("pchic", [SAMPLES / "pchic" / "made.ibed"], tolerance_bp=-1)
 
 

@@ -40,9 +40,8 @@ def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options
     graph = options.pop("graph", None) or (sample_graph() if loader.lookup else {})
     lift = options.pop("lift", None)
     on = assembly(of) if loader.assembly else None
-    given = SourceContext(tuple(check_file(f) for f in files), on, biosample, graph, lift=lift)
-    defaults = {option.name: option.default for option in loader.options}
-    return read_source(loader, given, {**defaults, **options})
+    context = SourceContext(tuple(check_file(f) for f in files), on, biosample, graph, lift=lift)
+    return read_source(loader, context, loader.check_options(options))
 
 
 def sample_graph() -> Mapping[str, pa.Table]:
