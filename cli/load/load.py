@@ -135,7 +135,13 @@ def command_for(loader: Loader) -> click.Command:
 @click.option(
     "--name", required=True, help="Name of the set of cells, such as cortex; the same name replaces its files."
 )
-@click.option("--assembly", help="Assembly of the features, where the files do not say it in uns['assembly'].")
+@click.option(
+    "--assembly",
+    "assemblies",
+    multiple=True,
+    help="Assembly of the features, where files do not state it in uns['assembly']: once for all files, or once for "
+    "each in their order.",
+)
 @click.option(
     "--coverage",
     type=click.FloatRange(0, 1),
@@ -144,8 +150,11 @@ def command_for(loader: Loader) -> click.Command:
     help="Share of features that must be known.",
 )
 @json_option
-def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: float, as_json: bool) -> None:
+def cells(files: Sequence[Path], name: str, *, assemblies: Sequence[str], coverage: float, as_json: bool) -> None:
     """Register AnnData files (.h5ad or .zarr) of RNA and ATAC as one set of cells; their matrices stay where they are.
+
+    There is one file for each modality. Files of one modality are taken together if their assemblies are of different
+    species: the first is rna, the second is named after its assembly too, such as rna-GRCm38.
 
     Instead of a file, a folder of Parquet shards is taken too: obs.parquet, var.parquet, and files with the columns
     cell, feature, value. An h5ad is made of it under REGKG_HOME/cells, once for equal content.
@@ -157,7 +166,7 @@ def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: f
     leaves("each file is registered or is not: run the same command again")
     with graph(as_json=as_json) as (store, settings, report):
         taken = [ready(file, settings.home / "cells", report) for file in files]
-        registered = register_cells(store, name, taken, coverage, assembly)
+        registered = register_cells(store, name, taken, coverage, assemblies)
     if as_json:
         emit({"cells": name, **_counts(registered), "files": registered}, as_json=True)
     else:
