@@ -13,7 +13,7 @@ from kg.evidence.draft import open_draft
 from kg.progress import SILENT, Progress
 from kg.schema import ASSEMBLY
 from loaders.genome.assemblies import Assembly, assembly
-from loaders.reading import Reading, read_source
+from loaders.reading import ParsedSource, read_source
 from loaders.requests import LoadRequest, PreparedLoad, prepare, snapshot_of
 from loaders.tables import quarantine
 from loaders.tables.rows import messages
@@ -74,7 +74,7 @@ def load(store: Store, home: Path, request: LoadRequest | PreparedLoad, progress
         store: the graph.
         home: rejected rows go to `home`/quarantine.
         request: what to load, prepared or not.
-        progress: told of files read and rows written.
+        progress: reports files read and rows written.
 
     Raises:
         InputError: a file is refused, or too many of its rows are.
@@ -110,15 +110,15 @@ def load_into(draft: Draft | BulkDraft, home: Path, prepared: PreparedLoad, prog
         cache=home / "cache",
         progress=progress,
     )
-    reading = read_source(loader, context, prepared.options)
-    progress.end(f"{reading.read:,} rows, {len(reading.rejected):,} rejected")
-    kept = None if request.plan else quarantine.keep(reading.rejected, home, source.dataset)
-    check_rejected(reading, request, reload=source.dataset in versions)
-    snapshot = Snapshot(snapshot.sha256, snapshot.loader, snapshot.parameters, len(reading.rejected))
+    parsed = read_source(loader, context, prepared.options)
+    progress.end(f"{parsed.read:,} rows, {len(parsed.rejected):,} rejected")
+    kept = None if request.plan else quarantine.keep(parsed.rejected, home, source.dataset)
+    check_rejected(parsed, request, reload=source.dataset in versions)
+    snapshot = Snapshot(snapshot.sha256, snapshot.loader, snapshot.parameters, len(parsed.rejected))
     changes = draft.load(
         source,
         snapshot,
-        reading.batches,
+        parsed.batches,
         part=request.part,
         replace=request.replace,
         plan=request.plan,
@@ -128,7 +128,7 @@ def load_into(draft: Draft | BulkDraft, home: Path, prepared: PreparedLoad, prog
         source.dataset,
         draft.number,
         **asdict(changes),
-        **_of_files(reading),
+        **_of_files(parsed),
         quarantine=str(kept) if kept else None,
         plan=request.plan,
         seconds=round(time.monotonic() - started, 3),
@@ -156,50 +156,50 @@ def _source(
 
 
 def _check_one_assembly(
-    source: Source, one: Assembly | None, versions: Mapping[str, DatasetVersion], lifted_to: Sequence[str]
+    source: Source, of_files: Assembly | None, versions: Mapping[str, DatasetVersion], lifted_to: Sequence[str]
 ) -> None:
-    """A graph holds one assembly of a species: of the files of its datasets, or what peaks were lifted to."""
+    """Refuse a second assembly of a species: beside that of other datasets, or of lifted peaks."""
     others = [v for v in versions.values() if v.dataset != source.dataset]
     held = {str(json.loads(v.parameters).get("assembly")): v.dataset for v in others}
     held = dict.fromkeys(lifted_to, "peaks were lifted to it") | held
     for name, why in held.items():
-        if one and name not in ("None", one.name) and assembly(name).species == one.species:
+        if of_files and name not in ("None", of_files.name) and assembly(name).species == of_files.species:
             raise AssemblyMismatch(
-                f"the graph holds {name} ({why}), these files are {one.name}",
+                f"the graph holds {name} ({why}), these files are {of_files.name}",
                 "a graph has one assembly of a species: lift the files with --lift-with, or use another REGKG_HOME",
             )
 
 
-def check_rejected(reading: Reading, request: LoadRequest, *, reload: bool) -> None:
+def check_rejected(parsed: ParsedSource, request: LoadRequest, *, reload: bool) -> None:
     """Refuse files without rows, and a reload that would close good rows because others were rejected.
 
     Raises:
         InputError: the files hold no rows.
         TooManyRejected: all rows were rejected, or more than REJECTED_SHARE of a reload.
     """
-    first = "; ".join(list(messages(reading.rejected.head(3))))
-    if not reading.read:
+    first = "; ".join(list(messages(parsed.rejected.head(3))))
+    if not parsed.read:
         raise InputError("the files hold no rows", "are they the right ones?")
-    if not reading.rows:
-        raise TooManyRejected(f"all {reading.read:,} rows were rejected: {first}", "is it the right file and format?")
-    rejected = len(reading.rejected)
-    if reload and rejected > REJECTED_SHARE * reading.read and not request.accept_rejects:
+    if not parsed.rows:
+        raise TooManyRejected(f"all {parsed.read:,} rows were rejected: {first}", "is it the right file and format?")
+    rejected = len(parsed.rejected)
+    if reload and rejected > REJECTED_SHARE * parsed.read and not request.accept_rejects:
         raise TooManyRejected(
-            f"{rejected:,} of {reading.read:,} rows were rejected, which would remove the good rows they stand for: "
+            f"{rejected:,} of {parsed.read:,} rows were rejected, which would remove the good rows they stand for: "
             f"{first}",
             "fix the file, or give --accept-rejects",
         )
 
 
-def _of_files(reading: Reading) -> dict[str, Any]:
+def _of_files(parsed: ParsedSource) -> dict[str, Any]:
     return {
-        "quarantined": len(reading.rejected),
-        "folded": reading.folded,
-        "filtered": reading.filtered,
-        "rows_read": reading.read,
-        "renamed": reading.renamed,
-        "reasons": {str(rule): int(n) for rule, n in reading.rejected["rule"].value_counts().items()},
-        "notes": reading.notes,
-        "warnings": reading.warnings,
-        "examples": tuple(messages(reading.rejected.head(EXAMPLES))),
+        "quarantined": len(parsed.rejected),
+        "folded": parsed.folded,
+        "filtered": parsed.filtered,
+        "rows_read": parsed.read,
+        "renamed": parsed.renamed,
+        "reasons": {str(rule): int(n) for rule, n in parsed.rejected["rule"].value_counts().items()},
+        "notes": parsed.notes,
+        "warnings": parsed.warnings,
+        "examples": tuple(messages(parsed.rejected.head(EXAMPLES))),
     }

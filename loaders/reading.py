@@ -1,4 +1,4 @@
-"""A source's files as batches, without a database: read, validate, fold, set conflicts apart."""
+"""Parsing a source's files into batches, without a database: read, validate, fold, set conflicts apart."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What files came to.
+class ParsedSource:
+    """The rows of a source's files, good and rejected.
 
     Attributes:
-        batches: one a row type, unique by identity.
+        batches: one for each row type, unique by identity.
         rejected: rows with the columns `loaders.tables.rows.REJECTED`.
         read: rows in the files.
         folded: rows identical to another one.
@@ -48,11 +48,11 @@ class Reading:
 
     @property
     def rows(self) -> int:
-        """Good ones."""
+        """Number of good rows."""
         return sum(map(len, self.batches))
 
 
-def read_source(loader: Loader, context: SourceContext, options: Any) -> Reading:
+def read_source(loader: Loader, context: SourceContext, options: Any) -> ParsedSource:
     """Run a source over its files.
 
     Args:
@@ -68,8 +68,8 @@ def read_source(loader: Loader, context: SourceContext, options: Any) -> Reading
     for type_, rows in loader.read(*arguments):
         by_type.setdefault(type_.name, (type_, []))[1].append(rows)
     parts = [rows for _, group in by_type.values() for rows in group]
-    batches = tuple(settle(type_, group) for type_, group in by_type.values())
-    return Reading(
+    batches = tuple(deduplicate(type_, group) for type_, group in by_type.values())
+    return ParsedSource(
         batches=tuple(batch for batch in batches if len(batch)),
         rejected=gather([table for rows in parts for table in rows.rejected]),
         read=sum(rows.read for rows in parts),
@@ -81,8 +81,8 @@ def read_source(loader: Loader, context: SourceContext, options: Any) -> Reading
     )
 
 
-def settle(type_: RowType, parts: list[Rows]) -> Batch:
-    """One batch of the rows of all files: identical rows fold, rows of one identity that differ are rejected, all."""
+def deduplicate(type_: RowType, parts: list[Rows]) -> Batch:
+    """Make one batch of the rows of all files: identical rows fold, rows of one identity that differ are rejected."""
     names = type_.schema.names
     keys = ["id"] if isinstance(type_, NodeType) else ["start_id", "end_id", *type_.keys]
     for rows in parts:

@@ -113,17 +113,17 @@ def loader(
 
 
 def names() -> list[str]:
-    """Every source, sorted; nothing is imported for it."""
+    """Return every source, sorted; nothing is imported for it."""
     return modules_in("loaders.sources")
 
 
 def find(name: str) -> Loader:
-    """The source of that name.
+    """Return the source of that name.
 
     Raises:
         NotFound: there is none.
     """
     if name not in names():
         raise NotFound(f"no source is called {name!r}", f"sources are {', '.join(names())}")
-    found: Loader = declared_in("loaders.sources", name, "read")
-    return found
+    declared: Loader = declared_in("loaders.sources", name, "read")
+    return declared

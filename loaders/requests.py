@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """One load, as it was asked for.
+    """One load, as it was requested.
 
     Attributes:
         source: name of a source.
@@ -118,7 +118,7 @@ def _check_files(loader: Loader, request: LoadRequest) -> tuple[InputFile, ...]:
     files = tuple(check_file(path) for path in request.files)
     again = {f.name for i, f in enumerate(files) if f.sha256 in {g.sha256 for g in files[:i]}}
     if again:
-        raise InputError(f"given twice: {', '.join(sorted(again))}", "name each file once")
+        raise InputError(f"named twice: {', '.join(sorted(again))}", "name each file once")
     return files
 
 

@@ -1,4 +1,4 @@
-"""Tables in which other programs say which element regulates which gene, brought to the same columns.
+"""Tables of element-gene links that other programs predicted, brought to the same columns.
 
 Each reader gives rows with chrom, start, end (0-based half-open), gene (an id or a symbol), model, score, score_kind,
 threshold (NaN where the format has none), sign (NaN where it has none), tf (a symbol, or empty) and biosample (or
@@ -43,16 +43,16 @@ ROWS_A_STEP = 10_000
 
 
 def read_links(file: InputFile, context: SourceContext, base_grn: InputFile | None, max_p: float) -> Rows:
-    """Rows of a file of any of the formats.
+    """Return the rows of a file of any of the formats.
 
     Args:
         file: of predictions.
         context: with the genes of the draft.
         base_grn: what links of CellOracle were fitted on.
-        max_p: larger p values of CellOracle are filtered.
+        max_p: links of CellOracle with a larger p-value are filtered.
 
     Raises:
-        InputError: the format is none that is known.
+        InputError: the format is not known.
     """
     if file.is_parquet:
         return _base_grn(file, context)
@@ -68,7 +68,7 @@ def read_links(file: InputFile, context: SourceContext, base_grn: InputFile | No
     if b"|ENS" in _first_line(file):
         return _bengi(file, context)
     raise InputError(
-        f"{file.name}: no format of links is known that has the columns {', '.join(sorted(columns)[:8])}",
+        f"{file.name}: no known format of links has the columns {', '.join(sorted(columns)[:8])}",
         "known are ENCODE-rE2G, ABC, SCENIC+ eRegulons, CellOracle and BENGI",
     )
 
@@ -78,13 +78,13 @@ def _first_line(file: InputFile) -> bytes:
 
 
 def _header(file: InputFile) -> list[str]:
-    """Names in the first line, which may begin with # as in #chr."""
+    """Return names in the first line, which may begin with # as in #chr."""
     line = _first_line(file).decode(errors="replace").removeprefix("#")
     return re.split(r"[\t,]", line.replace('"', ""))
 
 
 def _elements(file: InputFile, context: SourceContext) -> Rows:
-    """ENCODE-rE2G and ABC: a row an element and gene."""
+    """Read ENCODE-rE2G or ABC: one row for each element and gene."""
     header = _header(file)
     rows = read_delimited(file, context.notes, header if file.head.startswith(b"#") else None)
     check_columns(rows, ("chr", "start", "end", "TargetGene"), "is it a table of ENCODE-rE2G or ABC?")
@@ -104,7 +104,7 @@ def _elements(file: InputFile, context: SourceContext) -> Rows:
 
 
 def _eregulons(file: InputFile, context: SourceContext) -> Rows:
-    """SCENIC+: a row a region, gene and factor; 1.0 writes importance_R2G, earlier versions R2G_importance."""
+    """Read SCENIC+: a row for each region, gene and factor; 1.0 writes importance_R2G, older ones R2G_importance."""
     rows = read_delimited(file, context.notes, None)
     named = {"R2G_importance": "importance_R2G", "R2G_rho": "rho_R2G"}
     rows.frame = rows.frame.rename(columns={old: new for old, new in named.items() if new not in rows.frame})
@@ -119,7 +119,7 @@ def _eregulons(file: InputFile, context: SourceContext) -> Rows:
 
 
 def _base_grn(file: InputFile, context: SourceContext) -> Rows:
-    """CellOracle's base GRN: a row a peak and gene, a column a factor, 1 where its motif is in the peak."""
+    """Read CellOracle's base GRN: a row for each peak and gene, a column for each factor, 1 where its motif is."""
     steps = _parquet_steps(file.path) if file.is_parquet else _text_steps(file, context)
     parts = []
     for rows in steps:
@@ -145,7 +145,7 @@ def _text_steps(file: InputFile, context: SourceContext) -> Iterable[Rows]:
 
 
 def _parquet_steps(path: Path) -> Iterable[Rows]:
-    """Some rows at a time: a thousand factors make a wide table."""
+    """Yield some rows at a time: a thousand factors make a wide table."""
     first = 1
     for batch in pq.ParquetFile(path).iter_batches(ROWS_A_STEP):
         frame = batch.to_pandas().set_axis(pd.RangeIndex(first, first + len(batch)))
@@ -162,11 +162,11 @@ def _joined(name: str, parts: list[Rows]) -> Rows:
 
 
 def _celloracle(file: InputFile, context: SourceContext, base_grn: InputFile | None, max_p: float) -> Rows:
-    """CellOracle's links of one cluster: factor to gene, put on the peaks that the base GRN joins them by."""
+    """Read CellOracle's links of one cluster and put them on the peaks by which the base GRN joins factor and gene."""
     if base_grn is None:
         raise InputError(
             f"{file.name}: CellOracle's links name no peaks",
-            "say --base-grn with the base GRN that they were fitted on",
+            "give --base-grn: the base GRN that they were fitted on",
         )
     rows = read_delimited(file, context.notes, None)
     parse_numbers(rows, "coef_mean", "p")
@@ -175,14 +175,14 @@ def _celloracle(file: InputFile, context: SourceContext, base_grn: InputFile | N
     rows.keep(sure)
     rows.set(line=np.arange(len(rows)))
     base = _base_grn(base_grn, context)
-    found = rows.frame[["source", "target", "line"]].merge(
+    matched = rows.frame[["source", "target", "line"]].merge(
         base.frame.reindex(columns=PLACE), left_on=["source", "target"], right_on=["tf", "gene"]
     )
-    rows.filtered += len(rows) - found["line"].nunique()
-    rows.spread(found["line"].to_numpy(), **{c: found[c].to_numpy() for c in PLACE})
+    rows.filtered += len(rows) - matched["line"].nunique()
+    rows.spread(matched["line"].to_numpy(), **{c: matched[c].to_numpy() for c in PLACE})
     if base.rejected:
-        told = f"{base_grn.name}: {sum(map(len, base.rejected)):,} rows were rejected, the first because "
-        rows.warnings.append(told + str(base.rejected[0]["reason"].iloc[0]))
+        problem = f"{base_grn.name}: {sum(map(len, base.rejected)):,} rows were rejected, the first because "
+        rows.warnings.append(problem + str(base.rejected[0]["reason"].iloc[0]))
     rows.set(score=rows["coef_mean"].abs())
     _describe(rows, "CellOracle", "coefficient", biosample=rows["cluster"] if "cluster" in rows.frame else file.stem)
     rows.set(sign=_sign(rows["coef_mean"]))
@@ -190,7 +190,7 @@ def _celloracle(file: InputFile, context: SourceContext, base_grn: InputFile | N
 
 
 def _bengi(file: InputFile, context: SourceContext) -> Rows:
-    """BENGI as TransEPI writes it: a row an element and TSS; label 1 for linked, 0 for not."""
+    """Read BENGI as TransEPI writes it: a row for each element and TSS; label 1 for linked, 0 for not linked."""
     rows = read_delimited(file, context.notes, BENGI)
     check_columns(rows, BENGI, "is it a table of BENGI pairs?")
     parse_integers(rows, "start", "end")

@@ -3,11 +3,11 @@
 - OBO (CL, UBERON, EFO and others of that format): every term becomes a biosample, every is_a an edge. Terms that are
   obsolete, or whose prefix is not among --prefixes, are filtered; so are parents that the file does not hold.
 - A mapping table, CSV or TSV with a header: `text` (what evidence files wrote), `id` (a CURIE such as CL:0000576;
-  CL_0000576 and the address of the term are read too) and, if you like, `name`. The text is then a kind of what it
-  stands for, so that asking for monocytes finds evidence whose file said "CD14+ mono".
+  CL_0000576 and the address of the term are read too) and optionally `name`. The text is then a kind of what it
+  stands for, so that asking for monocytes finds evidence whose file names "CD14+ mono".
 
-Both may be given at once, the ontology's names are taken first. `regkg biosamples` lists texts that nothing ties to an
-ontology, `regkg biosamples NAME` all kinds of one.
+Both may be given at once, the ontology's names are taken first. `regkg biosamples` lists texts that are not mapped
+to an ontology, `regkg biosamples NAME` all kinds of one.
 """
 
 import re
@@ -43,7 +43,7 @@ class Options:
     cites="Cell Ontology (doi:10.1186/s13326-016-0088-7), UBERON (doi:10.1186/gb-2012-13-1-r5), EFO",
 )
 def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
-    """Biosamples and what they are kinds of."""
+    """Yield biosamples and what they are kinds of."""
     wanted = frozenset(options.prefixes.split(","))
     known: set[str] = set()
     obo = [file for file in context.files if _is_obo(file)]
@@ -64,9 +64,9 @@ def _is_obo(file: InputFile) -> bool:
 
 
 def _ontology(file: InputFile, context: SourceContext, wanted: frozenset[str]) -> tuple[Rows, Rows]:
-    """Terms, and the parents that each has; the line of a term is where its stanza begins."""
-    found = pd.DataFrame(_terms(file, context), columns=["line", "id", "name", "parents", "obsolete"], dtype=object)
-    terms = Rows(file.name, found.set_index("line"))
+    """Return terms, and the parents that each has; the line of a term is where its stanza begins."""
+    table = pd.DataFrame(_terms(file, context), columns=["line", "id", "name", "parents", "obsolete"], dtype=object)
+    terms = Rows(file.name, table.set_index("line"))
     terms.reject(terms["id"] == "", "id", Reason.NO_ID)
     ontology = terms["id"].map(ontology_of)
     terms.set(ontology=ontology, name=terms["name"].where(terms["name"] != "", terms["id"]))
@@ -80,18 +80,18 @@ def _ontology(file: InputFile, context: SourceContext, wanted: frozenset[str]) -
 
 
 def _terms(file: InputFile, context: SourceContext) -> list[dict[str, Any]]:
-    """Stanzas of terms; comments (after !) and qualifiers (in braces) are left out."""
-    found: list[dict[str, Any]] = []
+    """Return stanzas of terms; comments (after !) and qualifiers (in braces) are left out."""
+    terms: list[dict[str, Any]] = []
     inside = False
     for first, lines in blocks(file, context.notes):
         for number, line in enumerate(lines, first):
             tag, _, value = line.decode().partition(":")
             if tag.startswith("["):
                 inside = tag.strip() == "[Term]"
-                found += [{"line": number, "id": "", "name": "", "parents": [], "obsolete": ""}] * inside
+                terms += [{"line": number, "id": "", "name": "", "parents": [], "obsolete": ""}] * inside
             elif inside:
-                _add(found[-1], tag, _COMMENT.sub("", value).strip())
-    return found
+                _add(terms[-1], tag, _COMMENT.sub("", value).strip())
+    return terms
 
 
 def _add(term: dict[str, Any], tag: str, value: str) -> None:
@@ -116,7 +116,7 @@ def _mapping(file: InputFile, context: SourceContext) -> Rows:
 
 
 def _nodes(tables: list[Rows], known: set[str]) -> Rows:
-    """Nodes of the texts and CURIEs of mapping tables, but for those of an ontology that is loaded beside them."""
+    """Return nodes of the texts and CURIEs of mapping tables, without those of an ontology loaded beside them."""
     columns = ["start_id", "end_id", "name"]
     pairs = pd.concat([pd.DataFrame(columns=columns, dtype=object), *(rows.frame[columns] for rows in tables)])
     named = pairs[pairs["name"] != ""].sort_values("name").drop_duplicates("end_id").set_index("end_id")["name"]

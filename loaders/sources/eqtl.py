@@ -82,7 +82,7 @@ class Options:
     max_p: float = param("largest nominal p-value", 1e-5, low=0, high=1)
     min_pip: float = param("smallest posterior inclusion probability", 0.1, low=0, high=1)
     min_pp_h4: float = param("smallest posterior probability of a shared causal variant", 0.8, low=0, high=1)
-    study: str = param("study of all rows; default: what the file says", "")
+    study: str = param("study of all rows; default: what the file states", "")
 
 
 @loader(
@@ -94,7 +94,7 @@ class Options:
     cites="eQTL Catalogue (doi:10.1038/s41588-021-00924-w), GTEx (doi:10.1126/science.aaz1776)",
 )
 def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
-    """Variants, the peaks that they lie in, and peaks -> genes, of every file."""
+    """Yield variants, the peaks that they lie in, and peaks -> genes, of every file."""
     files = [_table(file, context) for file in context.files]
     set_pip([rows for rows in files if factor_columns(rows)])
     for rows in files:
@@ -117,13 +117,13 @@ def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Ro
 
 
 def _table(file: InputFile, context: SourceContext) -> Rows:
-    """Its rows with our names for columns, and `kind`."""
+    """Return the rows of a file with our names for columns."""
     rows = read_delimited(file, context.notes, None)
     rows.frame = rows.frame.rename(columns={old: new for old, new in RENAMED.items() if new not in rows.frame})
     if "variant" not in rows.frame or not {"molecular_trait_id", "gene_id"} & {*rows.frame}:
         raise InputError(
-            f"{file.name}: no table of eQTLs: its columns are {', '.join(map(str, rows.frame.columns[:12]))}",
-            "the help of regkg load eqtl lists the headers that are read",
+            f"{file.name}: not a table of eQTLs: its columns are {', '.join(map(str, rows.frame.columns[:12]))}",
+            "`regkg load eqtl --help` lists the headers that are read",
         )
     rows.frame = rows.frame[[name for name in rows.frame if name in USED or str(name).startswith(PREFIX)]]
     rows.set(gene=_gene(rows))
@@ -178,7 +178,7 @@ def _parse(rows: Rows, name: str, *, needed: bool) -> None:
 
 
 def _set_variants(rows: Rows, context: SourceContext) -> None:
-    """Chrom, start, end, ref and alt of the variant; what the file says of its position elsewhere must agree."""
+    """Set chrom, start, end, ref and alt of the variant; what the file says of its position elsewhere must agree."""
     parts = rows["variant"].str.extract(_VARIANT)
     rows.set(**{str(name): parts[name] for name in parts})
     rows.reject(rows["chrom"].isna(), "variant", Reason.BAD_VARIANT)
@@ -192,7 +192,7 @@ def _set_variants(rows: Rows, context: SourceContext) -> None:
 
 
 def _check_build(rows: Rows, context: SourceContext) -> None:
-    """A variant of GTEx ends in the build that it is on."""
+    """Refuse variants of GTEx that are on another build, in which their names end."""
     of = (context.lift.of if context.lift else context.assembly).name
     wrong = rows["build"].dropna()
     wrong = wrong[wrong != of.removeprefix("GRCh")]
@@ -216,7 +216,7 @@ def _set_ids(rows: Rows, context: SourceContext) -> None:
 
 
 def _set_context(rows: Rows, context: SourceContext, study: str) -> None:
-    """Effect, and where it was seen: the command, or qtl_subset such as BLUEPRINT_PE.T-cell_ge."""
+    """Set the effect, and where it was seen: the command, or qtl_subset such as BLUEPRINT_PE.T-cell_ge."""
     subset = rows["qtl_subset"] if "qtl_subset" in rows.frame else pd.Series("", rows.frame.index, dtype=object)
     parts = subset.str.extract(r"^(?:([^.]+)\.)?(.*)$").fillna("")
     sign = np.sign(rows["beta"])
@@ -230,7 +230,7 @@ def _set_context(rows: Rows, context: SourceContext, study: str) -> None:
 
 
 def _variants(rows: pd.DataFrame, context: SourceContext) -> Rows:
-    """Each variant once, with the oldest of its dbSNP ids."""
+    """Return each variant once, with the oldest of its dbSNP ids."""
     number = rows["rsid"].str.extract(r"^rs(\d{1,15})$", expand=False).astype(np.float64)
     first = rows.assign(number=number).sort_values(["variant", "number"], kind="stable").drop_duplicates("variant")
     known = first["number"].notna()

@@ -35,7 +35,7 @@ _ID = r"(?P<id>[^.\s]\S*?)(?:\.(?P<version>\d+))?(?P<par>_PAR_Y)?"
     cites="Ensembl (doi:10.1093/nar/gkae1071), GENCODE (doi:10.1093/nar/gkae1078)",
 )
 def read(context: SourceContext) -> Iterator[tuple[NodeType, Rows]]:
-    """Genes of every file."""
+    """Yield genes of every file."""
     for file in context.files:
         rows = _annotation(file, context) if _is_annotation(file) else _table(file, context)
         parse_integers(rows, "start", "end")
@@ -68,7 +68,7 @@ def _annotation(file: InputFile, context: SourceContext) -> Rows:
 
 
 def _with_attributes(rows: Rows) -> Rows:
-    """GTF writes `key "value";`, GFF3 writes `key=value;`; Ensembl's GFF3 calls the symbol Name."""
+    """Set columns from attributes: `key "value";` in GTF, `key=value;` in GFF3; Ensembl's GFF3 has Name."""
     value = partial(_attribute, rows)
     rows.set(
         id=value("gene_id"),
@@ -92,7 +92,7 @@ def _table(file: InputFile, context: SourceContext) -> Rows:
 
 
 def _set_ids(rows: Rows) -> None:
-    """ENSG00000182378.15_PAR_Y -> id ENSG00000182378_PAR_Y, version 15; older GENCODE wrote ENSGR0000182378.10."""
+    """Split ENSG00000182378.15_PAR_Y into id ENSG00000182378_PAR_Y and version; older: ENSGR0000182378.10."""
     rows.reject(rows["id"].isna() | (rows["id"] == ""), "id", Reason.NO_ID)
     parts = rows["id"].str.extract(f"^{_ID}$")
     old = parts["id"].str.extract(r"^ENSGR(\d{10})$", expand=False)

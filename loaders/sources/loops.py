@@ -1,19 +1,19 @@
 """Chromatin loops that are not capture Hi-C: HiChIP, ChIA-PET, Hi-C, as BEDPE, mango or WashU text.
 
-The format is told from the first row: BEDPE (tabs or blanks, with or without chr; hichipper writes it, and loop
-callers that put a count right after the anchors), mango (anchors, PETs, q), WashU longrange
-(chrom, start, end, chrom:start-end,score) or WashU text (chrom,start,end twice and a score). Positions are 0-based
-half-open, but 1-based with both ends inside in WashU text.
+The format is recognised by the first row: BEDPE (tabs or blanks, with or without chr; hichipper writes it, and loop
+callers that put a count right after the anchors), mango (anchors, PETs, q), WashU longrange (chrom, start, end,
+chrom:start-end,score) or WashU text (chrom,start,end twice and a score). Positions are 0-based half-open, but
+1-based with both ends inside in WashU text.
 
 An anchor within --tolerance-bp of a transcription start site is at that gene's promoter: every peak under the
-other anchor then contacts the gene, and a loop between two promoters gives both directions (bait_to_bait). Besides,
+other anchor then contacts the gene, and a loop between two promoters gives both directions (bait_to_bait). In addition,
 each peak under one anchor contacts each under the other one (PEAK_CONTACTS, from the anchor that comes first on the
 genome); a loop of more than --max-pairs such pairs is too coarse to say which peaks touch and gives none of them,
 which a warning counts.
 
 What the score is: mango's becomes minus_log10_q (a q of 0 counts as 1e-300); for the other formats it is what
---score-kind says, a count of read pairs by default. Loops below --min-score count as filtered; it is 2 for counts,
-since a single read pair is no loop, -log10 0.05 for mango, and there is none for other kinds. Loops whose anchors
+--score-kind states, a count of read pairs by default. Loops below --min-score count as filtered; it is 2 for counts,
+since a single read pair is not a loop, -log10 0.05 for mango, and there is none for other kinds. Loops whose anchors
 overlap each other, and those that meet no peak, count as filtered too. Loops between chromosomes are kept. Of several
 rows with the same two anchors, either way round, the highest score stays and the others count as folded.
 
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from kg.parameters import param
 from kg.schema import BIOSAMPLE, CONTACTS, GENE, PEAK, PEAK_CONTACTS, RowType
-from loaders.formats.pairs import MANGO, Found, anchor, label, meeting, place_anchors, read_pairs, renumbered
+from loaders.formats.pairs import MANGO, AnchorHits, anchor, label, pairs_meeting, place_anchors, read_pairs, renumbered
 from loaders.registry import loader
 from loaders.tables.checks import check_columns, parse_numbers
 from loaders.tables.files import InputFile
@@ -47,8 +47,8 @@ class _Ends(NamedTuple):
     """Anchors of all loops of a file with what lies under them."""
 
     label: NDArray[np.object_]
-    genes: Found
-    peaks: Found
+    genes: AnchorHits
+    peaks: AnchorHits
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Options:
     """Which loops count, and what counts as lying under an anchor."""
 
     min_score: float | None = param("smallest score; default: 2 for counts, -log10 0.05 for mango", None)
-    score_kind: str = param("what the score of BEDPE and WashU text is", COUNT)
-    tolerance_bp: int = param("between an anchor and a transcription start site", 1000, low=0)
-    max_pairs: int = param("of peaks, beyond which a loop gives no contacts between peaks", 100, low=0)
+    score_kind: str = param("kind of the score in BEDPE and WashU text", COUNT)
+    tolerance_bp: int = param("largest distance between an anchor and a transcription start site", 1000, low=0)
+    max_pairs: int = param("most pairs of peaks of a loop; with more, it gives no contacts between peaks", 100, low=0)
 
 
 @loader(
@@ -70,7 +70,7 @@ class Options:
     cites="hichipper (doi:10.1038/nmeth.4583), mango (doi:10.1093/bioinformatics/btv336)",
 )
 def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
-    """Contacts of every file."""
+    """Yield contacts of every file."""
     at_genes, between_peaks = [], []
     for file in context.files:
         rows = _loops(file, context, options.min_score, options.score_kind)
@@ -89,7 +89,7 @@ def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Ro
 
 
 def _loops(file: InputFile, context: SourceContext, min_score: float | None, score_kind: str) -> Rows:
-    """Those with a score that is high enough, on the assembly."""
+    """Return those with a score that is high enough, on the assembly."""
     rows, kind = read_pairs(file, context.notes)
     if kind is MANGO:
         parse_numbers(rows, "q_value", low=0, high=1)
@@ -113,23 +113,23 @@ def _end(rows: Rows, k: str, context: SourceContext, tolerance_bp: int) -> _Ends
 
 
 def _contacts(ends: list[_Ends]) -> pd.DataFrame:
-    """Peaks under one anchor with genes at the other, both ways."""
-    found = []
+    """Return peaks under one anchor with genes at the other, both ways."""
+    parts = []
     for bait, other in (ends, ends[::-1]):
-        pairs = meeting(other.peaks, bait.genes)
-        found.append(
+        pairs = pairs_meeting(other.peaks, bait.genes)
+        parts.append(
             pairs.assign(
                 bait=bait.label[pairs["at"]],
                 other_end=other.label[pairs["at"]],
                 bait_to_bait=pairs["at"].isin(other.genes[0]),
             )
         )
-    return pd.concat(found, ignore_index=True)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _peak_pairs(rows: Rows, ends: list[_Ends], most: int) -> pd.DataFrame:
-    """Peaks under one anchor with those under the other, from the anchor that comes first to the later one."""
-    pairs = meeting(ends[0].peaks, ends[1].peaks)
+    """Return peaks under one anchor with those under the other, from the anchor that comes first to the later one."""
+    pairs = pairs_meeting(ends[0].peaks, ends[1].peaks)
     of_loop = pairs.groupby("at")["at"].transform("size")
     coarse = pairs["at"][of_loop > most].nunique()
     if coarse:
@@ -144,13 +144,13 @@ def _peak_pairs(rows: Rows, ends: list[_Ends], most: int) -> pd.DataFrame:
 
 
 def _later_first(rows: Rows) -> NDArray[np.bool_]:
-    """The first anchor of the row comes after the second one, by name of chromosome, then by start."""
+    """Return whether the first anchor of each row comes after the second one, by name of chromosome, then by start."""
     same = rows["chrom1"] == rows["chrom2"]
     later = np.where(same, rows["start1"] > rows["start2"], rows["chrom1"] > rows["chrom2"])
     return np.asarray(later, dtype=bool)
 
 
-def _spread(rows: Rows, found: pd.DataFrame) -> Rows:
-    columns = found.drop(columns="at").rename(columns={"left": "start_id", "right": "end_id"})
-    rows.spread(found["at"].to_numpy(), **{str(name): columns[name].to_numpy() for name in columns})
+def _spread(rows: Rows, pairs: pd.DataFrame) -> Rows:
+    columns = pairs.drop(columns="at").rename(columns={"left": "start_id", "right": "end_id"})
+    rows.spread(pairs["at"].to_numpy(), **{str(name): columns[name].to_numpy() for name in columns})
     return rows

@@ -1,18 +1,19 @@
 """Binding motifs and the transcription factors they belong to: JASPAR, MEME, HOCOMOCO or plain matrices.
 
-Files: JASPAR (>ID NAME and a row a base, with or without its letter and brackets), MEME (minimal or full, DNA), and
-the matrices of HOCOMOCO and gimmemotifs (>ID and a row a position). They hold counts or probabilities; MEME's
-probabilities become counts where nsites is said. A file of log-odds (.pwm) is refused matrix by matrix: counts
-cannot be had from it. A motif's id is JASPAR's with version, or the first word of its name. A damaged matrix is
-rejected with its line, the others are kept. JASPAR itself comes with `regkg motifs jaspar JASPAR2024 FILE`.
+Files: JASPAR (>ID NAME and a row for each base, with or without its letter and brackets), MEME (minimal or full,
+DNA), and the matrices of HOCOMOCO and gimmemotifs (>ID and a row for each position). They hold counts or
+probabilities; MEME's probabilities become counts where nsites is stated. Matrices of log-odds (.pwm) are rejected:
+counts cannot be derived from them. A motif's id is JASPAR's with version, or the first word of its name. A damaged
+matrix is rejected with its line, the others are kept. JASPAR itself comes with `regkg motifs jaspar JASPAR2024
+FILE`.
 
-Factors of a motif come from --factors, a TSV with a header: motif and factor (symbol or Ensembl id; one row a
-factor) and, when you have them, evidence and family; gimmemotifs' motif2factors.txt is read as it comes. Without it
+Factors of a motif come from --factors, a TSV with a header: motif and factor (symbol or Ensembl id; one row for each
+factor) and, where known, evidence and family; gimmemotifs' motif2factors.txt is read unchanged. Without it
 the motif's name is taken for symbols: FOS::JUN gives both genes, (var.2) is left out. HOCOMOCO 11 needs the table:
-its names are UniProt's. A symbol that the graph has only in other case, as ARNT for Arnt, is taken to be meant if it
-is the only one, and the evidence says so. Names that are no gene of the graph count as filtered. All genes found
+its names are UniProt's. A symbol that the graph has only in another case, as ARNT for Arnt, is accepted if it
+is the only one, and the evidence records it. Names that are not genes of the graph count as filtered. All genes found
 become transcription factors (TF). A collection of all kingdoms also names yeast and plant factors, some of which are
-symbols of quite other human genes: load the part for your taxa.
+symbols of unrelated human genes: load the part for your taxa.
 """
 
 import json
@@ -43,9 +44,9 @@ class Options:
     """Which factors the motifs are of, and how the collection is called."""
 
     factors: Path | None = param(
-        "table (TSV) of motif and factor; default: factors are told from the motifs' names", None
+        "table (TSV) of motif and factor; default: factors are taken from the motifs' names", None
     )
-    collection: str = param("name of the collection, such as JASPAR2024; default: told from the ids", "")
+    collection: str = param("name of the collection, such as JASPAR2024; default: taken from the ids", "")
     species: str = param("look for factors only among genes of this species, such as NCBITaxon:9606", "")
 
 
@@ -56,7 +57,7 @@ class Options:
     cites="JASPAR (doi:10.1093/nar/gkad1059), HOCOMOCO (doi:10.1093/nar/gkad1077), MEME format (meme-suite.org)",
 )
 def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
-    """Motifs of every file, the genes they belong to, and that these are factors."""
+    """Yield motifs of every file, the genes they belong to, and that these are factors."""
     context = of_species(context, options.species)
     parts = [_motifs(file.name, read_motifs(file, context.notes), options.collection) for file in context.files]
     for rows in parts:
@@ -93,7 +94,7 @@ def _motifs(file: str, motifs: Sequence[Motif], collection: str) -> Rows:
 
 
 def _as_json(motif: Motif) -> str:
-    """Counts as whole numbers where they are, so that 19 and 19.0 are one matrix."""
+    """Return counts as whole numbers where they are, so that 19 and 19.0 are one matrix."""
     numbers = [[int(x) if x.is_integer() else x for x in row] for row in motif.matrix.round(6).tolist()]
     return json.dumps(numbers, separators=(",", ":"))
 
@@ -122,7 +123,7 @@ def _from_table(path: Path, held: pd.DataFrame, context: SourceContext) -> Rows:
 
 
 def _match_case(rows: Rows, context: SourceContext) -> None:
-    """Where the graph has a symbol in one other case only, as other species write it, take that."""
+    """Replace symbols that the graph has in one other case only, as other species write them."""
     symbols = set(texts(context.graph[GENE.label], "symbol"))
     by_case = pd.Series(sorted(symbols), dtype=object)
     folded = by_case.str.casefold()
@@ -137,17 +138,19 @@ def _match_case(rows: Rows, context: SourceContext) -> None:
 
 
 def _merge(rows: Rows) -> None:
-    """One row a motif and gene, which a table may name twice; by its symbol goes before by that in other case."""
-    frame = rows.frame.sort_values("evidence", key=lambda said: said.str.contains(OTHER_CASE), kind="stable")
+    """Keep one row for each motif and gene; one found by its symbol wins over one found in another case."""
+    frame = rows.frame.sort_values("evidence", key=lambda evidence: evidence.str.contains(OTHER_CASE), kind="stable")
     first = frame.groupby(["start_id", "end_id"], sort=False)
-    joined = first["evidence"].transform(lambda said: "; ".join(dict.fromkeys(said)) if len(said) > 1 else said)
+    joined = first["evidence"].transform(
+        lambda evidence: "; ".join(dict.fromkeys(evidence)) if len(evidence) > 1 else evidence
+    )
     kept = ~frame.duplicated(["start_id", "end_id"])
     rows.folded += int((~kept).sum())
     rows.frame = frame.assign(evidence=joined.where(joined != "", None))[kept]
 
 
 def _families(rows: Rows) -> tuple[list[str], list[str | None]]:
-    """The family of each gene; the one named most often, if a table calls it by several."""
-    said = rows.frame[rows["family"] != ""].groupby("end_id")["family"].agg(lambda names: names.mode().iloc[0])
+    """Return the family of each gene; the one named most often, if a table calls it by several."""
+    by_gene = rows.frame[rows["family"] != ""].groupby("end_id")["family"].agg(lambda names: names.mode().iloc[0])
     ids = sorted(set(rows["end_id"]))
-    return ids, [said.get(id_) for id_ in ids]
+    return ids, [by_gene.get(id_) for id_ in ids]

@@ -1,17 +1,17 @@
 """Orthologous genes of the species in the graph: homologene groups, or Ensembl Compara as BioMart or its dumps have it.
 
-The format is told from the header; all are tab-separated. homologene: HID, Gene.Symbol, Taxonomy, Gene.ID, or NCBI's
-own homologene.data without a header. A gene is found by its symbol among the genes of its species (the graph has no
-Entrez ids), and every two genes of a group from different species are a pair: one2one where the group has one gene
-of either species, one2many where it has one of one of them, else many2many, whether the graph knows them all or not.
-A pair that two groups claim is set apart.
+The format is recognised by the header; all are tab-separated. homologene: HID, Gene.Symbol, Taxonomy, Gene.ID, or
+NCBI's own homologene.data without a header. A gene is found by its symbol among the genes of its species (the graph
+has no Entrez ids), and every two genes of a group from different species form a pair: one2one where the group has
+one gene of either species, one2many where it has one of one of them, else many2many, whether the graph knows them
+all or not. A pair that two groups contain is rejected.
 
 Compara's dump (Compara.*.homologies.tsv) has gene_stable_id, homology_gene_stable_id, homology_type and, if they are
 there, identity, homology_identity and is_high_confidence. A BioMart export has "Gene stable ID" and, for one or more
 species such as Mouse, "Mouse gene stable ID", "Mouse homology type" and, if they are there, both "%id." columns and
 "Mouse orthology confidence [0 low, 1 high]". Genes are found by id, classes and identities are Compara's. A pair that
 is not one2one needs --min-identity in both of its genes and must not be of low confidence, unless
---low-confidence is said. Paralogs, and genes or species that the graph does not have, count as filtered.
+--low-confidence is given. Paralogs, and genes or species that the graph does not have, count as filtered.
 
 A pair is written once, from the species whose NCBITaxon CURIE sorts first; identity is that gene's.
 """
@@ -63,9 +63,9 @@ class Options:
     """Which pairs that are not one2one are loaded."""
 
     min_identity: float = param(
-        "percent that both genes of a pair that is not one2one must share", 50.0, low=0, high=100
+        "smallest percent identity in both genes of a pair that is not one2one", 50.0, low=0, high=100
     )
-    low_confidence: bool = param("take pairs that are not one2one although Compara has low confidence", default=False)
+    low_confidence: bool = param("also load pairs that are not one2one and of low confidence", default=False)
 
 
 @loader(
@@ -75,7 +75,7 @@ class Options:
     cites="Ensembl Compara (doi:10.1093/database/bav096), homologene (doi:10.1093/nar/gks1189)",
 )
 def read(context: SourceContext, options: Options) -> Iterator[tuple[EdgeType, Rows]]:
-    """Pairs of genes of every file."""
+    """Yield pairs of genes of every file."""
     groups = []
     for file in context.files:
         first = _first_line(file)
@@ -105,7 +105,7 @@ def _homologene(file: InputFile, context: SourceContext, *, headed: bool) -> Row
 
 
 def _paired(parts: Sequence[Rows], context: SourceContext) -> Sequence[Rows]:
-    """Every two genes of a group, of different species; a pair belongs to the file of its first gene."""
+    """Pair every two genes of a group, of different species; a pair belongs to the file of its first gene."""
     if not parts:
         return parts
     every = pd.concat([rows.frame for rows in parts], keys=range(len(parts)))
@@ -114,8 +114,8 @@ def _paired(parts: Sequence[Rows], context: SourceContext) -> Sequence[Rows]:
         rows.set(size=size.loc[number], part=number)
         _find_by_symbol(rows, context)
         rows.set(at=np.arange(len(rows)))
-    found = pd.concat([rows.frame[["group", "species", "size", "gene", "part", "at"]] for rows in parts])
-    pairs = found.merge(found, on="group", suffixes=("", "_other"))
+    genes = pd.concat([rows.frame[["group", "species", "size", "gene", "part", "at"]] for rows in parts])
+    pairs = genes.merge(genes, on="group", suffixes=("", "_other"))
     pairs = pairs[pairs["species"] < pairs["species_other"]]
     for number, rows in enumerate(parts):
         _take_pairs(rows, pairs[pairs["part"] == number], pairs["at_other"][pairs["part_other"] == number].to_list())
@@ -123,18 +123,18 @@ def _paired(parts: Sequence[Rows], context: SourceContext) -> Sequence[Rows]:
 
 
 def _find_by_symbol(rows: Rows, context: SourceContext) -> None:
-    """A symbol means a gene only within its species, so both are looked up as one name."""
+    """Look up species and symbol as one name, since a symbol means a gene only within its species."""
     genes = context.graph[GENE.label]
     species = texts(genes, "species")
     at = genes.schema.get_field_index("symbol")
     named = genes.set_column(at, "symbol", pa.array(species + " " + texts(genes, "symbol"), pa.string()))
-    leave_out(rows, ~rows["species"].isin(species), "are of species without genes in the graph")
+    leave_out(rows, ~rows["species"].isin(species), "are of a species without genes in the graph")
     rows.set(name=rows["species"] + " " + rows["symbol"])
     set_genes(rows, "name", replace(context, graph={GENE.label: named}), into="gene")
 
 
 def _take_pairs(rows: Rows, own: pd.DataFrame, others: list[int]) -> None:
-    """One row for each pair that begins in these rows; those in no pair are left out."""
+    """Take one row for each pair that begins in these rows; those in no pair are left out."""
     leave_out(rows, ~rows["at"].isin([*own["at"], *others]), "have no ortholog among the genes of the graph")
     several = (own["size"] > 1).astype(int) + (own["size_other"] > 1)
     rows.spread(
@@ -146,12 +146,12 @@ def _take_pairs(rows: Rows, own: pd.DataFrame, others: list[int]) -> None:
 
 
 def _compara(file: InputFile, context: SourceContext, header: Sequence[str]) -> Iterator[Rows]:
-    """Rows with gene, other, type and what else there is; for each species of a BioMart export."""
+    """Yield rows with gene, other, type and what else there is; for each species of a BioMart export."""
     rows = read_delimited(file, context.notes, None)
     if "gene_stable_id" in header:
         yield _named(rows, DUMP)
         return
-    others = [found[1] for name in header if (found := re.fullmatch(r"(.+) gene stable ID", name))]
+    others = [match[1] for name in header if (match := re.fullmatch(r"(.+) gene stable ID", name))]
     if not others:
         raise InputError(
             f"{file.name}: the header is neither homologene's nor Compara's: {', '.join(header[:6])}", HINT
@@ -171,7 +171,7 @@ def _named(rows: Rows, names: Mapping[str, str]) -> Rows:
 
 
 def _set_pairs(rows: Rows, context: SourceContext) -> None:
-    leave_out(rows, ~rows["type"].str.contains("ortholog"), "name no ortholog")
+    leave_out(rows, ~rows["type"].str.contains("ortholog"), "are not orthologs")
     rows.set(**{"class": rows["type"].str.extract(f"({'|'.join(CLASSES)})", expand=False)})
     rows.reject(rows["class"].isna(), "type", Reason.NO_ORTHOLOGY)
     for column in ("gene", "other"):

@@ -40,7 +40,7 @@ class Options:
     one_based: bool | None = param("positions are 1-based with both ends inside; default: 0-based, and checked", None)
     blacklist: Path | None = param("regions whose peaks are left out: BED on the assembly of the graph", None)
     consensus: str | None = param("make one set of peaks that do not overlap", None, choices=("union", "fixed"))
-    width_bp: int = param("of the windows of a fixed consensus", 501, low=1)
+    width_bp: int = param("width of the windows of a fixed consensus", 501, low=1)
 
 
 @loader(
@@ -50,7 +50,7 @@ class Options:
     cites="UCSC BED, ENCODE narrowPeak and broadPeak formats; ArchR (doi:10.1038/s41588-021-00790-6)",
 )
 def read(context: SourceContext, options: Options) -> Iterator[tuple[NodeType, Rows]]:
-    """Peaks of every file; files may overlap."""
+    """Yield peaks of every file; files may overlap."""
     files = [_placed(file, context, options.one_based) for file in context.files]
     barred = _blacklisted(options.blacklist, context) if options.blacklist else None
     for rows in files:
@@ -71,7 +71,7 @@ def read(context: SourceContext, options: Options) -> Iterator[tuple[NodeType, R
 
 
 def _placed(file: InputFile, context: SourceContext, one_based: bool | None) -> Rows:  # noqa: FBT001 - an option, passed on
-    """Its peaks on the assembly, with summit and strength."""
+    """Return the peaks of a file on the assembly, with summit and strength."""
     rows = read_features(file) if file.is_hdf5 else read_bed(file, context)
     if one_based:
         shift_one_based(rows)
@@ -84,7 +84,7 @@ def _placed(file: InputFile, context: SourceContext, one_based: bool | None) -> 
 
 
 def _set_summit(rows: Rows) -> None:
-    """The offset column of a narrowPeak counts from the start; -1 says that no summit was called."""
+    """Set `summit`: a narrowPeak's offset column counts from the start, -1 means that no summit was called."""
     if "offset" not in rows.frame or not has_signal(rows):
         rows.set(summit=pd.Series(pd.NA, rows.frame.index, dtype="Int64"))
         return
@@ -105,11 +105,11 @@ def _fold_summits(rows: Rows) -> None:
 
 
 def _blacklisted(path: Path, context: SourceContext) -> Intervals:
-    """Intervals of a BED, which must be without fault: a bad row might let a bad peak in."""
+    """Return intervals of a BED, which must be without fault: a bad row might let a bad peak in."""
     rows = read_bed(check_file(path), context)
     check_intervals(rows, context.assembly)
     for sentence in (text for table in rows.rejected for text in messages(table)):
-        raise InputError(sentence, "mend the blacklist; nothing of it may be lost")
+        raise InputError(sentence, "fix the blacklist; no row of it may be lost")
     return intervals_in(rows)
 
 

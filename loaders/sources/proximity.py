@@ -23,7 +23,7 @@ from kg.schema import GENE, NEAR, PEAK, EdgeType
 from loaders.genome.enrichment import LEAST, tss_enrichment
 from loaders.genome.intervals import Intervals, distance, signed_distance, within
 from loaders.registry import loader
-from loaders.tables.joins import intervals_of, on, texts
+from loaders.tables.joins import intervals_of, on_assembly, texts
 from loaders.tables.rows import Rows
 from loaders.tables.source_context import SourceContext
 
@@ -35,10 +35,12 @@ class Options:
     """The rule by which a peak is near a gene."""
 
     rule: str = param(
-        "the region of a gene", "gene_body+promoter", choices=("gene_body+promoter", "promoter", "window")
+        "region of a gene that peaks are looked for in",
+        "gene_body+promoter",
+        choices=("gene_body+promoter", "promoter", "window"),
     )
-    promoter_bp: int = param("bases upstream of the start site", 2000, low=0)
-    window_bp: int = param("how far a peak may be from the region", 0, low=0)
+    promoter_bp: int = param("bases upstream of the transcription start site", 2000, low=0)
+    window_bp: int = param("largest distance of a peak from the region", 0, low=0)
     accept_misfit: bool = param("load although peaks are no denser at start sites than beside them", default=False)
 
     def __post_init__(self) -> None:
@@ -48,7 +50,7 @@ class Options:
 
 @loader(writes=(NEAR,), lookup=(GENE, PEAK), cites="GLUE (doi:10.1038/s41587-022-01284-4)")
 def read(context: SourceContext, options: Options) -> Iterator[tuple[EdgeType, Rows]]:
-    """Every pair of peak and gene within the rule."""
+    """Yield every pair of peak and gene within the rule."""
     genes, peaks = context.graph[GENE.label], context.graph[PEAK.label]
     for table, label in ((genes, "genes"), (peaks, "peaks")):
         if not table.num_rows:
@@ -66,9 +68,9 @@ def read(context: SourceContext, options: Options) -> Iterator[tuple[EdgeType, R
 
 
 def _misfit(genes: pa.Table, peaks: pa.Table) -> str:
-    """What is wrong with genes and peaks of an assembly; empty when nothing is."""
+    """Return what is wrong with genes and peaks of an assembly; empty when nothing is."""
     for assembly in sorted(set(texts(peaks, "assembly"))):
-        of_genes, of_peaks = on(genes, assembly), on(peaks, assembly)
+        of_genes, of_peaks = on_assembly(genes, assembly), on_assembly(peaks, assembly)
         ratio = tss_enrichment(texts(of_genes, "chrom"), of_genes.column("tss").to_numpy(), intervals_of(of_peaks))
         if ratio is not None and ratio < LEAST:
             return f"{assembly}: only {ratio:.1f} times as many peaks lie at transcription start sites as beside them"
@@ -76,7 +78,7 @@ def _misfit(genes: pa.Table, peaks: pa.Table) -> str:
 
 
 def gene_regions(genes: pa.Table, rule: str, promoter_bp: int) -> Intervals:
-    """The region of each gene, in the order of the table; starts are clipped at 0."""
+    """Return the region of each gene, in the order of the table; starts are clipped at 0."""
     start, end, tss = (genes.column(c).to_numpy() for c in ("start", "end", "tss"))
     plus = texts(genes, "strand") != "-"
     if rule != "gene_body+promoter":
@@ -114,6 +116,6 @@ def _near(genes: pa.Table, peaks: pa.Table, rule: str, promoter_bp: int, window_
 
 
 def _place(table: pa.Table) -> Texts:
-    """Assembly and chromosome in one: intervals of two assemblies never meet."""
+    """Return assembly and chromosome in one: intervals of two assemblies never meet."""
     places: Texts = texts(table, "assembly") + ":" + texts(table, "chrom")
     return places

@@ -1,13 +1,13 @@
 """Transcription factors: a list of them, or a table with their families -> TF.
 
-- A list: one symbol or Ensembl id a line, no header, such as Lambert 2018's TF_names or MGI's list for mouse.
+- A list: one symbol or Ensembl id on each line, no header, such as Lambert 2018's TF_names or MGI's list for mouse.
 - A table (CSV or TSV) with a header: an id column (Ensembl ID, Ensembl, gene_id), a symbol column (HGNC symbol,
   Symbol, TF) or both, and a family when there is one (DBD, Family). Lambert 2018's DatabaseExtract is such a table:
   rows whose `Is TF?` is not Yes are filtered. So is AnimalTFDB's.
 
-The id counts where the graph has it, else the symbol. A gene whose symbol in the graph is another one is told as a
-warning, as is a name that nothing in the graph has (a retired symbol, most often); the latter are filtered. A symbol
-that several genes have is rejected. The label TF is this dataset's word: another list may say otherwise of a gene.
+The id counts where the graph has it, else the symbol. A gene with another symbol in the graph gives a
+warning, as does a name that the graph lacks (most often a retired symbol); the latter are filtered. A symbol
+that several genes have is rejected. The label TF is this dataset's claim; another list may disagree about a gene.
 """
 
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Options:
     cites="Lambert et al. 2018 (doi:10.1016/j.cell.2018.01.029)",
 )
 def read(context: SourceContext, options: Options) -> Iterator[tuple[NodeType, Rows]]:
-    """Genes of the graph that a list names."""
+    """Yield genes of the graph that a list names."""
     context = of_species(context, options.species)
     genes = context.graph[GENE.label]
     symbol_of = dict(zip(texts(genes, "id"), texts(genes, "symbol"), strict=True))
@@ -66,7 +66,7 @@ def read(context: SourceContext, options: Options) -> Iterator[tuple[NodeType, R
 
 
 def _table(file: InputFile, context: SourceContext) -> Rows:
-    """Rows with gene (an id), symbol and family; the first two are empty where the file has none."""
+    """Return rows with gene (an id), symbol and family; the first two are empty where the file has none."""
     first = file.head.partition(b"\n")[0].strip()
     if b"\t" in first or b"," in first:
         rows = read_delimited(file, context.notes, None)

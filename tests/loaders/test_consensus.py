@@ -20,7 +20,7 @@ from tests.loaders.world import bed, content, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 Peak = tuple[str, int, int]
 peak_lists = st.lists(
@@ -78,7 +78,7 @@ def narrow(rows: list[tuple[str, int, int, float, int]]) -> str:
     return bed(*((c, s, e, f"p{i}", 0, ".", v, 1, 1, o) for i, (c, s, e, v, o) in enumerate(rows)))
 
 
-def positions(reading: Reading) -> set[str]:
+def positions(reading: ParsedSource) -> set[str]:
     return {i.removeprefix("GRCh38:") for b in reading.batches for i in b.table["id"].to_pylist()}
 
 

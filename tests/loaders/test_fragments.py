@@ -13,7 +13,7 @@ import pytest
 from cli.main import call
 from kg.cells import read_header
 from kg.errors import AssemblyMismatch, InputError, MalformedRow
-from loaders.cells.fragments import Counted, count_fragments
+from loaders.cells.fragments import FragmentCounts, count_fragments
 from loaders.tables import files
 from tests.loaders.world import bed, write
 
@@ -54,7 +54,7 @@ def counted_in(made: AnnData) -> Counter[tuple[str, str]]:
 
 def count(
     folder: Path, fragments: list[Fragment], peaks: list[tuple[str, int, int]], **more: Any
-) -> tuple[Counted, AnnData]:
+) -> tuple[FragmentCounts, AnnData]:
     path = write(folder / "fragments.tsv.gz", "# made here\n" + bed(*fragments))
     where = write(folder / "peaks.bed", bed(*peaks))
     report = count_fragments(path, where, folder / "atac.h5ad", of="hg38", **more)

@@ -17,7 +17,7 @@ from loaders.genome.assemblies import assembly
 from loaders.motifs import hit_cache
 from loaders.motifs import scan as motif_scan
 from loaders.motifs.scores import STEP, profile
-from loaders.reading import Reading, read_source
+from loaders.reading import ParsedSource, read_source
 from loaders.registry import find
 from loaders.simulation.config import WorldConfig
 from loaders.simulation.genome import draw_genes, draw_peaks
@@ -32,24 +32,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.progress import Progress
-    from loaders.motifs.scan import Found, Text
+    from loaders.motifs.scan import MotifHits, Text
     from loaders.motifs.scores import Profile
 
 CUT_OUTS = SAMPLES / "hits" / "cut_outs.fa"
 Hit = tuple[str, str, int, str]
 
 
-def rows(reading: Reading) -> list[dict[str, Any]]:
+def rows(reading: ParsedSource) -> list[dict[str, Any]]:
     return [row for b in reading.batches for row in b.table.to_pylist()]
 
 
-def hits(reading: Reading) -> list[Hit]:
+def hits(reading: ParsedSource) -> list[Hit]:
     return sorted(
         (row["start_id"], row["end_id"].partition(":")[2], row["offset_bp"], row["strand"]) for row in rows(reading)
     )
 
 
-def scan(graph: Mapping[str, pa.Table], *files: Path, cache: Path | None = None, **options: Any) -> Reading:
+def scan(graph: Mapping[str, pa.Table], *files: Path, cache: Path | None = None, **options: Any) -> ParsedSource:
     loader = find("hits")
     context = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=graph, cache=cache)
     return read_source(loader, context, loader.check_options(options))
@@ -186,7 +186,7 @@ def test_a_scan_is_kept_and_used_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(list((cache / "hits").glob("*/*.npz"))) == 3
     scanned: list[int] = []
 
-    def counted(text: Text, profiles: Sequence[Profile], progress: Progress) -> list[Found]:
+    def counted(text: Text, profiles: Sequence[Profile], progress: Progress) -> list[MotifHits]:
         scanned.append(len(profiles))
         return motif_scan.find(text, profiles, progress)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 HUMAN = assembly("hg19"), assembly("hg38")
 CONTIGS = {"KI270733.1": 179_772}
@@ -55,7 +55,7 @@ def whole(folder: Path) -> Path:
     return chain(folder, *[header(c, 0, n, c, 0) + f"{n}\n" for c, n in sizes.items()])
 
 
-def rows_of(reading: Reading) -> dict[str, pd.DataFrame]:
+def rows_of(reading: ParsedSource) -> dict[str, pd.DataFrame]:
     return {batch.type.name: batch.table.to_pandas() for batch in reading.batches}
 
 
@@ -86,7 +86,7 @@ INVERTED = header("1", 1000, 1000, "2", 242_193_529 - 7000, "-") + "1000\n"
 GAPPED = header("1", 3000, 300, "1", 500).replace(" 800 1\n", " 795 1\n") + "100 10 0\n90 0 5\n100\n"
 
 
-def peaks(folder: Path, rows: list[tuple[Any, ...]], *made: str, name: str = "p.bed") -> Reading:
+def peaks(folder: Path, rows: list[tuple[Any, ...]], *made: str, name: str = "p.bed") -> ParsedSource:
     return run_source("peaks", [write(folder / name, bed(*rows))], lift=read_lift(chain(folder, *made), None))
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 CHAIN = SAMPLES / "liftover" / "hg38ToMm10.over.chain"
 GTF, BED = SAMPLES / "genes" / "genes.gtf", SAMPLES / "peaks" / "peaks.bed"
@@ -41,7 +41,7 @@ LIFTED = {
 }
 
 
-def rows_of(reading: Reading) -> dict[str, list[dict[str, Any]]]:
+def rows_of(reading: ParsedSource) -> dict[str, list[dict[str, Any]]]:
     return {batch.type.name: batch.table.to_pylist() for batch in reading.batches}
 
 

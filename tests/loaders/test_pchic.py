@@ -17,7 +17,7 @@ from tests.loaders.world import SAMPLES, bed, content, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 IBED = (
     *("bait_chr", "bait_start", "bait_end", "bait_name", "otherEnd_chr", "otherEnd_start", "otherEnd_end"),
@@ -31,7 +31,7 @@ def ibed(path: Path, *rows: tuple[Any, ...]) -> Path:
     return write(path, bed(IBED, *rows))
 
 
-def edges(reading: Reading, *columns: str) -> list[tuple[Any, ...]]:
+def edges(reading: ParsedSource, *columns: str) -> list[tuple[Any, ...]]:
     """Peak, gene and further columns of each contact."""
     (table,) = (b.table for b in reading.batches if b.type.name == "CONTACTS")
     shown = ("start_id", "end_id", *columns)

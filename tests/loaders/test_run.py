@@ -276,7 +276,7 @@ def test_the_assembly_may_come_from_the_file_and_must_agree(tmp_path: Path) -> N
     [
         (LoadRequest("peaks", assembly="hg38"), MissingInput, "peaks needs files"),
         (LoadRequest("proximity", [BED]), SettingsError, "takes no files"),
-        (LoadRequest("peaks", [BED, BED]), InputError, r"given twice: peaks\.bed"),
+        (LoadRequest("peaks", [BED, BED]), InputError, r"named twice: peaks\.bed"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(request_: LoadRequest, error: type[Exception], said: str) -> None:
