@@ -63,6 +63,8 @@ def _field(parameter: Parameter, *, in_path: bool) -> Any:
         "description": parameter.doc,
         "ge": parameter.low,
         "le": parameter.high,
+        "gt": parameter.above,
+        "lt": parameter.below,
         "examples": None if parameter.example is None else [parameter.example],
     }
     if in_path:

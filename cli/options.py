@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from inspect import cleandoc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def options_for(parameters: Iterable[Parameter]) -> list[click.Parameter]:
-    """One option for each parameter: a flag for a bool, a range for a limited number."""
+    """One option for each parameter: on and off for a bool, a range for a limited number, a choice, a path."""
     return [_option(p) for p in parameters]
 
 
@@ -27,29 +28,35 @@ def attributes_of(docstring: str | None) -> dict[str, str]:
 
 
 def _option(parameter: Parameter) -> click.Option:
-    flag = f"--{parameter.name.replace('_', '-')}"
+    flag = parameter.name.replace("_", "-")
     if parameter.type is bool:
-        return click.Option([flag], is_flag=True, default=bool(parameter.default), help=_sentence(parameter.doc))
+        pair = f"--{flag}/--no-{flag}"
+        return click.Option([pair], default=parameter.default, help=_sentence(parameter.doc))
     # None as a default counts as a value to click, which would make a required option optional
     default = (
         {} if parameter.required else {"default": parameter.default, "show_default": parameter.default is not None}
     )
     return click.Option(
-        [flag], type=_type(parameter), required=parameter.required, help=_sentence(parameter.doc), **default
+        [f"--{flag}"], type=_type(parameter), required=parameter.required, help=_sentence(parameter.doc), **default
     )
 
 
 def _type(parameter: Parameter) -> Any:
     if parameter.choices:
         return click.Choice(parameter.choices)
-    if parameter.type is int and (parameter.low, parameter.high) != (None, None):
-        return click.IntRange(
-            min=None if parameter.low is None else int(parameter.low),
-            max=None if parameter.high is None else int(parameter.high),
-        )
-    if parameter.type is float and (parameter.low, parameter.high) != (None, None):
-        return click.FloatRange(min=parameter.low, max=parameter.high)
-    return parameter.type
+    if parameter.type is Path:
+        return click.Path(path_type=Path)
+    low, high = _first_of(parameter.low, parameter.above), _first_of(parameter.high, parameter.below)
+    if parameter.type not in (int, float) or (low, high) == (None, None):
+        return parameter.type
+    limits = {"min_open": parameter.above is not None, "max_open": parameter.below is not None}
+    if parameter.type is float:
+        return click.FloatRange(low, high, **limits)
+    return click.IntRange(None if low is None else int(low), None if high is None else int(high), **limits)
+
+
+def _first_of(inclusive: float | None, exclusive: float | None) -> float | None:
+    return exclusive if inclusive is None else inclusive
 
 
 def _sentence(doc: str) -> str:

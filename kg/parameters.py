@@ -6,7 +6,9 @@ A parameter is a field of a frozen dataclass, made by `param`: its type, default
 from __future__ import annotations
 
 import dataclasses
+import operator
 from dataclasses import MISSING, dataclass
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from kg.errors import ParameterError
@@ -17,8 +19,9 @@ class Parameter:
     """One parameter, as the command line, REST and the reference need it.
 
     Attributes:
-        type: str, int, float or bool; `optional` says whether it may also be None.
+        type: str, int, float, bool or Path; `optional` says whether it may also be None.
         low, high: inclusive limits of a number.
+        above, below: exclusive limits of a number.
         choices: the values that it may take; empty for any.
         example: a value that makes sense, for documentation.
     """
@@ -32,6 +35,8 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     example: Any = None
+    above: float | None = None
+    below: float | None = None
 
     @property
     def required(self) -> bool:
@@ -46,10 +51,15 @@ class Parameter:
             return f"{self.name} is {value!r}: expected {_NAMES.get(self.type, self.type.__name__)}"
         if self.choices and value not in self.choices:
             return f"{self.name} is {value!r}: one of {', '.join(self.choices)}"
-        if self.low is not None and not value >= self.low:
-            return f"{self.name} is {value}: at least {self.low:g}"
-        if self.high is not None and not value <= self.high:
-            return f"{self.name} is {value}: at most {self.high:g}"
+        limits = (
+            ("at least", self.low, operator.ge),
+            ("at most", self.high, operator.le),
+            ("more than", self.above, operator.gt),
+            ("less than", self.below, operator.lt),
+        )
+        for words, limit, keeps in limits:
+            if limit is not None and not keeps(value, limit):
+                return f"{self.name} is {value}: {words} {limit:g}"
         return None
 
 
@@ -61,10 +71,12 @@ def param(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     example: Any = None,
+    above: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """A documented field of a parameter class."""
-    told = {"doc": doc, "low": low, "high": high, "choices": choices, "example": example}
-    return dataclasses.field(default=default, metadata=told)
+    limits = {"low": low, "high": high, "above": above, "below": below}
+    return dataclasses.field(default=default, metadata={"doc": doc, "choices": choices, "example": example, **limits})
 
 
 def parameters_of(cls: type, shared: type | None = None) -> list[Parameter]:
@@ -104,7 +116,7 @@ def made(cls: type, options: Any) -> Any:
     return instance
 
 
-_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 
 
 def _is_of(value: Any, kind: type) -> bool:

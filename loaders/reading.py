@@ -1,4 +1,4 @@
-"""A source's files as batches, without a database: read, validate, fold, set conflicts apart."""
+"""Parsing a source's files into batches, without a database: read, validate, fold, set conflicts apart."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from kg.schema import NodeType
 from kg.schema.batches import Batch, EdgeBatch, NodeBatch
+from loaders.registry import NoOptions
 from loaders.tables.quarantine import gather
 from loaders.tables.rows import Reason
 
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What files came to.
+class ParsedSource:
+    """The rows of a source's files, good and rejected.
 
     Attributes:
-        batches: one a row type, unique by identity.
+        batches: one for each row type, unique by identity.
         rejected: rows with the columns `loaders.tables.rows.REJECTED`.
         read: rows in the files.
         folded: rows identical to another one.
@@ -47,35 +48,41 @@ class Reading:
 
     @property
     def rows(self) -> int:
-        """Good ones."""
+        """Number of good rows."""
         return sum(map(len, self.batches))
 
 
-def read_source(loader: Loader, given: SourceContext, options: Mapping[str, Any]) -> Reading:
+def read_source(loader: Loader, context: SourceContext, options: Any) -> ParsedSource:
     """Run a source over its files.
+
+    Args:
+        loader: the source.
+        context: its files, and what it looks up.
+        options: checked, see `Loader.check_options`.
 
     Raises:
         InputError: a file is refused as a whole.
     """
     by_type: dict[str, tuple[RowType, list[Rows]]] = {}
-    for type_, rows in loader.read(given, **options):
+    arguments = (context,) if loader.options is NoOptions else (context, options)
+    for type_, rows in loader.read(*arguments):
         by_type.setdefault(type_.name, (type_, []))[1].append(rows)
     parts = [rows for _, group in by_type.values() for rows in group]
-    batches = tuple(settle(type_, group) for type_, group in by_type.values())
-    return Reading(
+    batches = tuple(deduplicate(type_, group) for type_, group in by_type.values())
+    return ParsedSource(
         batches=tuple(batch for batch in batches if len(batch)),
         rejected=gather([table for rows in parts for table in rows.rejected]),
         read=sum(rows.read for rows in parts),
         folded=sum(rows.folded for rows in parts),
         filtered=sum(rows.filtered for rows in parts),
         renamed=sum(rows.renamed for rows in parts),
-        notes=dict(Counter(given.notes)),
+        notes=dict(Counter(context.notes)),
         warnings=tuple(warning for rows in parts for warning in rows.warnings),
     )
 
 
-def settle(type_: RowType, parts: list[Rows]) -> Batch:
-    """One batch of the rows of all files: identical rows fold, rows of one identity that differ are rejected, all."""
+def deduplicate(type_: RowType, parts: list[Rows]) -> Batch:
+    """Make one batch of the rows of all files: identical rows fold, rows of one identity that differ are rejected."""
     names = type_.schema.names
     keys = ["id"] if isinstance(type_, NodeType) else ["start_id", "end_id", *type_.keys]
     for rows in parts:

@@ -1,7 +1,8 @@
 """Evidence sources, found by module name: `loaders/sources/NAME.py` holds a function `read` under `@loader`.
 
-A source declares what it needs and writes; its options are the keyword-only parameters of `read`, so a new
-source is one file. Parsers never query the graph: the nodes they look up are handed to them.
+A source declares what it needs and writes; its options are a frozen dataclass of `kg.parameters.param` fields, of
+which `read(context, options)` gets an instance that was checked. So a new source is one file. Parsers never query the
+graph: the nodes that they look up are handed to them.
 """
 
 from __future__ import annotations
@@ -9,28 +10,25 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from kg.discovery import declared_in, modules_in
-from kg.errors import NotFound
+from kg.errors import NotFound, ParameterError
+from kg.parameters import made, parameters_of
 from kg.schema import EdgeType, NodeType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from kg.parameters import Parameter
     from loaders.tables.rows import Rows
 
 RowType = NodeType | EdgeType
 
 
 @dataclass(frozen=True)
-class Option:
-    """One option of a source: name, type, default and what it means."""
-
-    name: str
-    type: Any
-    default: Any
-    help: str
+class NoOptions:
+    """The options of a source that has none."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,27 @@ class Loader:
         return not self.files
 
     @property
-    def options(self) -> tuple[Option, ...]:
-        """From the keyword-only parameters, declared as `name: Annotated[type, "what it means"] = default`."""
-        hints = get_type_hints(self.read, include_extras=True)
-        keywords = [p for p in inspect.signature(self.read).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        return tuple(Option(p.name, *_first_two(get_args(hints[p.name]), p.default)) for p in keywords)
+    def options(self) -> type:
+        """The class of its options: the type of the argument `options` of `read`, which not every source has."""
+        declared: type = get_type_hints(self.read).get("options", NoOptions)
+        return declared
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """Its options, in the order in which it declares them."""
+        return parameters_of(self.options)
+
+    def check_options(self, values: Mapping[str, Any]) -> Any:
+        """Return an instance of its options, with defaults for those that are not among the values.
+
+        Raises:
+            ParameterError: an option is not declared, or a value is outside its limits; all of them at once.
+        """
+        try:
+            return made(self.options, values)
+        except ParameterError as error:
+            wrong = error.discrepancies or [error.message]
+            raise ParameterError(f"options of {self.name} are not valid", wrong, error.hint) from error
 
 
 def loader(
@@ -99,21 +113,17 @@ def loader(
 
 
 def names() -> list[str]:
-    """Every source, sorted; nothing is imported for it."""
+    """Return every source, sorted; nothing is imported for it."""
     return modules_in("loaders.sources")
 
 
 def find(name: str) -> Loader:
-    """The source of that name.
+    """Return the source of that name.
 
     Raises:
         NotFound: there is none.
     """
     if name not in names():
         raise NotFound(f"no source is called {name!r}", f"sources are {', '.join(names())}")
-    found: Loader = declared_in("loaders.sources", name, "read")
-    return found
-
-
-def _first_two(annotated: tuple[Any, ...], default: Any) -> tuple[Any, Any, str]:
-    return annotated[0], default, annotated[1]
+    declared: Loader = declared_in("loaders.sources", name, "read")
+    return declared

@@ -104,12 +104,13 @@ def play(settings: Settings, *, seed: int, quick: bool, report: Progress) -> Out
 def load_world(store: Store, home: Path, world: Path, report: Progress) -> None:
     """Evidence and cells of a simulated world, through the loaders that everybody uses."""
     from loaders.cells.registration import register_cells  # noqa: PLC0415
-    from loaders.run import Request, load  # noqa: PLC0415
+    from loaders.load import load  # noqa: PLC0415
+    from loaders.requests import LoadRequest  # noqa: PLC0415
 
     for request in (
-        Request("genes", [world / "genes.gtf.gz"], assembly="GRCh38", licence=LICENCE, citation=CITATION),
-        Request("peaks", [world / "peaks.narrowPeak.gz"], assembly="GRCh38", licence=LICENCE, citation=CITATION),
-        Request("proximity", options={"rule": "window", "window_bp": WINDOW_BP}),
+        LoadRequest("genes", [world / "genes.gtf.gz"], assembly="GRCh38", licence=LICENCE, citation=CITATION),
+        LoadRequest("peaks", [world / "peaks.narrowPeak.gz"], assembly="GRCh38", licence=LICENCE, citation=CITATION),
+        LoadRequest("proximity", options={"rule": "window", "window_bp": WINDOW_BP}),
     ):
         done = load(store, home, request, report)
         report.say(f"loaded {done.dataset}: {done.added:,} rows added, {done.quarantined:,} quarantined")

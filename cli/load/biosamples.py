@@ -1,4 +1,4 @@
-"""`regkg biosamples`: what is a kind of what, and texts that nothing ties to an ontology."""
+"""`regkg biosamples`: which biosample is a kind of which, and texts that are not mapped to an ontology."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kg.schema import OPEN
 def command(name: str | None, release: int | None, *, as_json: bool) -> None:
     """List all kinds of the biosample NAME: a CURIE, a text, or a name in any case.
 
-    Without NAME, list the texts of evidence that nothing ties to an ontology, and how many edges name each.
+    Without NAME, list the texts in evidence that are not mapped to an ontology, and how many edges name each.
     """
     number = OPEN - 1 if release is None else release
     with graph(as_json=as_json) as (store, _, _):
-        found = biosamples.unmapped(store, number) if name is None else biosamples.kinds(store, name, number)
-    emit(found, as_json=as_json)
-    if name is None and found and not as_json:
-        note("tie them with a table of text, id and name: regkg load biosamples mapping.tsv")
+        rows = biosamples.unmapped(store, number) if name is None else biosamples.kinds(store, name, number)
+    emit(rows, as_json=as_json)
+    if name is None and rows and not as_json:
+        note("map them with a table of text, id and name: regkg load biosamples mapping.tsv")

@@ -1,4 +1,4 @@
-"""`regkg cells`: what is made of cells before they are registered."""
+"""`regkg cells`: preparing files of cells before they are registered."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ FILE = click.Path(path_type=Path)
 
 @click.group()
 def group() -> None:
-    """Make cells ready; `regkg load cells` registers them."""
+    """Prepare files of cells; `regkg load cells` registers them."""
 
 
 @group.command("count-fragments")
 @click.argument("fragments", type=FILE)
 @click.option("--peaks", required=True, type=FILE, help="BED of the peaks, plain or gzipped.")
-@click.option("--out", required=True, type=FILE, help="The .h5ad to write; it appears whole or not at all.")
-@click.option("--assembly", "of", required=True, help="Of both files: GRCh38 (hg38), GRCm38 (mm10), ...")
+@click.option("--out", required=True, type=FILE, help="The .h5ad to write; it appears complete or not at all.")
+@click.option("--assembly", "of", required=True, help="Assembly of both files: GRCh38 (hg38), GRCm38 (mm10), ...")
 @click.option(
     "--count",
     "how",
@@ -30,7 +30,7 @@ def group() -> None:
     show_default=True,
     help="Fragments count once in each peak that they overlap; cut sites count each end in the peak that it lies in.",
 )
-@click.option("--barcodes", type=FILE, help="Cells to keep, one barcode a line; default: all.")
+@click.option("--barcodes", type=FILE, help="Cells to keep, one barcode on each line; default: all.")
 @click.option(
     "--min-fragments",
     type=click.IntRange(min=0),
@@ -39,9 +39,9 @@ def group() -> None:
     help="Leave out cells with fewer fragments in the file.",
 )
 @json_option
-def count_fragments(*, as_json: bool, **asked: Any) -> None:
+def count_fragments(*, as_json: bool, **options: Any) -> None:
     """Count ATAC FRAGMENTS (10x fragments.tsv.gz) in peaks: an AnnData of cells x peaks."""
     from loaders.cells import fragments  # noqa: PLC0415 - `--help` need not import anndata
 
     with progress(as_json=as_json) as reporter:
-        emit(fragments.count_fragments(asked.pop("fragments"), **asked, progress=reporter), as_json=as_json)
+        emit(fragments.count_fragments(options.pop("fragments"), **options, progress=reporter), as_json=as_json)

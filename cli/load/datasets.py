@@ -1,4 +1,4 @@
-"""`regkg datasets`: what the graph holds, from whom, what to cite, and what rests on one of them alone."""
+"""`regkg datasets`: what the graph holds, how to cite it, and which links rest on one dataset alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RELEASE = click.option("--release", type=click.IntRange(min=1), help="As this re
 @json_option
 @click.pass_context
 def group(ctx: click.Context, release: int | None, *, as_json: bool) -> None:
-    """List the datasets of the graph, or say what to cite."""
+    """List the datasets of the graph, or what to cite."""
     if ctx.invoked_subcommand is not None:
         return
     with graph(as_json=as_json) as (store, _, _):
@@ -46,7 +46,7 @@ def group(ctx: click.Context, release: int | None, *, as_json: bool) -> None:
 @RELEASE
 @json_option
 def cite(release: int | None, *, as_json: bool) -> None:
-    """What the served release (or another) rests on: a line a dataset, with citation and licence."""
+    """List what the served release (or another) rests on: each dataset with its citation and licence."""
     with graph(as_json=as_json) as (store, _, _):
         publication = served(store, release)
         versions = [v for v in dataset_versions(store, publication.release) if not v.withdrawn and not v.derived]
@@ -66,10 +66,14 @@ def cite(release: int | None, *, as_json: bool) -> None:
 @click.argument("run", required=False)
 @click.option("--dataset", help="List links that rest on this one alone.")
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Links listed at most.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="All of these links, one JSON a line.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write all of these links, as one JSON object on each line.",
+)
 @json_option
 def dependence(run: str | None, *, dataset: str | None, limit: int, out: Path | None, as_json: bool) -> None:
-    """Which called links of RUN (default: of every published run) rest on the evidence of one dataset only."""
+    """List the called links of RUN (default: of every published run) that rest on the evidence of one dataset only."""
     leaves("nothing was changed" if out is None else f"{out} is whole, or not there")
     with graph(as_json=as_json) as (store, _, _):
         runs = [run] if run else sorted(served(store).runs.values())
@@ -84,7 +88,7 @@ def dependence(run: str | None, *, dataset: str | None, limit: int, out: Path | 
 
 
 def _listed(links: Iterator[dict[str, Any]], limit: int, out: Path | None) -> list[dict[str, Any]]:
-    """The first links; all of them go through the file, if there is one."""
+    """Return the first links; all of them go through the file, if there is one."""
     listed = list(islice(links, limit))
     if out is not None:
         with replaced(out) as path, path.open("w") as file:

@@ -1,13 +1,14 @@
-"""`regkg load`: one command a source, made from what the source declares; and `regkg load cells`."""
+"""`regkg load`: one command for each source, made from what the source declares; and `regkg load cells`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.main import leaves
+from cli.options import options_for
 from cli.output import emit, json_option, progress
 from loaders import registry
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loaders.cells.registration import Registered
-    from loaders.registry import Loader, Option
-    from loaders.run import LoadReport
+    from loaders.load import LoadReport
+    from loaders.registry import Loader
 
 FILE = click.Path(path_type=Path)
 COUNTS = ("added", "changed", "removed", "unchanged", "quarantined", "folded", "filtered")
@@ -28,11 +29,11 @@ class Sources(click.Group):
     """A group whose commands are the sources, found by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every source, then cells."""
+        """Return every source, then cells."""
         return [*registry.names(), *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a source, made from its declaration."""
+        """Return the command of a source, made from its declaration."""
         if cmd_name in registry.names():
             return command_for(registry.find(cmd_name))
         return super().get_command(ctx, cmd_name)
@@ -51,9 +52,9 @@ class Sources(click.Group):
 def group(ctx: click.Context, manifest: Path | None, *, plan: bool, bulk: bool, as_json: bool) -> None:
     """Load evidence from files into the draft; the files of one command are the whole dataset.
 
-    A manifest is a TOML file with one [[load]] a dataset: source, files, and whatever else its command takes
+    A manifest is a TOML file with one [[load]] for each dataset: source, files, and whatever else its command takes
     (dataset, assembly, biosample, licence, citation, part, replace, accept_rejects), and a table of options.
-    Keys before the first [[load]] hold for all. Files that were loaded before are not read again, so the same
+    Keys before the first [[load]] apply to all. Files that were loaded before are not read again, so the same
     command goes on where an earlier one stopped.
     """
     if ctx.invoked_subcommand is not None:
@@ -64,12 +65,12 @@ def group(ctx: click.Context, manifest: Path | None, *, plan: bool, bulk: bool, 
         click.echo(ctx.get_help())
         return
     if bulk and plan:
-        raise click.UsageError("a first build is not planned: everything would be added")
+        raise click.UsageError("--bulk takes no --plan: everything would be added")
     load_manifest(manifest, plan=plan, bulk=bulk, as_json=as_json)
 
 
 def load_manifest(manifest: Path, *, plan: bool, bulk: bool, as_json: bool) -> None:
-    """Load all of it; one line a dataset as they end, then a table."""
+    """Load all datasets of a manifest; report each as it ends, then show a table."""
     from cli.session import graph  # noqa: PLC0415 - `--help` need not import the driver
     from kg.settings import Settings  # noqa: PLC0415
     from loaders.manifest import build_all, load_all, prepare_all, read_manifest  # noqa: PLC0415
@@ -84,17 +85,17 @@ def load_manifest(manifest: Path, *, plan: bool, bulk: bool, as_json: bool) -> N
         leaves("datasets up to here are loaded: run the same command again to go on")
         with graph(as_json=as_json) as (store, settings, report):
             reports = load_all(store, settings.home, prepared, report)
-    emit(reports if as_json else [_line(one) for one in reports], as_json=as_json)
+    emit(reports if as_json else [_line(loaded) for loaded in reports], as_json=as_json)
     if not as_json:
-        for one in reports:
-            for warning in one.warnings[:WARNINGS]:
-                click.echo(f"warning: {one.dataset}: {warning}")
-            if len(one.warnings) > WARNINGS:
-                click.echo(f"warning: {one.dataset}: {len(one.warnings) - WARNINGS} more, see --json")
+        for loaded in reports:
+            for warning in loaded.warnings[:WARNINGS]:
+                click.echo(f"warning: {loaded.dataset}: {warning}")
+            if len(loaded.warnings) > WARNINGS:
+                click.echo(f"warning: {loaded.dataset}: {len(loaded.warnings) - WARNINGS} more, see --json")
 
 
 def _line(report: LoadReport) -> dict[str, Any]:
-    """A row of the table of a manifest."""
+    """Return a row of the table of a manifest."""
     return {
         "dataset": report.dataset,
         "read": report.rows_read,
@@ -106,14 +107,15 @@ def _line(report: LoadReport) -> dict[str, Any]:
 
 
 def command_for(loader: Loader) -> click.Command:
-    """The command of one source."""
+    """Make the command of a source."""
 
-    def run(*, as_json: bool, files: Sequence[Path] = (), **said: Any) -> None:
+    def run(*, as_json: bool, files: Sequence[Path] = (), **common: Any) -> None:
         from cli.session import graph  # noqa: PLC0415 - `--help` need not import the driver
-        from loaders.run import Request, load, prepare  # noqa: PLC0415
+        from loaders.load import load  # noqa: PLC0415
+        from loaders.requests import LoadRequest, prepare  # noqa: PLC0415
 
-        own = {option.name: said.pop(option.name) for option in loader.options}
-        prepared = prepare(Request(loader.name, files, options=own, **said))
+        own = {p.name: common.pop(p.name) for p in loader.parameters}
+        prepared = prepare(LoadRequest(loader.name, files, options=own, **common))
         leaves("a load that was writing is unfinished: run the same command again to finish it")
         with graph(as_json=as_json) as (store, settings, report):
             show(load(store, settings.home, prepared, report), as_json=as_json)
@@ -122,7 +124,7 @@ def command_for(loader: Loader) -> click.Command:
     return click.Command(
         loader.name,
         callback=run,
-        params=[*_arguments(loader), *_common(loader), *map(_option, loader.options), *_as_json()],
+        params=[*_arguments(loader), *_common(loader), *options_for(loader.parameters), *_as_json()],
         help=f"{summary}\n{rest}\n\n\b\nCites: {loader.cites}",
         short_help=summary,
     )
@@ -133,7 +135,13 @@ def command_for(loader: Loader) -> click.Command:
 @click.option(
     "--name", required=True, help="Name of the set of cells, such as cortex; the same name replaces its files."
 )
-@click.option("--assembly", help="Assembly of the features, where the files do not say it in uns['assembly'].")
+@click.option(
+    "--assembly",
+    "assemblies",
+    multiple=True,
+    help="Assembly of the features, where files do not state it in uns['assembly']: once for all files, or once for "
+    "each in their order.",
+)
 @click.option(
     "--coverage",
     type=click.FloatRange(0, 1),
@@ -142,20 +150,23 @@ def command_for(loader: Loader) -> click.Command:
     help="Share of features that must be known.",
 )
 @json_option
-def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: float, as_json: bool) -> None:
+def cells(files: Sequence[Path], name: str, *, assemblies: Sequence[str], coverage: float, as_json: bool) -> None:
     """Register AnnData files (.h5ad or .zarr) of RNA and ATAC as one set of cells; their matrices stay where they are.
+
+    There is one file for each modality. Files of one modality are taken together if their assemblies are of different
+    species: the first is rna, the second is named after its assembly too, such as rna-GRCm38.
 
     Instead of a file, a folder of Parquet shards is taken too: obs.parquet, var.parquet, and files with the columns
     cell, feature, value. An h5ad is made of it under REGKG_HOME/cells, once for equal content.
     """
     from cli.session import graph  # noqa: PLC0415 - `--help` need not import the driver
-    from loaders.cells.parquet_cells import ready  # noqa: PLC0415
+    from loaders.cells.parquet_cells import ensure_h5ad  # noqa: PLC0415
     from loaders.cells.registration import register_cells  # noqa: PLC0415
 
     leaves("each file is registered or is not: run the same command again")
     with graph(as_json=as_json) as (store, settings, report):
-        taken = [ready(file, settings.home / "cells", report) for file in files]
-        registered = register_cells(store, name, taken, coverage, assembly)
+        paths = [ensure_h5ad(file, settings.home / "cells", report) for file in files]
+        registered = register_cells(store, name, paths, coverage, assemblies)
     if as_json:
         emit({"cells": name, **_counts(registered), "files": registered}, as_json=True)
     else:
@@ -163,7 +174,7 @@ def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: f
 
 
 def show(report: LoadReport, *, as_json: bool) -> None:
-    """The outcome of a load: counts, what was odd, the first rejected rows."""
+    """Show the outcome of a load: counts, oddities, the first rejected rows."""
     if as_json:
         emit(report, as_json=True)
         return
@@ -189,31 +200,31 @@ def show(report: LoadReport, *, as_json: bool) -> None:
 
 
 def show_cells(registered: Sequence[Registered]) -> None:
-    """What registering found: a line a file, and the features that the graph does not know."""
+    """Show each registered file, and the features that the graph does not know."""
     emit(
         [
             {
-                "modality": one.file.modality,
-                "file": Path(one.file.path).name,
-                "cells": one.file.shape[0],
-                "features": one.file.shape[1],
-                "known": f"{one.file.coverage:.1%}",
-                "": one.happened,
+                "modality": outcome.file.modality,
+                "file": Path(outcome.file.path).name,
+                "cells": outcome.file.shape[0],
+                "features": outcome.file.shape[1],
+                "known": f"{outcome.file.coverage:.1%}",
+                "": outcome.happened,
             }
-            for one in registered
+            for outcome in registered
         ],
         as_json=False,
     )
-    for one in registered:
-        for what, names in (("not known", one.unmapped), ("ambiguous", one.ambiguous)):
+    for outcome in registered:
+        for what, names in (("not known", outcome.unmapped), ("ambiguous", outcome.ambiguous)):
             if names:
                 more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-                click.echo(f"{one.file.modality} features {what}: {', '.join(names[:SHOWN])}{more}")
+                click.echo(f"{outcome.file.modality} features {what}: {', '.join(names[:SHOWN])}{more}")
 
 
 def _counts(registered: Sequence[Registered]) -> dict[str, int]:
-    """The keys of every load; a file that only moved has unchanged content."""
-    happened = ["unchanged" if one.happened == "moved" else one.happened for one in registered]
+    """Return the counts of every load; a file that only moved has unchanged content."""
+    happened = ["unchanged" if outcome.happened == "moved" else outcome.happened for outcome in registered]
     return {name: happened.count(name) for name in COUNTS}
 
 
@@ -228,7 +239,7 @@ def _common(loader: Loader) -> list[click.Parameter]:
             ["--accept-rejects"], is_flag=True, help="Reload although more than 1 % of the rows are rejected."
         ),
     ]
-    where = [click.Option(["--assembly"], help="GRCh38 (hg38), GRCm38 (mm10), ...; default: what the files say.")]
+    where = [click.Option(["--assembly"], help="GRCh38 (hg38), GRCm38 (mm10), ...; default: what the files state.")]
     lift = [
         click.Option(["--lift-with"], type=FILE, help="Chain file from the files' --assembly to that of the graph."),
     ]
@@ -250,20 +261,3 @@ def _common(loader: Loader) -> list[click.Parameter]:
 
 def _as_json() -> list[click.Parameter]:
     return [click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")]
-
-
-def _option(option: Option) -> click.Option:
-    flag = option.name.replace("_", "-")
-    told = {"help": f"{option.help[:1].upper()}{option.help[1:]}.", "default": option.default}
-    if bool in (option.type, *get_args(option.type)):
-        return click.Option([f"--{flag}/--no-{flag}"], **told)
-    return click.Option([f"--{flag}"], type=_type(option), show_default=True, **told)
-
-
-def _type(option: Option) -> Any:
-    """What click calls it; `| None` says only that it may be left out."""
-    union = () if get_origin(option.type) is Literal else get_args(option.type)
-    kind = next((t for t in union if t is not type(None)), option.type)
-    if get_origin(kind) is Literal:
-        return click.Choice(get_args(kind))
-    return FILE if kind is Path else kind

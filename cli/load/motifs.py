@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
     from loaders.motifs.formats import Motif
 
-TAXA = click.option("--tax-group", "tax_groups", multiple=True, help="Of JASPAR, such as vertebrates; may come often.")
+TAXA = click.option(
+    "--tax-group",
+    "tax_groups",
+    multiple=True,
+    help="Taxonomic group of JASPAR, such as vertebrates; may be given several times.",
+)
 
 
 @click.group()
 def group() -> None:
-    """Motif collections: write JASPAR to a file, compare two versions."""
+    """Write JASPAR to a file, or compare two versions of a motif collection."""
 
 
 @group.command()

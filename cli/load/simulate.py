@@ -25,7 +25,7 @@ _HELP = {
     "gene_spacing_bp": "Mean distance between neighbouring TSSs.",
     "window_bp": "Candidate pairs lie within this distance of the TSS.",
     "links_per_gene": "Mean number of true peaks of a gene.",
-    "distance_decay": "Difficulty: how much likelier near peaks are true; 0 makes distance say nothing.",
+    "distance_decay": "Difficulty: how much more likely near peaks are to be true; 0 makes distance uninformative.",
     "repressive": "Share of true peaks that lower their gene.",
     "ubiquitous": "Share of other peaks that are open in every cell.",
     "fold": "Natural-log change of activity per standard deviation of a program.",
@@ -51,15 +51,15 @@ def _world_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("simulate")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--quick", is_flag=True, help="A small world: 150 genes, 1,000 peaks, 800 cells.")
+@click.option("--quick", is_flag=True, help="Make a small world: 150 genes, 1,000 peaks, 800 cells.")
 @_world_options
 @click.option("--force", is_flag=True, help="Overwrite the world in a folder that is not empty.")
 @json_option
-def command(out: Path, *, quick: bool, force: bool, as_json: bool, **asked: float | None) -> None:
+def command(out: Path, *, quick: bool, force: bool, as_json: bool, **options: float | None) -> None:
     """Write genes, peaks, RNA, ATAC and the true links of a simulated world into the folder OUT."""
     from loaders.simulation.simulate import simulate  # noqa: PLC0415 - `--help` need not import anndata
 
     config = WorldConfig.quick() if quick else WorldConfig()
-    config = replace(config, **{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]
+    config = replace(config, **{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]
     with progress(as_json=as_json) as reporter:
         emit(simulate(config, out, force=force, progress=reporter), as_json=as_json)

@@ -3,6 +3,8 @@
 from kg.cells.registry import (
     COVERAGE,
     CellsFile,
+    FeatureMatch,
+    assay_of,
     cells,
     checksum,
     is_gene_layer,
@@ -11,12 +13,15 @@ from kg.cells.registry import (
     modality_of,
     read_header,
     register,
+    registered,
     split_positions,
 )
 
 __all__ = [
     "COVERAGE",
     "CellsFile",
+    "FeatureMatch",
+    "assay_of",
     "cells",
     "checksum",
     "is_gene_layer",
@@ -25,5 +30,6 @@ __all__ = [
     "modality_of",
     "read_header",
     "register",
+    "registered",
     "split_positions",
 ]

@@ -2,7 +2,7 @@
 
 A file is an h5ad, or a zarr store, whose checksum is that of all files in its folder (`kg.files.folder_sha256`).
 
-A set of cells has a name and one file a modality. Registering equal content elsewhere only moves the path; other
+A set of cells has a name and one file for each modality. Registering equal content elsewhere only moves the path; other
 content under the same name replaces it, and the set keeps its slot. Files are read without loading a matrix.
 """
 
@@ -98,7 +98,9 @@ class CellsFile:
     """One modality of a named set of cells, as the graph keeps it.
 
     Attributes:
-        name: of the set; modality: `rna`, `atac`, or a layer of genes such as `mCH`.
+        name: of the set.
+        modality: `rna`, `atac`, or a layer of genes such as `mCH`; that of a further species has its assembly behind
+            it, such as `rna-GRCm38`.
         path: absolute; where the file was last seen.
         shape: cells, features.
         features_sha256: of the feature names in order.
@@ -175,7 +177,12 @@ def modality_of(names: Sequence[str]) -> str:
 
 def is_gene_layer(modality: str) -> bool:
     """Whether the features of a modality are genes under names of their own, such as mCH:ENSG00000181449."""
-    return re.match(_LAYER, f"{modality}:x") is not None
+    return re.match(_LAYER, f"{assay_of(modality)}:x") is not None
+
+
+def assay_of(modality: str) -> str:
+    """What a modality measures: `rna` of `rna-GRCm38`, which is the RNA of a further species in one set of cells."""
+    return modality.partition("-")[0]
 
 
 def split_positions(names: pd.Series[str]) -> pd.DataFrame:
@@ -241,7 +248,7 @@ def register(
         features_sha256=hashlib.sha256("\n".join(header.features).encode()).hexdigest(),
         coverage=match.coverage,
     )
-    before = next((c for c in _registered(store, name) if c.modality == modality), None)
+    before = next((c for c in registered(store, name) if c.modality == modality), None)
     store.write(
         "MERGE (c:Cells {id: $id}) SET c += $properties, c.registered_at = datetime()",
         id=f"{name}/{modality}",
@@ -256,7 +263,7 @@ def cells(store: Store, name: str) -> list[CellsFile]:
     Raises:
         NotFound: no such set.
     """
-    found = _registered(store, name)
+    found = registered(store, name)
     if not found:
         known = [row["name"] for row in store.read("MATCH (c:Cells) RETURN DISTINCT c.name AS name ORDER BY name")]
         listed = f"registered are {', '.join(known)}" if known else "none are registered"
@@ -264,7 +271,8 @@ def cells(store: Store, name: str) -> list[CellsFile]:
     return found
 
 
-def _registered(store: Store, name: str) -> list[CellsFile]:
+def registered(store: Store, name: str) -> list[CellsFile]:
+    """The files of a named set, by modality; none where no such set is registered."""
     rows = store.read("MATCH (c:Cells {name: $name}) RETURN c {.*} AS cells ORDER BY c.modality", name=name)
     return [_from_properties(row["cells"]) for row in rows]
 

@@ -44,7 +44,7 @@ How = Literal["fragments", "cut-sites"]
 
 
 @dataclass(frozen=True)
-class Counted:
+class FragmentCounts:
     """What was written.
 
     Attributes:
@@ -74,7 +74,7 @@ def count_fragments(
     barcodes: Path | None = None,
     min_fragments: int = 0,
     progress: Progress = SILENT,
-) -> Counted:
+) -> FragmentCounts:
     """Count the fragments of each cell in each peak.
 
     Args:
@@ -83,10 +83,10 @@ def count_fragments(
         out: the h5ad, written whole or not at all.
         of: assembly of both files, any alias.
         how: what is counted, see above.
-        barcodes: one a line; cells are these, in this order, whether they have fragments or not; by default all
-            that the file has, sorted.
+        barcodes: file with one on each line; cells are these, in this order, whether they have fragments or not; by
+            default all that the file of fragments has, sorted.
         min_fragments: cells with fewer fragments in the file, inside peaks or not, are left out.
-        progress: told of fragments read.
+        progress: counts the fragments read.
 
     Raises:
         InputError: a file is refused, or none of the listed barcodes is in it.
@@ -97,22 +97,22 @@ def count_fragments(
     cells, counts, total = _count_all(read, genome, where, how, progress)
     names, rows = _chosen(cells, listed, read.name)
     enough = total[rows] >= min_fragments
-    made = anndata.AnnData(
+    adata = anndata.AnnData(
         sparse.csr_matrix(_added(counts, (len(cells) + 1, len(where.start)))[rows[enough]]),
         obs=pd.DataFrame({"fragments": total[rows[enough]]}, index=pd.Index(np.array(names, dtype=object)[enough])),
         var=_features(where),
         uns={"assembly": genome.name, "counted": how, "fragments_sha256": read.sha256, "peaks_sha256": regions.sha256},
     )
-    made.obs["in_peaks"] = np.asarray(made.X.sum(axis=1)).ravel()
+    adata.obs["in_peaks"] = np.asarray(adata.X.sum(axis=1)).ravel()
     with replaced(out) as temporary:
-        made.write_h5ad(temporary, compression="gzip")
-    return Counted(
+        adata.write_h5ad(temporary, compression="gzip")
+    return FragmentCounts(
         out=out,
-        cells=made.n_obs,
-        peaks=made.n_vars,
+        cells=adata.n_obs,
+        peaks=adata.n_vars,
         fragments=int(total.sum()),
-        of_cells=int(made.obs["fragments"].sum()),
-        counts=int(made.X.sum()),
+        of_cells=int(adata.obs["fragments"].sum()),
+        counts=int(adata.X.sum()),
         barcodes=len(cells),
         absent=int((rows < 0).sum()),
     )
@@ -121,7 +121,7 @@ def count_fragments(
 def _count_all(
     read: InputFile, genome: Assembly, where: Intervals, how: How, progress: Progress
 ) -> tuple[dict[str, int], list[Any], NDArray[np.int64]]:
-    """Row of each barcode, counts by block, and the fragments of each row; the last row is of barcodes not there."""
+    """Return each barcode's row, counts by block, and fragments by row; the last row is of barcodes not in the file."""
     cells: dict[str, int] = {}
     counts, sizes = [], []
     progress.begin(f"counting {read.name}", unit="fragments")
@@ -134,18 +134,18 @@ def _count_all(
     if not cells:
         raise InputError(f"{read.name}: holds no fragments", "is it the right file?")
     total = np.zeros(len(cells) + 1, dtype=np.int64)
-    for some in sizes:
-        total[: len(some)] += some
+    for size in sizes:
+        total[: len(size)] += size
     return cells, counts, total
 
 
 def _peaks(file: InputFile, genome: Assembly) -> Intervals:
-    """Those of a BED that must be without fault."""
+    """Return the peaks of a BED, which must be without fault."""
     rows = read_bed(file, SourceContext((file,), genome))
     check_zero_based(rows)
     check_intervals(rows, genome)
     for sentence in (text for table in rows.rejected for text in messages(table)):
-        raise InputError(sentence, "mend the file of peaks; nothing of it may be lost")
+        raise InputError(sentence, "fix the file of peaks; no row of it may be lost")
     rows.keep(~rows.frame.duplicated(["chrom", "start", "end"]))
     if not len(rows):
         raise InputError(f"{file.name}: holds no peaks", "give a BED with the columns chrom, start, end")
@@ -154,12 +154,12 @@ def _peaks(file: InputFile, genome: Assembly) -> Intervals:
 
 def _barcodes(path: Path) -> list[str]:
     file = check_file(path)
-    lines = [line.decode().strip() for _, some in blocks(file, Counter()) for line in some]
+    lines = [line.decode().strip() for _, block in blocks(file, Counter()) for line in block]
     return list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
 
 
 def _counted(cell: Ints, at: Intervals, peaks: Intervals, how: How) -> tuple[Ints, Ints, Ints]:
-    """Cell, peak and count of one block, each pair once."""
+    """Return cell, peak and count of one block, each pair once."""
     if how == "cut-sites":
         base = np.concatenate([at.start, at.end - 1])
         at, cell = Intervals(np.concatenate([at.chrom, at.chrom]), base, base + 1), np.concatenate([cell, cell])
@@ -174,9 +174,9 @@ def _added(parts: Sequence[tuple[Ints, Ints, Ints]], shape: tuple[int, int]) -> 
 
 
 def _chosen(cells: Mapping[str, int], listed: list[str] | None, name: str) -> tuple[list[str], Ints]:
-    """Barcodes in the order of the output, and their rows, -1 where the file does not have one."""
+    """Return barcodes in the order of the output, and their rows, -1 where the file does not have one."""
     names = sorted(cells) if listed is None else listed
-    rows = np.array([cells.get(one, -1) for one in names], dtype=np.int64)
+    rows = np.array([cells.get(name_, -1) for name_ in names], dtype=np.int64)
     if (rows < 0).all():
         raise InputError(
             f"{name}: none of the {len(names):,} listed barcodes is in it",

@@ -32,13 +32,13 @@ class Shares:
     Attributes:
         groups: (G,) names, sorted.
         cells: (G,) how many.
-        seen: (G, F) share of the cells with a value above 0, in the order of the file's features.
+        share: (G, F) share of the cells with a value above 0, in the order of the file's features.
         unlabelled: cells that are in no group.
     """
 
     groups: tuple[str, ...]
     cells: Ints
-    seen: Floats
+    share: Floats
     unlabelled: int
 
 
@@ -66,15 +66,17 @@ def _labels(obs: h5py.Group, name: str, column: str, only: str) -> pd.Series[str
         return pd.Series([only] * count, dtype=object)
     there = [str(c) for c in obs.attrs["column-order"]]
     if column not in there:
-        said = f"obs has no column {column!r}" if column else "neither --group nor --biosample is said"
+        problem = f"obs has no column {column!r}" if column else "neither --group nor --biosample is given"
         listed = f"obs has {', '.join(there)}" if there else "obs has no columns"
-        raise InputError(f"{name}: {said}", f"{listed}; say --group COLUMN, or --biosample when all cells are of one")
+        raise InputError(
+            f"{name}: {problem}", f"{listed}; give --group COLUMN, or --biosample when all cells are of one"
+        )
     labels = pd.Series(np.asarray(read_elem(obs[column]), dtype=object))
     return labels.where(labels.notna() & (labels != "")).map(str, na_action="ignore")
 
 
 def _counted(x: h5py.Group | h5py.Dataset, member: Any) -> Floats:
-    """(G, F) cells of each group with a value above 0."""
+    """Return (G, F) cells of each group with a value above 0."""
     shape = x.shape if isinstance(x, h5py.Dataset) else sparse_dataset(x).shape
     counted: Floats = np.zeros((member.shape[0], int(shape[1])))
     for cells, features, piece in _pieces(x):
@@ -83,7 +85,7 @@ def _counted(x: h5py.Group | h5py.Dataset, member: Any) -> Floats:
 
 
 def _pieces(x: h5py.Group | h5py.Dataset) -> Iterator[tuple[slice, slice, Any]]:
-    """Blocks of rows, or of columns where the matrix is stored by column."""
+    """Yield blocks of rows, or of columns where the matrix is stored by column."""
     if isinstance(x, h5py.Dataset):
         step = max(1, VALUES // max(x.shape[1], 1))
         for at in range(0, x.shape[0], step):

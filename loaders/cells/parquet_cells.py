@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 STRETCH = 1 << 16  # values of a piece of the h5ad
 
 
-def ready(path: Path, kept: Path, progress: Progress = SILENT) -> Path:
-    """The path itself, or where it is a folder of shards, the h5ad that is made of it; made once for equal content.
+def ensure_h5ad(path: Path, kept: Path, progress: Progress = SILENT) -> Path:
+    """Return the path, or for a folder of shards the h5ad that is made of it, once for equal content.
 
     Args:
         path: h5ad, zarr store, or folder of shards.
         kept: folder of the h5ad that are made.
-        progress: told of rows.
+        progress: counts rows.
 
     Raises:
-        MalformedRow: a row does not fit: an unknown name, a value that is no count, a feature twice in a cell, a cell
-            in two shards, or out of order.
+        MalformedRow: a row does not fit: an unknown name, a value that is not a count, a feature twice in a cell, a
+            cell in two shards, or out of order.
         InputError: a file or column is missing.
     """
     if not is_shards(path):
@@ -45,18 +45,18 @@ def ready(path: Path, kept: Path, progress: Progress = SILENT) -> Path:
 
 
 def write_h5ad(shards: Shards, out: Path, digest: str, progress: Progress = SILENT) -> None:
-    """CSR of float32, features of a cell ascending, zeros left out; memory holds a batch, a cell, and the names.
+    """Write a CSR of float32, features of a cell ascending, without zeros; memory holds a batch, a cell, and the names.
 
     Raises:
-        MalformedRow: as `ready`.
+        MalformedRow: as `ensure_h5ad`.
     """
-    made = anndata.AnnData(obs=shards.obs, var=shards.var, uns={"parquet_sha256": digest})
-    made.write_h5ad(out)
-    lengths = np.zeros(made.n_obs, np.int64)
+    adata = anndata.AnnData(obs=shards.obs, var=shards.var, uns={"parquet_sha256": digest})
+    adata.write_h5ad(out)
+    lengths = np.zeros(adata.n_obs, np.int64)
     progress.begin(f"reading {shards.folder.name}", shards.rows, "rows")
     with h5py.File(out, "r+") as file:
         group = file.create_group("X")
-        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": made.shape})
+        group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": adata.shape})
         data, indices = (
             group.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(STRETCH,))
             for name, dtype in (("data", np.float32), ("indices", np.int32))
@@ -69,7 +69,7 @@ def write_h5ad(shards: Shards, out: Path, digest: str, progress: Progress = SILE
             _append(indices, rows.feature[kept])
             progress.advance(len(kept))
         group["indptr"] = np.concatenate([[0], np.cumsum(lengths)])
-    progress.end(f"{int(lengths.sum()):,} counts of {made.n_obs:,} cells and {made.n_vars:,} features")
+    progress.end(f"{int(lengths.sum()):,} counts of {adata.n_obs:,} cells and {adata.n_vars:,} features")
 
 
 def _append(to: Any, values: NDArray[Any]) -> None:

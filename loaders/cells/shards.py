@@ -33,7 +33,7 @@ _HINT = "see Parquet shards in docs/models/scale.md"
 
 
 @dataclass(frozen=True)
-class Rows:
+class CellRows:
     """Some rows of a shard.
 
     Attributes:
@@ -47,14 +47,16 @@ class Rows:
     feature: Ints
     value: NDArray[np.float32]
 
-    def part(self, some: slice) -> Rows:
-        """Neighbours among them."""
-        return Rows(self.first + (some.start or 0), self.cell[some], self.feature[some], self.value[some])
+    def part(self, between: slice) -> CellRows:
+        """Return a slice of the rows."""
+        return CellRows(
+            self.first + (between.start or 0), self.cell[between], self.feature[between], self.value[between]
+        )
 
-    def then(self, more: Rows) -> Rows:
-        """These and the rows that follow them."""
+    def then(self, more: CellRows) -> CellRows:
+        """Return these rows and those that follow them."""
         joined = (np.concatenate([getattr(r, n) for r in (self, more)]) for n in ("cell", "feature", "value"))
-        return Rows(self.first, *joined)
+        return CellRows(self.first, *joined)
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,17 @@ class Shards:
         return sum(_opened(file).metadata.num_rows for file in self.files)
 
     def name(self, file: Path) -> str:
-        """As messages show it."""
+        """Return the name of a shard as messages show it."""
         return file.relative_to(self.folder.parent).as_posix()
 
 
 def is_shards(path: Path) -> bool:
-    """Whether this is a folder with Parquet files in it."""
+    """Return whether this is a folder with Parquet files in it."""
     return path.is_dir() and next(path.rglob("*.parquet"), None) is not None
 
 
 def read_names(folder: Path) -> Shards:
-    """obs, var, and which files are shards.
+    """Return obs, var, and which files are shards.
 
     Raises:
         InputError: a file or column is missing, or there is no shard.
@@ -101,8 +103,8 @@ def read_names(folder: Path) -> Shards:
     return Shards(folder, obs, var, tuple(files))
 
 
-def read_cells(shards: Shards) -> Iterator[Rows]:
-    """All rows, whole cells at a time, the features of a cell ascending.
+def read_cells(shards: Shards) -> Iterator[CellRows]:
+    """Yield all rows, whole cells at a time, the features of a cell ascending.
 
     Raises:
         MalformedRow: as `loaders.cells.parquet_cells.ready`.
@@ -115,9 +117,9 @@ def read_cells(shards: Shards) -> Iterator[Rows]:
             last, before = int(rows.cell[-1]), shards.name(file)
 
 
-def _whole_cells(batches: Iterator[Rows]) -> Iterator[Rows]:
-    """The same rows, cut where a cell ends; not empty."""
-    held: Rows | None = None
+def _whole_cells(batches: Iterator[CellRows]) -> Iterator[CellRows]:
+    """Yield the same rows, cut where a cell ends; not empty."""
+    held: CellRows | None = None
     for batch in batches:
         rows = batch if held is None else held.then(batch)
         other = np.flatnonzero(rows.cell != rows.cell[-1])
@@ -129,8 +131,8 @@ def _whole_cells(batches: Iterator[Rows]) -> Iterator[Rows]:
         yield held
 
 
-def _coded(shards: Shards, file: Path) -> Iterator[Rows]:
-    """Batches with names as positions; not empty."""
+def _coded(shards: Shards, file: Path) -> Iterator[CellRows]:
+    """Yield batches with names as positions; not empty."""
     name, first = shards.name(file), 1
     source = _opened(file)
     lost = COLUMNS - set(source.schema_arrow.names)
@@ -144,7 +146,7 @@ def _coded(shards: Shards, file: Path) -> Iterator[Rows]:
                 )
                 value = _numbers(batch["value"], name)
                 _check_rows(name, first, batch, {"cell": cell < 0, "feature": feature < 0, "value": _no_count(value)})
-                yield Rows(first, cell, feature, value.astype(np.float32))
+                yield CellRows(first, cell, feature, value.astype(np.float32))
             first += len(batch)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{name}: cannot be read: {error}", "copy or write it again") from error
@@ -159,11 +161,11 @@ def _opened(file: Path) -> pq.ParquetFile:
 
 
 def _positions(column: pa.Array, names: pd.Index) -> Ints:
-    """Where each name stands, -1 for nowhere."""
+    """Return where each name stands, -1 for nowhere."""
     encoded = column if pa.types.is_dictionary(column.type) else column.cast(pa.string()).dictionary_encode()
     place = np.append(names.get_indexer(encoded.dictionary.to_pandas()), -1)
-    found: Ints = place[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)].astype(np.int64)
-    return found
+    positions: Ints = place[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)].astype(np.int64)
+    return positions
 
 
 def _numbers(column: pa.Array, name: str) -> NDArray[np.float64]:
@@ -181,7 +183,7 @@ def _check_rows(name: str, first: int, batch: pa.RecordBatch, wrong: dict[str, N
     rules = {
         "cell": "is not in obs.parquet",
         "feature": "is not in var.parquet",
-        "value": f"is no count, a whole number from 0 to {MOST:,}",
+        "value": f"is not a count, a whole number from 0 to {MOST:,}",
     }
     for column, rows in wrong.items():
         if rows.any():
@@ -189,8 +191,8 @@ def _check_rows(name: str, first: int, batch: pa.RecordBatch, wrong: dict[str, N
             raise MalformedRow(name, first + at, column, f"{batch[column][at].as_py()!r} {rules[column]}", _HINT)
 
 
-def _check_order(shards: Shards, file: Path, rows: Rows, last: int, before: str) -> None:
-    """Cells ascend, and none goes on in another shard."""
+def _check_order(shards: Shards, file: Path, rows: CellRows, last: int, before: str) -> None:
+    """Refuse cells that do not ascend, or that go on in another shard."""
     name, cells = shards.name(file), shards.obs.index
     if rows.cell[0] == last:
         rule = f"{cells[last]!r} is in {before} too; all rows of a cell stand in one shard"
@@ -204,8 +206,8 @@ def _check_order(shards: Shards, file: Path, rows: Rows, last: int, before: str)
         raise MalformedRow(name, rows.first + at, "cell", rule, hint)
 
 
-def _sorted(shards: Shards, file: Path, rows: Rows) -> Rows:
-    """The features of each cell ascending; none comes twice."""
+def _sorted(shards: Shards, file: Path, rows: CellRows) -> CellRows:
+    """Sort the features of each cell; refuse one that occurs twice."""
     key = rows.cell * len(shards.var) + rows.feature
     order = np.argsort(key, kind="stable")
     twice = np.flatnonzero(np.diff(key[order]) == 0)
@@ -214,11 +216,11 @@ def _sorted(shards: Shards, file: Path, rows: Rows) -> Rows:
         cell, feature = shards.obs.index[rows.cell[at]], shards.var.index[rows.feature[at]]
         rule = f"{feature!r} comes more than once in cell {cell!r}"
         raise MalformedRow(shards.name(file), rows.first + at, "feature", rule, "add the counts up, or drop one")
-    return Rows(rows.first, rows.cell, rows.feature[order], rows.value[order])
+    return CellRows(rows.first, rows.cell, rows.feature[order], rows.value[order])
 
 
 def _names(file: Path, column: str) -> pd.DataFrame:
-    """The table of one file, indexed by a column; what is neither a number nor true or false is text."""
+    """Return the table of one file, indexed by a column; what is neither a number nor true or false is text."""
     if not file.is_file():
         raise InputError(f"{file}: is not there", _HINT)
     try:
@@ -233,14 +235,14 @@ def _names(file: Path, column: str) -> pd.DataFrame:
             at = int(wrong.argmax())
             raise MalformedRow(file.name, at + 1, column, f"{names[at]!r} {rule}", "each name once")
     frame = frame.loc[:, [not name.startswith("__index_level_") for name in frame.columns]]
-    kept = {name: some if pd.api.types.is_numeric_dtype(some) else _text(some) for name, some in frame.items()}
+    kept = {name: values if pd.api.types.is_numeric_dtype(values) else _text(values) for name, values in frame.items()}
     return pd.DataFrame(kept, index=frame.index).set_axis(names.astype(str).to_list())
 
 
-def _text(some: pd.Series[Any]) -> pd.Series[Any]:
-    return some.map(str, na_action="ignore").astype("category")
+def _text(values: pd.Series[Any]) -> pd.Series[Any]:
+    return values.map(str, na_action="ignore").astype("category")
 
 
 def _natural(file: Path) -> list[tuple[int, int, str]]:
-    """part-2 before part-10."""
+    """Return a sort key that puts part-2 before part-10."""
     return [(1, int(t), "") if t.isdigit() else (0, 0, t) for t in re.split(r"(\d+)", file.as_posix())]

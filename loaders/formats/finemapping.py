@@ -18,7 +18,7 @@ PREFIX = "lbf_variable"
 
 
 def factor_columns(rows: Rows) -> list[str]:
-    """Columns of log Bayes factors, one an effect."""
+    """Return the columns of log Bayes factors, one for each effect."""
     return [str(name) for name in rows.frame.columns if str(name).startswith(PREFIX)]
 
 
@@ -43,5 +43,5 @@ def set_pip(parts: Sequence[Rows]) -> None:
     is_on = every.abs().groupby(region).transform("max") > 0
     pip = 1 - (1 - alpha.where(is_on, 0.0)).prod(axis=1)
     for rows in parts:
-        found = pip.reindex(pd.MultiIndex.from_frame(rows.frame[keys]))
-        rows.set(pip=[f"{value:.9g}" for value in found])
+        values = pip.reindex(pd.MultiIndex.from_frame(rows.frame[keys]))
+        rows.set(pip=[f"{value:.9g}" for value in values])

@@ -44,10 +44,10 @@ class Fragments:
 
 
 def read_fragments(file: InputFile, genome: Assembly) -> Iterator[Fragments]:
-    """The fragments of a file, some hundred thousand at a time.
+    """Yield the fragments of a file, some hundred thousand at a time.
 
     Raises:
-        MalformedRow: a line is no fragment.
+        MalformedRow: a line is not a fragment.
         AssemblyMismatch: a fragment has no place on the assembly.
         InputError: the file is damaged.
     """
@@ -78,11 +78,11 @@ def read_fragments(file: InputFile, genome: Assembly) -> Iterator[Fragments]:
 
 def _placed(table: pa.Table, file: InputFile, genome: Assembly) -> Fragments:
     cell, chrom = (table[name].combine_chunks() for name in ("barcode", "chrom"))
-    given = pd.Series(chrom.dictionary.to_pylist(), dtype=object)
-    known = genome.rename(given)
+    names = pd.Series(chrom.dictionary.to_pylist(), dtype=object)
+    known = genome.rename(names)
     if known.isna().any():
         raise AssemblyMismatch(
-            f"{file.name}: {given[known.isna()].iloc[0]!r} is not a chromosome of {genome.name}", "say --assembly"
+            f"{file.name}: {names[known.isna()].iloc[0]!r} is not a chromosome of {genome.name}", "give --assembly"
         )
     code = chrom.indices.to_numpy()
     start, end = table["start"].to_numpy(), table["end"].to_numpy()
@@ -91,7 +91,7 @@ def _placed(table: pa.Table, file: InputFile, genome: Assembly) -> Fragments:
         at = int(np.flatnonzero(beyond)[0])
         raise AssemblyMismatch(
             f"{file.name}: a fragment ends at {end[at]:,}, beyond the end of {known[code[at]]} of {genome.name}",
-            "say --assembly",
+            "give --assembly",
         )
     return Fragments(
         cell.indices.to_numpy().astype(np.int64),
@@ -101,7 +101,7 @@ def _placed(table: pa.Table, file: InputFile, genome: Assembly) -> Fragments:
 
 
 def _first_wrong(file: InputFile, first: int, lines: list[bytes], width: int) -> MalformedRow:
-    """The first line of a block that cannot be a fragment; one at a time, since something is known to be wrong."""
+    """Return an error for the first line of a block that cannot be a fragment; it looks at them one by one."""
     hint = "is it a fragments file, as 10x writes it? regkg load peaks reads peaks"
     for number, line in enumerate(lines, first):
         if not line or line.startswith(b"#"):
@@ -111,9 +111,9 @@ def _first_wrong(file: InputFile, first: int, lines: list[bytes], width: int) ->
             return MalformedRow(file.name, number, "", f"the row has {len(fields)} fields, expected {width}", hint)
         for column in (1, 2):
             if not fields[column].isdigit():
-                said = f"{fields[column]!r} is not a position"
-                return MalformedRow(file.name, number, FIELDS[column], said, hint)
+                rule = f"{fields[column]!r} is not a position"
+                return MalformedRow(file.name, number, FIELDS[column], rule, hint)
         if int(fields[2]) <= int(fields[1]):
-            said = f"{fields[2]} is not greater than start {fields[1]}"
-            return MalformedRow(file.name, number, "end", said, hint)
+            rule = f"{fields[2]} is not greater than start {fields[1]}"
+            return MalformedRow(file.name, number, "end", rule, hint)
     return MalformedRow(file.name, first, "", "a row after this one cannot be read", hint)

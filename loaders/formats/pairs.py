@@ -1,6 +1,6 @@
 """Files with two anchors a row: BEDPE, mango, and the two text formats of the WashU browser.
 
-The format is told from the first row. Positions become 0-based half-open; the anchors' columns end in 1 and 2.
+The format is recognised by the first row. Positions become 0-based half-open; the anchors' columns end in 1 and 2.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from loaders.tables.files import InputFile
     from loaders.tables.source_context import SourceContext
 
-Found = tuple[NDArray[np.int64], NDArray[np.object_]]
+AnchorHits = tuple[NDArray[np.int64], NDArray[np.object_]]
 """Position of a row, and the id of what lies under its anchor."""
 
 ANCHORS = ("chrom1", "start1", "end1", "chrom2", "start2", "end2")
@@ -36,7 +36,7 @@ _TARGET = r"^([^\s,:]+):(\d+)-(\d+),([^,\s]+)$"
 
 @dataclass(frozen=True)
 class PairFormat:
-    """How the fields of a row are called; `one_based` where both ends of an anchor belong to it."""
+    """Names of the fields of a row; `one_based` where both ends of an anchor belong to it."""
 
     name: str
     columns: tuple[str, ...]
@@ -51,12 +51,12 @@ LONGRANGE = PairFormat("longrange", ("chrom1", "start1", "end1", "target", "id",
 
 
 def read_pairs(file: InputFile, notes: Counter[str]) -> tuple[Rows, PairFormat]:
-    """Its rows with the columns ANCHORS (positions are integers), those of the format, and `score` as text.
+    """Return rows with the columns ANCHORS (positions are integers), those of the format, and `score` as text.
 
     Raises:
         InputError: no row looks like one of the formats.
     """
-    header, kind = _told(file)
+    header, kind = _detect_format(file)
     rows = read_delimited(file, notes, kind.columns)
     if header:
         rows.keep(np.arange(len(rows)) > 0)
@@ -71,7 +71,7 @@ def read_pairs(file: InputFile, notes: Counter[str]) -> tuple[Rows, PairFormat]:
 
 
 def parse_anchors(rows: Rows, *, one_based: bool) -> None:
-    """Positions of both anchors to integers, 0-based half-open."""
+    """Convert positions of both anchors to integers, 0-based half-open."""
     parse_integers(rows, *_POSITIONS)
     if one_based:
         for start in ("start1", "start2"):
@@ -79,53 +79,53 @@ def parse_anchors(rows: Rows, *, one_based: bool) -> None:
             rows.set(**{start: rows[start] - 1})
 
 
-def place_anchors(rows: Rows, given: SourceContext) -> None:
+def place_anchors(rows: Rows, context: SourceContext) -> None:
     """Check both anchors against the assembly; where they were lifted, `original` says from where, first;second.
 
     Raises:
         AssemblyMismatch: more than a small share of the rows has no place on the assembly.
     """
     for k in "12":
-        place(rows, given, f"chrom{k}", f"start{k}", f"end{k}")
+        place(rows, context, f"chrom{k}", f"start{k}", f"end{k}")
     if "original" not in rows.frame:
         rows.set(original=None)
 
 
 def anchor(rows: Rows, k: str) -> Intervals:
-    """Positions of the first (`1`) or second (`2`) anchors, after they were placed."""
+    """Return positions of the first (`1`) or second (`2`) anchors, after they were placed."""
     return intervals_in(rows, f"chrom{k}", f"start{k}", f"end{k}")
 
 
 def label(rows: Rows, k: str) -> NDArray[np.object_]:
-    """Anchors as chrom:start-end."""
+    """Return anchors as chrom:start-end."""
     text = rows[f"chrom{k}"] + ":" + rows[f"start{k}"].astype(str) + "-" + rows[f"end{k}"].astype(str)
     return text.to_numpy(dtype=object)
 
 
-def meeting(left: Found, right: Found) -> pd.DataFrame:
-    """All pairs of what was found under the same row: columns at (position of the row), left, right."""
+def pairs_meeting(left: AnchorHits, right: AnchorHits) -> pd.DataFrame:
+    """Return all pairs of hits under the same row: columns at (position of the row), left, right."""
     lefts, rights = (pd.DataFrame({"at": at, side: ids}) for side, (at, ids) in (("left", left), ("right", right)))
     return lefts.merge(rights, on="at").astype({"at": np.int64})
 
 
-def renumbered(found: pd.DataFrame, used: NDArray[np.bool_]) -> pd.DataFrame:
-    """`at` counts only the used rows, for when the others were left out."""
-    return found.assign(at=(np.cumsum(used) - 1)[found["at"]])
+def renumbered(pairs: pd.DataFrame, used: NDArray[np.bool_]) -> pd.DataFrame:
+    """Renumber `at` among the used rows only, for when the others were left out."""
+    return pairs.assign(at=(np.cumsum(used) - 1)[pairs["at"]])
 
 
 def first_rows(file: InputFile, most: int = 2) -> list[list[str]]:
-    """Fields of its first rows, comments left out."""
+    """Return the fields of a file's first rows, comments left out."""
     lines = [line for line in file.head.decode(errors="replace").splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("#", "track ", "browser "))]
     return [line.split("\t") if "\t" in line else line.split() for line in lines[:most]]
 
 
-def _told(file: InputFile) -> tuple[bool, PairFormat]:
-    """Whether the first row is a header, and the format of the next."""
+def _detect_format(file: InputFile) -> tuple[bool, PairFormat]:
+    """Return whether the first row is a header, and the format of the next."""
     for at, fields in enumerate(first_rows(file)):
-        found = _format(fields)
-        if found:
-            return at == 1, found
+        pair_format = _format(fields)
+        if pair_format:
+            return at == 1, pair_format
     raise InputError(
         f"{file.name}: no known header, and neither BEDPE nor mango nor WashU text",
         "a row of BEDPE is chrom1 start1 end1 chrom2 start2 end2 name score, 0-based",

@@ -19,13 +19,13 @@ BED = ("chrom", "start", "end", "name", "score", "strand", "signal", "p_value", 
 _HEADER = {"start", "chromstart", "chr_start"}
 
 
-def read_bed(file: InputFile, given: SourceContext) -> Rows:
-    """Its rows with the columns BED, as many as there are, `start` and `end` as integers; a header row is left out.
+def read_bed(file: InputFile, context: SourceContext) -> Rows:
+    """Return rows with the columns BED, as many as there are; `start` and `end` are integers, a header row is left out.
 
     Raises:
         InputError: there are fewer than three columns.
     """
-    rows = read_delimited(file, given.notes, BED)
+    rows = read_delimited(file, context.notes, BED)
     check_columns(rows, ("chrom", "start", "end"), "BED has at least three columns: chrom, start, end")
     if len(rows) and rows["start"].iloc[0].lower() in _HEADER:
         rows.keep(np.arange(len(rows)) > 0)
@@ -35,7 +35,7 @@ def read_bed(file: InputFile, given: SourceContext) -> Rows:
 
 
 def read_features(file: InputFile) -> Rows:
-    """Names chrom:start-end of an h5ad's variables; the "line" is the position among them, from 1."""
+    """Return a row for each variable chrom:start-end of an h5ad; the "line" is its position among them, from 1."""
     names = read_header(file.path).features
     rows = Rows(file.name, pd.DataFrame({"name": names}, index=pd.RangeIndex(1, len(names) + 1), dtype=object))
     parts = split_positions(rows["name"])
@@ -46,7 +46,7 @@ def read_features(file: InputFile) -> Rows:
 
 
 def has_signal(rows: Rows) -> bool:
-    """A narrowPeak or broadPeak: columns seven to nine are numbers, and not the thickStart and thickEnd of a BED9."""
+    """Return whether columns seven to nine are those of narrowPeak or broadPeak, and not of BED9."""
     if "q_value" not in rows.frame or f"column{len(BED) + 1}" in rows.frame:
         return False
     signal, p_value, q_value = (pd.to_numeric(rows[name], errors="coerce") for name in ("signal", "p_value", "q_value"))
@@ -55,8 +55,8 @@ def has_signal(rows: Rows) -> bool:
 
 
 def set_strength(rows: Rows) -> str:
-    """Set `strength`, missing where the file has no number; gives what it is: signal, bed (column 5) or peak (none)."""
+    """Set `strength`, missing where the file has no number; return its kind: signal, bed (column 5) or peak (none)."""
     column, kind = ("signal", "signal") if has_signal(rows) else ("score", "bed")
-    given = pd.to_numeric(rows[column], errors="coerce") if column in rows.frame else np.nan
-    rows.set(strength=pd.Series(given, rows.frame.index, dtype=np.float64).replace([np.inf, -np.inf], np.nan))
+    numbers = pd.to_numeric(rows[column], errors="coerce") if column in rows.frame else np.nan
+    rows.set(strength=pd.Series(numbers, rows.frame.index, dtype=np.float64).replace([np.inf, -np.inf], np.nan))
     return kind if rows["strength"].notna().any() else "peak"

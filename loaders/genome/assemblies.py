@@ -51,7 +51,7 @@ class Assembly:
     lengths: Mapping[str, int]
 
     def canonical(self, name: str) -> str | None:
-        """The name used in the graph, or None when the assembly cannot have such a sequence (chr21 of a mouse)."""
+        """Return the name used in the graph, or None if the assembly cannot have such a sequence (chr21 of a mouse)."""
         bare = re.sub("^chr", "", name, flags=re.IGNORECASE).upper()
         main = f"chr{'M' if bare in {'MT', 'MITO'} else bare}"
         if main in self.lengths:
@@ -59,24 +59,24 @@ class Assembly:
         return name if _CONTIG.match(name) and not _MAIN.match(name) else None
 
     def rename(self, chroms: pd.Series[str]) -> pd.Series[str]:
-        """Canonical names, element by element; None where there is none."""
+        """Return canonical names, element by element; None where there is none."""
         codes, names = pd.factorize(chroms)
         renamed = np.array([self.canonical(str(n)) for n in names], dtype=object)
         return pd.Series(renamed[codes], index=chroms.index, dtype=object)
 
     def beyond(self, chroms: pd.Series[str], ends: pd.Series[int]) -> pd.Series[bool]:
-        """Which ends (exclusive) lie past the end of their chromosome; never on sequences of unknown length."""
+        """Return which ends (exclusive) lie past the end of their chromosome; never on sequences of unknown length."""
         return ends > chroms.map(self.lengths).fillna(np.inf)
 
     def misfits(self, chroms: pd.Series[str], ends: pd.Series[int]) -> int:
-        """How many rows cannot belong to this assembly: no such chromosome, or past its end."""
+        """Return how many rows cannot belong to this assembly: no such chromosome, or past its end."""
         renamed = self.rename(chroms)
         return int(renamed.isna().sum() + self.beyond(renamed, ends).sum())
 
 
 @cache
 def assemblies() -> Mapping[str, Assembly]:
-    """Every known assembly by name."""
+    """Return every known assembly by name."""
     lengths: dict[str, dict[str, int]] = {}
     with files("loaders").joinpath("assemblies.tsv").open(encoding="utf-8") as text:
         for row in csv.DictReader(text, delimiter="\t"):
@@ -85,21 +85,21 @@ def assemblies() -> Mapping[str, Assembly]:
 
 
 def assembly(name: str) -> Assembly:
-    """The assembly of this name or alias; case and a patch level (GRCh38.p14) do not matter.
+    """Return the assembly of this name or alias; case and a patch level (GRCh38.p14) do not matter.
 
     Raises:
         InputError: no such assembly is known.
     """
     known = _names()
-    found = known.get(name.strip().lower()) or known.get(_PATCH.sub("", name.strip()).lower())
-    if found is None:
+    canonical = known.get(name.strip().lower()) or known.get(_PATCH.sub("", name.strip()).lower())
+    if canonical is None:
         listed = ", ".join(f"{n} ({ALIASES[n][0]})" for n in assemblies())
         raise InputError(f"assembly {name!r} is not known", f"known are {listed}")
-    return assemblies()[found]
+    return assemblies()[canonical]
 
 
 def stated_in(text: str) -> set[str]:
-    """Names of the assemblies that a piece of text, such as a file's header, speaks of."""
+    """Return names of the assemblies that a text, such as a file's header, mentions."""
     words = re.findall(r"[A-Za-z][\w.]*\w", text)
     known = _names()
     return {known[w] for word in words if (w := _PATCH.sub("", word).lower()) in known}

@@ -24,7 +24,7 @@ LEAST = 2.0
 
 
 def tss_enrichment(chrom: NDArray[np.object_], tss: NDArray[np.int64], peaks: Intervals) -> float | None:
-    """How many times more peaks lie within 1 kb of a start site than of places 50 and 200 kb beside one.
+    """Return how many times more peaks lie within 1 kb of a start site than of places 50 and 200 kb beside one.
 
     Args:
         chrom, tss: (G,) of the genes.

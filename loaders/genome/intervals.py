@@ -28,7 +28,7 @@ class Intervals(NamedTuple):
 
 
 def overlapping(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
-    """Rows (i, j) of all pairs that share a base, ordered by i, then j; see `meeting`."""
+    """Return rows (i, j) of all pairs that share a base, ordered by i, then j; see `meeting`."""
     i, j = meeting(left, right)
     # a sparse matrix counts its rows into place and sorts each, several times faster than the pairs are sorted at once
     shape = len(left.start), len(right.start)
@@ -39,7 +39,7 @@ def overlapping(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
 
 
 def meeting(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
-    """Rows (i, j) of all pairs that share a base, in no order.
+    """Return rows (i, j) of all pairs that share a base, in no order.
 
     Two intervals share a base if one starts inside the other. So each pair is found once, either by right
     starts in [left.start, left.end) or by left starts in (right.start, right.end): range queries over
@@ -62,12 +62,12 @@ def meeting(left: Intervals, right: Intervals) -> tuple[Ints, Ints]:
 
 
 def within(left: Intervals, right: Intervals, window_bp: int = 0) -> tuple[Ints, Ints]:
-    """Rows (i, j) of all pairs at most `window_bp` apart (see `distance`), ordered by i, then j."""
+    """Return rows (i, j) of all pairs at most `window_bp` apart (see `distance`), ordered by i, then j."""
     return overlapping(Intervals(left.chrom, left.start - window_bp, left.end + window_bp), right)
 
 
 def clusters(of: Intervals) -> Ints:
-    """Number of the run of overlapping intervals that each is in, from 0 along the genome.
+    """Return the number of the run of overlapping intervals that each is in, from 0 along the genome.
 
     Two of a run need not meet if others lie between them; intervals that only touch are in different runs.
     """
@@ -84,7 +84,7 @@ def clusters(of: Intervals) -> Ints:
 
 
 def distance(left_start: ArrayLike, left_end: ArrayLike, right_start: ArrayLike, right_end: ArrayLike) -> Ints:
-    """Base pairs between intervals of one chromosome: 0 when they overlap, 1 when they touch (GLUE, Cao & Gao 2022)."""
+    """Return bp between intervals of one chromosome: 0 if they overlap, 1 if they touch (GLUE, Cao & Gao 2022)."""
     apart: Ints = np.atleast_1d(np.subtract(right_start, left_end, dtype=np.int64))
     np.maximum(apart, np.subtract(left_start, right_end, dtype=np.int64), out=apart)
     apart += 1
@@ -92,14 +92,14 @@ def distance(left_start: ArrayLike, left_end: ArrayLike, right_start: ArrayLike,
 
 
 def signed_distance(point: ArrayLike, strand: ArrayLike, start: ArrayLike, end: ArrayLike) -> Ints:
-    """From a base to intervals along the strand: negative upstream, 0 inside, -1 or 1 for the neighbouring base."""
+    """Return bp from a base to intervals along the strand: negative upstream, 0 inside, -1 or 1 beside them."""
     at, first, last = (np.asarray(x, dtype=np.int64) for x in (point, start, end))
     along = np.where(first > at, first - at, np.where(last <= at, last - 1 - at, 0))
     return np.where(np.asarray(strand) == "-", -along, along).astype(np.int64)
 
 
 def _starts_within(low: Ints, high: Ints, starts: Ints) -> tuple[Ints, Ints]:
-    """Pairs (k, at) with low[k] <= starts[at] < high[k]; starts are sorted."""
+    """Return pairs (k, at) with low[k] <= starts[at] < high[k]; starts are sorted."""
     first = np.searchsorted(starts, low, side="left")
     count = np.maximum(np.searchsorted(starts, high, side="left") - first, 0)
     k = np.repeat(np.arange(len(low)), count)

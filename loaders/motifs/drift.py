@@ -19,7 +19,7 @@ _SAME = 1e-6
 
 
 @dataclass(frozen=True)
-class Change:
+class MotifChange:
     """One motif that is not the same in both.
 
     Attributes:
@@ -41,8 +41,8 @@ class Change:
     similarity: float | None
 
 
-def drift(before: Iterable[Motif], after: Iterable[Motif]) -> list[Change]:
-    """Motifs that changed between two versions of a collection, by base id; motifs of equal id and matrix are left out.
+def drift(before: Iterable[Motif], after: Iterable[Motif]) -> list[MotifChange]:
+    """Return motifs that changed between two versions of a collection, by base id; equal id and matrix are left out.
 
     Of several versions of a motif in one collection the latest counts; damaged matrices are left out.
     """
@@ -51,14 +51,14 @@ def drift(before: Iterable[Motif], after: Iterable[Motif]) -> list[Change]:
     return [change for change in changes if change is not None]
 
 
-def similarity(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Largest mean correlation of aligned positions, over all offsets and both strands; from -1 to 1.
+def similarity(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Return the largest mean correlation of aligned positions, over all offsets and both strands; from -1 to 1.
 
     Args:
-        one, other: (positions, ACGT) counts or probabilities. At least FEWEST positions, or all of the shorter
+        first, second: (positions, ACGT) counts or probabilities. At least FEWEST positions, or all of the shorter
             matrix, must overlap; positions of the shorter one that do not count as 0.
     """
-    a, b = sorted((_standardised(one), _standardised(other)), key=len)
+    a, b = sorted((_standardised(first), _standardised(second)), key=len)
     fewest = min(FEWEST, len(a))
     best = -1.0
     for turned in (a, a[::-1, ::-1]):
@@ -69,7 +69,7 @@ def similarity(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 
 def _standardised(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows of mean 0 and length 1, so that products of rows are correlations; even rows become 0."""
+    """Return rows of mean 0 and length 1, so that products of rows are correlations; rows of equal values become 0."""
     centred = matrix - matrix.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
     rows: NDArray[np.float64] = np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
@@ -77,8 +77,8 @@ def _standardised(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _latest(motifs: Iterable[Motif]) -> Mapping[str, Motif]:
-    good = [one for one in motifs if not one.fault]
-    return {one.base_id: one for one in sorted(good, key=_version)}
+    good = [motif for motif in motifs if not motif.fault]
+    return {motif.base_id: motif for motif in sorted(good, key=_version)}
 
 
 def _version(motif: Motif) -> tuple[int, str]:
@@ -86,17 +86,17 @@ def _version(motif: Motif) -> tuple[int, str]:
     return int(version) if version.isdigit() else 0, motif.id
 
 
-def _change(old: Motif | None, new: Motif | None) -> Change | None:
+def _change(old: Motif | None, new: Motif | None) -> MotifChange | None:
     kind = _kind(old, new)
-    one = new or old
-    if not kind or one is None:
+    shown = new or old
+    if not kind or shown is None:
         return None
-    return Change(
+    return MotifChange(
         kind,
-        one.base_id,
+        shown.base_id,
         old.id if old else "",
         new.id if new else "",
-        one.name,
+        shown.name,
         len(old.matrix) if old else 0,
         len(new.matrix) if new else 0,
         round(similarity(old.matrix, new.matrix), 4) if old and new else None,

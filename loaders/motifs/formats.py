@@ -1,6 +1,6 @@
 """Motif collections as files: JASPAR, MEME, and plain matrices under `>` lines; which transcription factor is whose.
 
-The format is told from the content. What is wrong with one matrix costs that matrix only.
+The format is recognised by its content. A fault in one matrix rejects that matrix only.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ class Motif(NamedTuple):
 
     @property
     def collection(self) -> str:
-        """Told from the id: JASPAR, HOCOMOCO11, ...; empty when it tells nothing."""
+        """The collection that the id belongs to: JASPAR, HOCOMOCO11, ...; empty when the id does not show it."""
         hocomoco = _HOCOMOCO.search(self.id)
         return f"HOCOMOCO{hocomoco[1]}" if hocomoco else "JASPAR" * bool(_JASPAR_ID.fullmatch(self.id))
 
 
 class _DamageError(Exception):
-    def __init__(self, line: int, said: str) -> None:
-        super().__init__(said)
-        self.line, self.said = line, said
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line, self.message = line, message
 
 
 class _Section(NamedTuple):
@@ -88,7 +88,7 @@ class _Section(NamedTuple):
 
 
 def read_motifs(file: InputFile, notes: Counter[str]) -> list[Motif]:
-    """Every motif of a file, in its order.
+    """Return every motif of a file, in its order.
 
     Four rows without letters are those of A, C, G and T, unless another matrix of the file has more than four: then
     each row is a position.
@@ -119,7 +119,7 @@ def read_motifs(file: InputFile, notes: Counter[str]) -> list[Motif]:
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """Id and name of `MA0080.6 SPI1`, `MA0080.6_MA0080.6.SPI1`, `SPI1_HUMAN.H11MO.0.A` or any other title."""
+    """Return id and name of `MA0080.6 SPI1`, `MA0080.6_MA0080.6.SPI1`, `SPI1_HUMAN.H11MO.0.A` or any other title."""
     words = text.split(maxsplit=1)
     if not words:
         return "", ""
@@ -132,12 +132,12 @@ def split_name(text: str) -> tuple[str, str]:
 
 
 def without_id(name: str) -> str:
-    """SPI1 of `MA0080.6.SPI1`: some collections write JASPAR's id before the name, even twice."""
+    """Return SPI1 for `MA0080.6.SPI1`: some collections write JASPAR's id before the name, even twice."""
     return re.sub(rf"^(?:{_JASPAR_ID.pattern}[\s._]*)+", "", name).strip()
 
 
 def consensus(matrix: NDArray[np.float64]) -> str:
-    """IUPAC consensus: one base if it has more than half and twice the next, two if they have three quarters.
+    """Return the IUPAC consensus: one base if it has over half and twice the next, two if they have three quarters.
 
     The rule of Cavener 1987 (doi:10.1093/nar/15.4.1353); three bases where the fourth is not seen at all.
     """
@@ -157,13 +157,13 @@ def _letter(share: NDArray[np.float64]) -> str:
 
 
 def _sections(lines: Sequence[Line], mark: str) -> list[_Section]:
-    found: list[_Section] = []
+    sections: list[_Section] = []
     for number, text in lines:
         if text.startswith(mark):
-            found.append(_Section(number, text.removeprefix(mark).strip(), []))
-        elif found:
-            found[-1].body.append((number, text))
-    return found
+            sections.append(_Section(number, text.removeprefix(mark).strip(), []))
+        elif sections:
+            sections[-1].body.append((number, text))
+    return sections
 
 
 def _motif(section: _Section, parse: Callable[[_Section], list[list[float]]]) -> Motif:
@@ -173,14 +173,14 @@ def _motif(section: _Section, parse: Callable[[_Section], list[list[float]]]) ->
         matrix = np.array(parse(section), dtype=np.float64)
         _check(section, id_, matrix)
     except _DamageError as fault:
-        return Motif(fault.line, id_, name, np.empty((0, 4)), fault.said, text)
+        return Motif(fault.line, id_, name, np.empty((0, 4)), fault.message, text)
     return Motif(section.line, id_, name, matrix, text=text)
 
 
 def _wide(section: _Section) -> list[list[float]]:
-    """A row a base, with or without its letter: `A [ 4 19 0 ]`."""
+    """Read a row for each base, with or without its letter: `A [ 4 19 0 ]`."""
     if len(section.body) != len(BASES):
-        raise _DamageError(section.line, f"it has {len(section.body)} rows, expected 4, one a base")
+        raise _DamageError(section.line, f"it has {len(section.body)} rows, expected 4, one for each base")
     rows = [_LABELLED.fullmatch(text.strip()) for _, text in section.body]
     if any(rows):
         letters = "".join(row[1].upper() if row else "?" for row in rows).replace("U", "T")
@@ -197,12 +197,12 @@ def _wide(section: _Section) -> list[list[float]]:
 
 
 def _tall(section: _Section) -> list[list[float]]:
-    """A row a position, with the columns A, C, G, T."""
+    """Read a row for each position, with the columns A, C, G, T."""
     return [_of_bases(line) for line in section.body]
 
 
 def _meme(section: _Section) -> list[list[float]]:
-    """A matrix of probabilities, which the number of sites turns into counts when it is said."""
+    """Read a matrix of probabilities; they become counts where the number of sites is stated."""
     heads = [text for _, text in section.body if text.startswith("letter-probability")]
     if not heads:
         raise _DamageError(section.line, "it has no letter-probability matrix")
@@ -257,6 +257,6 @@ def _check(section: _Section, id_: str, matrix: NDArray[np.float64]) -> None:
 
 
 def _check_alphabet(name: str, lines: Sequence[Line]) -> None:
-    said = next((text.partition("=")[2].strip() for _, text in lines if text.startswith("ALPHABET=")), BASES)
-    if said != BASES:
-        raise InputError(f"{name}: the alphabet is {said}, expected {BASES}", "load motifs of DNA")
+    alphabet = next((text.partition("=")[2].strip() for _, text in lines if text.startswith("ALPHABET=")), BASES)
+    if alphabet != BASES:
+        raise InputError(f"{name}: the alphabet is {alphabet}, expected {BASES}", "load motifs of DNA")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kg.files import replaced
-from loaders.motifs.scan import Found
+from loaders.motifs.scan import MotifHits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,23 +32,23 @@ class HitCache:
 
     @classmethod
     def of(cls, root: Path | None, text: Text, p_value: float, gc: float, pseudocount: float) -> HitCache:
-        """The folder below `root` for a scan of this text."""
+        """Return the folder below `root` for a scan of this text."""
         digest = sha256(text.codes.tobytes())
         digest.update(repr((SCAN, p_value, gc, pseudocount)).encode())
         return cls(root / "hits" / digest.hexdigest() if root else None)
 
-    def get(self, matrix: str) -> Found | None:
-        """The hits of a motif, by the digest of its matrix; None where they are not known."""
+    def get(self, matrix: str) -> MotifHits | None:
+        """Return the hits of a motif, by the digest of its matrix; None where they are not known."""
         path = self.folder / f"{matrix}.npz" if self.folder else None
         if path is None or not path.is_file():
             return None
         with np.load(path) as kept:
-            return Found(*(kept[name] for name in _COLUMNS))
+            return MotifHits(*(kept[name] for name in _COLUMNS))
 
-    def put(self, matrix: str, found: Found) -> None:
+    def put(self, matrix: str, hits: MotifHits) -> None:
         """Keep the hits of a motif."""
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with replaced(self.folder / f"{matrix}.npz") as path, path.open("wb") as file:
-            np.savez(file, **found._asdict())
+            np.savez(file, **hits._asdict())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def releases() -> list[str]:
-    """Names of the releases that are there, the latest first."""
+    """Return names of the releases that are there, the latest first."""
     from pyjaspar import jaspar_releases  # noqa: PLC0415 - an extra, and it imports Biopython
 
     return list(jaspar_releases)
@@ -24,7 +24,7 @@ def releases() -> list[str]:
 def read_release(
     release: str, tax_groups: Sequence[str] = (), collection: str = "CORE"
 ) -> tuple[list[Motif], list[dict[str, str]]]:
-    """The latest version of every motif of a release, by id, and rows of a table of their factors.
+    """Return the latest version of every motif of a release, by id, and rows of a table of their factors.
 
     Args:
         release: such as JASPAR2024.
@@ -35,7 +35,7 @@ def read_release(
         Motifs with counts, and one row a motif and factor: motif, factor, evidence (the kind of experiment), family.
 
     Raises:
-        NotFound: no such release, or nothing in it that was asked for.
+        NotFound: no such release, or it has no such motif.
     """
     from pyjaspar import jaspardb  # noqa: PLC0415 - as above
 
@@ -45,44 +45,46 @@ def read_release(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of finding nothing, which is an error here
-            # what is no plain word is in no release, and would end up inside a query
+            # a word that is not plain is in no release, and would end up inside a query
             plain = all(word.isidentifier() for word in (*tax_groups, collection))
-            found = database.fetch_motifs(collection=collection, tax_group=list(tax_groups) or None) if plain else []
+            records = database.fetch_motifs(collection=collection, tax_group=list(tax_groups) or None) if plain else []
     finally:
         database.conn.close()
-    if not found:
+    if not records:
         raise NotFound(
             f"{release} has no motif of {collection} for {', '.join(tax_groups) or 'any taxa'}",
             "taxa are vertebrates, plants, insects, nematodes, fungi, urochordates; collections CORE, UNVALIDATED",
         )
-    found = sorted(found, key=lambda one: str(one.matrix_id))
+    records = sorted(records, key=lambda record: str(record.matrix_id))
     motifs = [
-        Motif(0, str(one.matrix_id), str(one.name), np.array([one.counts[base] for base in BASES], dtype=float).T)
-        for one in found
+        Motif(
+            0, str(record.matrix_id), str(record.name), np.array([record.counts[base] for base in BASES], dtype=float).T
+        )
+        for record in records
     ]
-    return motifs, [row for one in found for row in _factors(one)]
+    return motifs, [row for record in records for row in _factors(record)]
 
 
 def to_jaspar(motifs: Sequence[Motif]) -> str:
-    """Text of a .jaspar file."""
+    """Return text of a .jaspar file."""
     return "".join(
-        f">{one.id}\t{one.name}\n"
+        f">{motif.id}\t{motif.name}\n"
         + "".join(
             f"{base} [ {' '.join(repr(float(x)).removesuffix('.0') for x in row)} ]\n"
-            for base, row in zip(BASES, one.matrix.T, strict=True)
+            for base, row in zip(BASES, motif.matrix.T, strict=True)
         )
-        for one in motifs
+        for motif in motifs
     )
 
 
-def _factors(one: object) -> list[dict[str, str]]:
-    """JASPAR writes a family for each part of a dimer, or one for all."""
-    names = str(getattr(one, "name", "")).split("(")[0].split("::")
-    families = [str(family) for family in getattr(one, "tf_family", None) or [""]]
-    evidence = str(getattr(one, "data_type", None) or "")
+def _factors(record: object) -> list[dict[str, str]]:
+    """Return a row for each factor; JASPAR writes a family for each part of a dimer, or one for all."""
+    names = str(getattr(record, "name", "")).split("(")[0].split("::")
+    families = [str(family) for family in getattr(record, "tf_family", None) or [""]]
+    evidence = str(getattr(record, "data_type", None) or "")
     return [
         {
-            "motif": str(getattr(one, "matrix_id", "")),
+            "motif": str(getattr(record, "matrix_id", "")),
             "factor": name.strip(),
             "evidence": evidence,
             "family": families[i] if len(families) == len(names) else families[0],

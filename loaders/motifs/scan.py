@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loaders.motifs.kernel import Index, Plan
     from loaders.motifs.scores import Profile
+    from loaders.motifs.word_search import StrandPlan, WordIndex
 
     Ints = NDArray[np.int64]
-    Block = tuple[int, int, Future[Index]]  # first position, letters, the words of it
+    Block = tuple[int, int, Future[WordIndex]]  # first position, letters, the words of it
 
 BLOCK_BP = 1 << 22  # positions that are indexed together; small enough for a processor's cache
 SHARES = 4  # of the motifs for each thread: who is done early takes another
@@ -63,13 +63,13 @@ class Text:
         return float((count[1] + count[2]) / count.sum()) if count.sum() else 0.5
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """Runs of whole sequences of about BLOCK_BP, with the position of the first letter."""
+        """Yield runs of whole sequences of about BLOCK_BP, with the position of the first letter."""
         cuts = np.unique(np.searchsorted(self.starts, np.arange(0, len(self.codes) + BLOCK_BP, BLOCK_BP)))
         for start, end in pairwise(np.append(self.starts, len(self.codes))[cuts].tolist()):
             yield start, self.codes[start:end]
 
 
-class Found(NamedTuple):
+class MotifHits(NamedTuple):
     """Hits of one motif, ordered by position, + before -.
 
     Attributes:
@@ -83,40 +83,40 @@ class Found(NamedTuple):
     score: Ints
 
     @classmethod
-    def none(cls) -> Found:
-        """No hits."""
+    def none(cls) -> MotifHits:
+        """Return no hits."""
         empty = np.empty(0, dtype=np.int64)
         return cls(empty, empty.astype(bool), empty)
 
 
 def find(
     text: Text, profiles: Sequence[Profile], progress: Progress = SILENT, *, threads: int | None = None
-) -> list[Found]:
-    """Every place on either strand where a motif scores at least its threshold, motif by motif.
+) -> list[MotifHits]:
+    """Return every place on either strand where a motif scores at least its threshold, motif by motif.
 
     Args:
         text: the sequences; no match reaches over a letter that is not A, C, G or T.
         profiles: the motifs.
-        progress: told of letters scanned.
+        progress: counts the letters scanned.
         threads: that search, each its share of the motifs; None for as many as there are cores.
     """
     import numba  # noqa: PLC0415 - an extra, and slow to import
 
-    from loaders.motifs.kernel import index, plan, search  # noqa: PLC0415
+    from loaders.motifs.word_search import index, plan, search  # noqa: PLC0415
 
     hits: list[list[tuple[Ints, Ints, Ints]]] = [[] for _ in profiles]
     workers = threads or numba.get_num_threads()
     shares = SHARES * workers
 
-    def both_strands(forward: Profile) -> list[Plan]:
-        return [plan(one.scores, one.threshold) for one in (forward, forward.reversed)]
+    def both_strands(forward: Profile) -> list[StrandPlan]:
+        return [plan(profile.scores, profile.threshold) for profile in (forward, forward.reversed)]
 
-    def search_share(first: int, start: int, words: Index) -> None:
-        for found, strands in zip(hits[first::shares], plans[first::shares], strict=True):
+    def search_share(first: int, start: int, words: WordIndex) -> None:
+        for of_motif, strands in zip(hits[first::shares], plans[first::shares], strict=True):
             for minus, strand in enumerate(strands):
                 position, score = search(words, strand)
                 if len(position):
-                    found.append((position + start, np.full(len(position), minus), score))
+                    of_motif.append((position + start, np.full(len(position), minus), score))
 
     with ThreadPoolExecutor(workers) as pool:
         plans = list(pool.map(both_strands, profiles))
@@ -124,11 +124,11 @@ def find(
         for start, letters, words in _one_ahead(blocks):
             list(pool.map(partial(search_share, start=start, words=words.result()), range(shares)))
             progress.advance(letters)
-    return [_in_order(found) for found in hits]
+    return [_in_order(of_motif) for of_motif in hits]
 
 
 def _one_ahead(blocks: Iterable[Block]) -> Iterator[Block]:
-    """The same, each asked for before the one in front of it is used, so that it is worked on meanwhile."""
+    """Yield the blocks, requesting each before the previous one is used, so that it is indexed meanwhile."""
     waiting = None
     for upcoming in blocks:
         if waiting is not None:
@@ -138,9 +138,9 @@ def _one_ahead(blocks: Iterable[Block]) -> Iterator[Block]:
         yield waiting
 
 
-def _in_order(found: list[tuple[Ints, Ints, Ints]]) -> Found:
-    if not found:
-        return Found.none()
-    position, minus, score = (np.concatenate(part) for part in zip(*found, strict=True))
+def _in_order(parts: list[tuple[Ints, Ints, Ints]]) -> MotifHits:
+    if not parts:
+        return MotifHits.none()
+    position, minus, score = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.lexsort((minus, position))
-    return Found(position[order], minus[order].astype(bool), score[order])
+    return MotifHits(position[order], minus[order].astype(bool), score[order])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEP = 1000  # per bit
-ASSUMED_SITES = 20  # of a matrix of probabilities that does not say how many sites it is from, as in MEME
+ASSUMED_SITES = 20  # for a matrix of probabilities without its number of sites, as in MEME
 _AS_PROBABILITIES = 1.1  # columns that sum to less hold no counts
 _FIRST_BITS = 16
 
@@ -46,13 +46,13 @@ class Profile:
         return Profile(self.scores[::-1, ::-1].copy(), self.threshold, self.tail)
 
     def p_values(self, scores: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Of hits, by their scores."""
-        found: NDArray[np.float64] = self.tail[self.highest - scores]
-        return found
+        """Return the p-values of hits by their scores."""
+        tails: NDArray[np.float64] = self.tail[self.highest - scores]
+        return tails
 
 
 def background(gc: float) -> NDArray[np.float64]:
-    """Frequencies of A, C, G and T, equal on both strands."""
+    """Return frequencies of A, C, G and T, equal on both strands."""
     return np.array([1 - gc, gc, gc, 1 - gc]) / 2
 
 
@@ -78,7 +78,7 @@ def profile(matrix: NDArray[np.float64], p_value: float, gc: float, pseudocount:
 
 
 def _tail(scores: NDArray[np.int64], p_value: float, odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """P(score >= highest - d) for d = 0, 1, ... up to the last possible score where it is at most `p_value`.
+    """Return P(score >= highest - d) for d = 0, 1, ... up to the last possible score where it is at most `p_value`.
 
     The distribution of what a random site loses against the highest score, one position after the other. Losses
     only grow, so that cutting it off at some loss leaves everything below exact.

@@ -41,12 +41,12 @@ class Record(NamedTuple):
 
 
 def is_fasta(file: InputFile) -> bool:
-    """Whether the first line is a name."""
+    """Return whether the first line is a name."""
     return file.head.lstrip().startswith(b">")
 
 
 def read_records(file: InputFile, notes: Counter[str]) -> Iterator[Record]:
-    """The sequences of a FASTA file, gzipped or not, one after the other."""
+    """Yield the sequences of a FASTA file, gzipped or not, one after the other."""
     line, name, parts = 0, "", list[bytes]()
     for first, lines in blocks(file, notes):
         marks = [i for i, text in enumerate(lines) if text.startswith(b">")]
@@ -62,7 +62,7 @@ def read_records(file: InputFile, notes: Counter[str]) -> Iterator[Record]:
 
 
 def read_cut_outs(file: InputFile, notes: Counter[str], assembly: Assembly, wanted: Intervals) -> Rows:
-    """Pieces of an assembly, with the columns COLUMNS.
+    """Return pieces of an assembly, with the columns COLUMNS.
 
     Records named chrom:start-end (0-based half-open, as `bedtools getfasta` writes them, also after NAME::) are
     taken as they are. Others are whole chromosomes, of which the wanted intervals are cut out, overlapping ones as
@@ -89,14 +89,14 @@ def read_cut_outs(file: InputFile, notes: Counter[str], assembly: Assembly, want
 
 
 def _pieces(file: str, records: list[Record], assembly: Assembly) -> Rows:
-    lines, names = [one.line for one in records], [one.name for one in records]
+    lines, names = [record.line for record in records], [record.name for record in records]
     rows = Rows(file, pd.DataFrame({"name": names}, lines, dtype=object))
     position = rows["name"].str.extract(_POSITION).astype({"start": np.int64, "end": np.int64})
-    sequence = np.array([one.sequence for one in records], dtype=object)
+    sequence = np.array([record.sequence for record in records], dtype=object)
     rows.set(chrom=position["chrom"], start=position["start"], end=position["end"], sequence=sequence)
     check_intervals(rows, assembly)
-    rows.set(length=rows["sequence"].str.len(), said=rows["end"] - rows["start"])
-    rows.reject(rows["length"] != rows["said"], "sequence", Reason.LENGTH)
+    rows.set(length=rows["sequence"].str.len(), named_length=rows["end"] - rows["start"])
+    rows.reject(rows["length"] != rows["named_length"], "sequence", Reason.LENGTH)
     rows.frame = rows.frame[list(COLUMNS)]
     return rows
 
@@ -113,8 +113,8 @@ def _cut(file: str, record: Record, assembly: Assembly, wanted: Intervals) -> pd
             f"{expected:,}",
             "give the genome that --assembly names; cut-outs are named chr1:1000-1500, 0-based half-open",
         )
-    one = type(wanted)(wanted.chrom[here], wanted.start[here], wanted.end[here])
-    of = pd.DataFrame({"start": one.start, "end": one.end}).groupby(clusters(one))
-    merged = pd.DataFrame({"start": of["start"].min(), "end": of["end"].max()})
+    intervals = type(wanted)(wanted.chrom[here], wanted.start[here], wanted.end[here])
+    overlapping = pd.DataFrame({"start": intervals.start, "end": intervals.end}).groupby(clusters(intervals))
+    merged = pd.DataFrame({"start": overlapping["start"].min(), "end": overlapping["end"].max()})
     merged["sequence"] = [record.sequence[a:b] for a, b in zip(merged["start"], merged["end"], strict=True)]
     return merged.assign(chrom=chrom, line=record.line).set_index("line")[list(COLUMNS)]

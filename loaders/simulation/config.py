@@ -97,5 +97,5 @@ class WorldConfig:
 
     @classmethod
     def quick(cls, seed: int = 0) -> WorldConfig:
-        """A small world for demos in a hurry: 150 genes, 1,000 peaks, 800 cells."""
+        """Return a small world for quick demos: 150 genes, 1,000 peaks, 800 cells."""
         return cls(seed=seed, genes=150, peaks=1_000, cells=800, chromosomes=3)

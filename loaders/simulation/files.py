@@ -70,7 +70,7 @@ def check_room(out: Path, *, force: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file", "name a folder")
-    if out.is_dir() and not force and any(found.name != PARTIAL for found in out.iterdir()):
+    if out.is_dir() and not force and any(entry.name != PARTIAL for entry in out.iterdir()):
         raise Conflict(f"{out} is not empty", "name another folder, or add --force to overwrite the world in it")
 
 
@@ -123,16 +123,16 @@ def _write_methylation(world: SimulatedWorld, path: Path) -> None:
     """AnnData, cells x genes: methylated share of cytosines read in X (NaN: none), over its cell's mean in "norm"."""
     share = world.cells.methylation
     assert share is not None  # noqa: S101 - written only where it was drawn
-    made = _anndata(world, share, pd.DataFrame(index=[f"mCH:{gene}" for gene in world.genes.gene_id]), "mch")
+    adata = _anndata(world, share, pd.DataFrame(index=[f"mCH:{gene}" for gene in world.genes.gene_id]), "mch")
     level = np.nansum(share, axis=1, keepdims=True) / np.maximum(np.isfinite(share).sum(axis=1, keepdims=True), 1)
-    made.layers["norm"] = share / np.maximum(level, 1e-6)
-    made.write_h5ad(path, compression="gzip")
+    adata.layers["norm"] = share / np.maximum(level, 1e-6)
+    adata.write_h5ad(path, compression="gzip")
 
 
 def _anndata(
     world: SimulatedWorld, counts: sp.csr_matrix | NDArray[np.float32], var: pd.DataFrame, modality: str
 ) -> ad.AnnData:
-    """Row i is the same cell in all modalities, under a name of its own, as in two separate experiments."""
+    """Make AnnData whose row i is the same cell in all modalities, under names as in two separate experiments."""
     width = len(str(world.config.cells))
     names = [f"{modality}_{i:0{width}d}" for i in range(1, world.config.cells + 1)]
     types = [f"type_{t + 1}" for t in world.cells.cell_type]
@@ -158,7 +158,7 @@ def _write_truth(world: SimulatedWorld, path: Path) -> None:
 def _write_summary(world: SimulatedWorld, path: Path) -> None:
     """What was asked for, what was planted, and how far distance alone gets."""
     pairs = world.pairs
-    said = {
+    summary = {
         "simulated": True,
         "assembly": ASSEMBLY,
         "species": SPECIES,
@@ -169,7 +169,7 @@ def _write_summary(world: SimulatedWorld, path: Path) -> None:
         "distance_auroc_band": DISTANCE_AUROC_BAND,
         "files": {name: (write.__doc__ or "").strip() for name, write in _writers(world).items()},
     }
-    path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
 def _write_gzip(lines: Iterable[str], path: Path) -> None:
@@ -189,7 +189,7 @@ _WRITERS: dict[str, Callable[[SimulatedWorld, Path], None]] = {
 
 
 def _writers(world: SimulatedWorld) -> dict[str, Callable[[SimulatedWorld, Path], None]]:
-    """What to write; `world.json` last."""
+    """Return what to write; `world.json` last."""
     if world.cells.methylation is None:
         return _WRITERS
     last = "world.json"

@@ -127,7 +127,7 @@ def _check_fit(chrom: NDArray[np.int64], reach: NDArray[np.int64]) -> None:
 
 
 def draw_peaks(genes: Genes, config: WorldConfig, rng: np.random.Generator) -> Peaks:
-    """One peak on every TSS, the others scattered, denser near genes.
+    """Draw one peak on every TSS, the others scattered, denser near genes.
 
     Raises:
         SettingsError: more peaks than there is room for.
@@ -169,7 +169,7 @@ def _slots_to_nearest(slot: NDArray[np.int64], sites: NDArray[np.int64]) -> NDAr
 
 
 def find_pairs(genes: Genes, peaks: Peaks, window_bp: int) -> Pairs:
-    """All pairs within the window, none of them a link yet."""
+    """Return all pairs within the window, none of them a link yet."""
     tss, start, end = (
         chrom * _SLOTS_PER_CHROM * SLOT_BP + at
         for chrom, at in ((genes.chrom, genes.tss), (peaks.chrom, peaks.start), (peaks.chrom, peaks.end))
@@ -201,6 +201,6 @@ def draw_links(pairs: Pairs, config: WorldConfig, rng: np.random.Generator) -> P
 
 
 def distance_auroc(pairs: Pairs) -> float:
-    """AUROC of score = -distance for the planted links over all pairs; ties count one half."""
+    """Return AUROC of score = -distance for the planted links over all pairs; ties count one half."""
     rank, n = rankdata(-pairs.distance_bp), int(pairs.is_link.sum())
     return float((rank[pairs.is_link].sum() - n * (n + 1) / 2) / (n * (len(rank) - n)))

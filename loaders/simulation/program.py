@@ -30,7 +30,7 @@ class SimulatedCells:
         state: (C, K) activity of each program, standard normal over cells.
         rna: (C, G) raw counts, float32; atac: (C, P) raw counts, float32.
         methylation: (C, G) float32 share of the cytosines read in a gene's body that are methylated, NaN where none
-            was read; None where it was not asked for.
+            was read; None where it was not drawn.
     """
 
     cell_type: NDArray[np.int64]
@@ -59,7 +59,7 @@ def draw_gene_programs(genes: Genes, config: WorldConfig, rng: np.random.Generat
 def draw_loadings(
     pairs: Pairs, gene_program: NDArray[np.int64], config: WorldConfig, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """What opens each peak, (P, K) of length 1, or 0 for a peak that is always open.
+    """Draw what opens each peak, (P, K) of length 1, or 0 for a peak that is always open.
 
     A linked peak follows the programs of its genes (against them where it represses); any other
     follows a program that no gene in reach of it has, while programs last.
@@ -76,7 +76,7 @@ def draw_loadings(
 
 
 def draw_states(config: WorldConfig, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Cell types (C,) of unequal size and program states (C, K): a level per type plus a continuous part."""
+    """Draw cell types (C,) of unequal size and program states (C, K): a level per type plus a continuous part."""
     share = np.linspace(2, 1, config.cell_types)
     cell_type = rng.choice(config.cell_types, config.cells, p=share / share.sum())
     level = rng.standard_normal((config.cell_types, config.programs))
@@ -92,7 +92,7 @@ def draw_cells(
     rng: np.random.Generator,
     progress: Progress = SILENT,
 ) -> SimulatedCells:
-    """Counts of both modalities from one set of cells.
+    """Draw counts of both modalities from one set of cells.
 
     A peak's activity is exp(fold * loading . state), scaled to mean 1. A gene's expression is the sum
     of its links' activities (their inverse where they repress), weighted by effect. RNA counts are
@@ -122,7 +122,7 @@ def draw_methylation(
     config: WorldConfig,
     rng: np.random.Generator,
 ) -> SimulatedCells:
-    """The same cells with methylation of gene bodies, which falls where a gene is expressed.
+    """Return the same cells with methylation of gene bodies, which falls where a gene is expressed.
 
     Log-odds = level of the gene + level of the cell - methylation_fold * log of the gene's expression before noise; of
     the cytosines that are read, Poisson in number, a binomial share is methylated.
@@ -148,7 +148,7 @@ def _active(
     lowers: sp.csr_matrix,
     config: WorldConfig,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Activity of peaks (c, P), mean 1, and expression of genes (c, G) of cells in these states."""
+    """Return activity of peaks (c, P), mean 1, and expression of genes (c, G) of cells in these states."""
     log_activity = config.fold * state @ loading.T
     mean = config.fold**2 / 2 * (loading**2).sum(axis=1)  # log of the mean of a log-normal
     activity = np.exp(log_activity - mean)

@@ -22,7 +22,7 @@ class SimulatedWorld:
     """Everything that was drawn, the hidden parts included.
 
     Attributes:
-        config: what was asked for.
+        config: that it was drawn from.
         genes, peaks: features in genome order.
         pairs: every candidate pair within the window, with the planted links.
         gene_program: (G,) program of each gene.

@@ -1,12 +1,12 @@
-"""CRISPRi perturbations of elements and the genes that were measured -> PERTURBS, the truth that models are held to.
+"""CRISPRi perturbations of elements and the genes that were measured -> PERTURBS, the truth for models.
 
-No guidance graph may hold these edges: they are of the kind truth, which `kg.guidance.graph` refuses.
+No guidance graph may hold these edges: their kind is truth, which `kg.guidance.graph` refuses.
 
-A TSV as the ENCODE CRISPR comparison (EngreitzLab) writes it, a row an element and gene: chrom, chromStart, chromEnd
-(0-based half-open), measuredGeneSymbol, EffectSize (relative change of expression), Significant, and where there are
-any measuredGeneEnsemblId, Regulated, pValueAdjusted, PowerAtEffectSize20, ValidConnection, CellType, Dataset and
-Reference. `significant` is the file's verdict Regulated (a significant loss of expression), or else Significant with
-an effect below 0. The study is Dataset, else Reference.
+A TSV as the ENCODE CRISPR comparison (EngreitzLab) writes it, a row for each element and gene: chrom, chromStart,
+chromEnd (0-based half-open), measuredGeneSymbol, EffectSize (relative change of expression), Significant, and where
+there are any measuredGeneEnsemblId, Regulated, pValueAdjusted, PowerAtEffectSize20, ValidConnection, CellType,
+Dataset and Reference. `significant` is the file's verdict Regulated (a significant loss of expression), or else
+Significant with an effect below 0. The study is Dataset, else Reference.
 
 Every row is kept, also where nothing was found: a pair without an effect is what precision is measured on. Filtered
 are pairs whose ValidConnection is not TRUE (an element in the gene's own promoter or body, most often), elements that
@@ -42,31 +42,31 @@ NUMBERS = {"EffectSize": "effect", "pValueAdjusted": "p_value", "PowerAtEffectSi
     biosample=True,
     cites="Gschwind et al. 2023 (doi:10.1101/2023.11.09.563812)",
 )
-def read(given: SourceContext) -> Iterator[tuple[RowType, Rows]]:
-    """Pairs of every file."""
-    parts = [_pairs(file, given) for file in given.files]
+def read(context: SourceContext) -> Iterator[tuple[RowType, Rows]]:
+    """Yield pairs of every file."""
+    parts = [_pairs(file, context) for file in context.files]
     for rows in parts:
         yield PERTURBS, rows
     yield biosamples(name for rows in parts for name in rows["biosample"].unique())
 
 
-def _pairs(file: InputFile, given: SourceContext) -> Rows:
-    rows = read_delimited(file, given.notes, None)
+def _pairs(file: InputFile, context: SourceContext) -> Rows:
+    rows = read_delimited(file, context.notes, None)
     check_columns(rows, NEEDED, "give the table of the ENCODE CRISPR comparison, with its header")
     _keep_valid(rows)
     _set_verdict(rows)
     rows.set(start=rows["chromStart"], end=rows["chromEnd"])
     parse_integers(rows, "start", "end")
-    place(rows, given)
+    place(rows, context)
     ids = "measuredGeneEnsemblId" if "measuredGeneEnsemblId" in rows.frame else "measuredGeneSymbol"
-    rows.set(gene=ids_or_symbols(rows, ids, "measuredGeneSymbol", given))
-    set_genes(rows, "gene", given, into="end_id")
+    rows.set(gene=ids_or_symbols(rows, ids, "measuredGeneSymbol", context))
+    set_genes(rows, "gene", context, into="end_id")
     rows.set(
         element=rows["chrom"] + ":" + rows["start"].astype(str) + "-" + rows["end"].astype(str),
-        biosample=given.biosample or _first_of(rows, "CellType"),
+        biosample=context.biosample or _first_of(rows, "CellType"),
         study=_first_of(rows, "Dataset", "Reference"),
     )
-    at, peak = peaks_under(intervals_in(rows), given)
+    at, peak = peaks_under(intervals_in(rows), context)
     rows.filtered += len(rows) - len(np.unique(at))
     rows.spread(at, start_id=peak)
     return rows
@@ -80,10 +80,10 @@ def _keep_valid(rows: Rows) -> None:
 
 
 def _set_verdict(rows: Rows) -> None:
-    """`significant` and the numbers; those that the file lacks are missing."""
+    """Set `significant` and the numbers; those that the file lacks are missing."""
     verdict = "Regulated" if "Regulated" in rows.frame else "Significant"
-    said = rows[verdict].str.upper()
-    rows.reject(~said.isin(("TRUE", "FALSE")), verdict, Reason.NO_TRUTH_VALUE)
+    verdicts = rows[verdict].str.upper()
+    rows.reject(~verdicts.isin(("TRUE", "FALSE")), verdict, Reason.NO_TRUTH_VALUE)
     for column, name in NUMBERS.items():
         rows.set(**{name: rows[column] if column in rows.frame else ""})
     parse_numbers(rows, *NUMBERS.values(), needed=False)

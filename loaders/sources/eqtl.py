@@ -32,12 +32,13 @@ allele of the other assembly is the same one is not checked.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from kg.errors import AssemblyMismatch, InputError
+from kg.parameters import param
 from kg.schema import BIOSAMPLE, EQTL, GENE, IN_PEAK, PEAK, VARIANT, RowType
 from loaders.formats.finemapping import PREFIX, factor_columns, set_pip
 from loaders.registry import loader
@@ -74,6 +75,16 @@ _COMPLEMENT = str.maketrans("ACGT", "TGCA")
 _METHODS = r"_(?:ge|exon|tx|txrev|leafcutter|microarray|aptamer)$"
 
 
+@dataclass(frozen=True)
+class Options:
+    """From which figures on a row is loaded, and of which study it is."""
+
+    max_p: float = param("largest nominal p-value", 1e-5, low=0, high=1)
+    min_pip: float = param("smallest posterior inclusion probability", 0.1, low=0, high=1)
+    min_pp_h4: float = param("smallest posterior probability of a shared causal variant", 0.8, low=0, high=1)
+    study: str = param("study of all rows; default: what the file states", "")
+
+
 @loader(
     files="eQTL Catalogue, GTEx or SuSiE tables",
     writes=(VARIANT, IN_PEAK, EQTL, BIOSAMPLE),
@@ -82,29 +93,22 @@ _METHODS = r"_(?:ge|exon|tx|txrev|leafcutter|microarray|aptamer)$"
     biosample=True,
     cites="eQTL Catalogue (doi:10.1038/s41588-021-00924-w), GTEx (doi:10.1126/science.aaz1776)",
 )
-def read(
-    given: SourceContext,
-    *,
-    max_p: Annotated[float, "largest nominal p-value"] = 1e-5,
-    min_pip: Annotated[float, "smallest posterior inclusion probability"] = 0.1,
-    min_pp_h4: Annotated[float, "smallest posterior probability of a shared causal variant"] = 0.8,
-    study: Annotated[str, "study of all rows; default: what the file says"] = "",
-) -> Iterator[tuple[RowType, Rows]]:
-    """Variants, the peaks that they lie in, and peaks -> genes, of every file."""
-    files = [_table(file, given) for file in given.files]
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
+    """Yield variants, the peaks that they lie in, and peaks -> genes, of every file."""
+    files = [_table(file, context) for file in context.files]
     set_pip([rows for rows in files if factor_columns(rows)])
     for rows in files:
-        _set_score(rows, max_p, {"pip": min_pip, "pp_h4": min_pp_h4})
-        _set_variants(rows, given)
-        place(rows, given)
-        _set_ids(rows, given)
-        set_genes(rows, "gene", given, into="end_id")
-        _set_context(rows, given, study)
-        at, peaks = peaks_under(intervals_in(rows), given)
+        _set_score(rows, options.max_p, {"pip": options.min_pip, "pp_h4": options.min_pp_h4})
+        _set_variants(rows, context)
+        place(rows, context)
+        _set_ids(rows, context)
+        set_genes(rows, "gene", context, into="end_id")
+        _set_context(rows, context, options.study)
+        at, peaks = peaks_under(intervals_in(rows), context)
         leave_out(rows, ~np.isin(np.arange(len(rows)), at), "have a variant in no peak")
         rows.spread(np.unique(at, return_inverse=True)[1], start_id=peaks)
     every = pd.concat([rows.frame for rows in files], ignore_index=True)
-    yield VARIANT, _variants(every, given)
+    yield VARIANT, _variants(every, context)
     in_peak = every[["variant", "start_id"]].drop_duplicates()
     yield IN_PEAK, Rows("", in_peak.set_axis(["start_id", "end_id"], axis=1), counted=False)
     keep_best(files, ("start_id", "end_id", *EQTL.keys), ("score", "p_value", "beta", "se", "pip", "pp_h4"))
@@ -112,14 +116,14 @@ def read(
     yield biosamples(every["biosample"].unique())
 
 
-def _table(file: InputFile, given: SourceContext) -> Rows:
-    """Its rows with our names for columns, and `kind`."""
-    rows = read_delimited(file, given.notes, None)
+def _table(file: InputFile, context: SourceContext) -> Rows:
+    """Return the rows of a file with our names for columns."""
+    rows = read_delimited(file, context.notes, None)
     rows.frame = rows.frame.rename(columns={old: new for old, new in RENAMED.items() if new not in rows.frame})
     if "variant" not in rows.frame or not {"molecular_trait_id", "gene_id"} & {*rows.frame}:
         raise InputError(
-            f"{file.name}: no table of eQTLs: its columns are {', '.join(map(str, rows.frame.columns[:12]))}",
-            "the help of regkg load eqtl lists the headers that are read",
+            f"{file.name}: not a table of eQTLs: its columns are {', '.join(map(str, rows.frame.columns[:12]))}",
+            "`regkg load eqtl --help` lists the headers that are read",
         )
     rows.frame = rows.frame[[name for name in rows.frame if name in USED or str(name).startswith(PREFIX)]]
     rows.set(gene=_gene(rows))
@@ -173,23 +177,23 @@ def _parse(rows: Rows, name: str, *, needed: bool) -> None:
         rows.set(**{name: np.nan})
 
 
-def _set_variants(rows: Rows, given: SourceContext) -> None:
-    """Chrom, start, end, ref and alt of the variant; what the file says of its position elsewhere must agree."""
+def _set_variants(rows: Rows, context: SourceContext) -> None:
+    """Set chrom, start, end, ref and alt of the variant; what the file says of its position elsewhere must agree."""
     parts = rows["variant"].str.extract(_VARIANT)
     rows.set(**{str(name): parts[name] for name in parts})
     rows.reject(rows["chrom"].isna(), "variant", Reason.BAD_VARIANT)
     if {"chromosome", "position"} <= set(rows.frame.columns):
         chrom, other = (rows[name].str.replace("^chr", "", regex=True) for name in ("chrom", "chromosome"))
         rows.reject((chrom != other) | (rows["pos"] != rows["position"]), "variant", Reason.VARIANT_ELSEWHERE)
-    _check_build(rows, given)
+    _check_build(rows, context)
     leave_out(rows, rows["alt"].str.match(r"[<*]").astype(bool), "have an allele of unknown length, such as <CN0>")
     parse_integers(rows, "pos")
     rows.set(start=rows["pos"] - 1, end=rows["pos"] - 1 + rows["ref"].str.len().astype(np.int64))
 
 
-def _check_build(rows: Rows, given: SourceContext) -> None:
-    """A variant of GTEx ends in the build that it is on."""
-    of = (given.lift.of if given.lift else given.assembly).name
+def _check_build(rows: Rows, context: SourceContext) -> None:
+    """Refuse variants of GTEx that are on another build, in which their names end."""
+    of = (context.lift.of if context.lift else context.assembly).name
     wrong = rows["build"].dropna()
     wrong = wrong[wrong != of.removeprefix("GRCh")]
     if not wrong.empty:
@@ -199,37 +203,37 @@ def _check_build(rows: Rows, given: SourceContext) -> None:
         )
 
 
-def _set_ids(rows: Rows, given: SourceContext) -> None:
+def _set_ids(rows: Rows, context: SourceContext) -> None:
     if "inverted" in rows.frame:
         inverted = rows["inverted"].fillna(value=False).astype(bool)
         for allele in ("ref", "alt"):
             rows.set(**{allele: rows[allele].where(~inverted, rows[allele].str.translate(_COMPLEMENT).str[::-1])})
     text = [rows["chrom"], (rows["start"] + 1).astype(str), rows["ref"], rows["alt"]]
-    ids = pd.Series(given.assembly.name, rows.frame.index, dtype=object)
+    ids = pd.Series(context.assembly.name, rows.frame.index, dtype=object)
     for part in text:
         ids = ids + ":" + part
     rows.set(variant=ids)
 
 
-def _set_context(rows: Rows, given: SourceContext, study: str) -> None:
-    """Effect, and where it was seen: the command, or qtl_subset such as BLUEPRINT_PE.T-cell_ge."""
+def _set_context(rows: Rows, context: SourceContext, study: str) -> None:
+    """Set the effect, and where it was seen: the command, or qtl_subset such as BLUEPRINT_PE.T-cell_ge."""
     subset = rows["qtl_subset"] if "qtl_subset" in rows.frame else pd.Series("", rows.frame.index, dtype=object)
     parts = subset.str.extract(r"^(?:([^.]+)\.)?(.*)$").fillna("")
     sign = np.sign(rows["beta"])
     rows.set(
         study=study or parts[0],
-        biosample=given.biosample or parts[1].str.replace(_METHODS, "", regex=True),
+        biosample=context.biosample or parts[1].str.replace(_METHODS, "", regex=True),
         trait=rows["gwas_id"] if "gwas_id" in rows.frame else "",
         allele=rows["alt"].where(rows["beta"].notna(), None),
         sign=sign.where(sign != 0).astype("Int64"),
     )
 
 
-def _variants(rows: pd.DataFrame, given: SourceContext) -> Rows:
-    """Each variant once, with the oldest of its dbSNP ids."""
+def _variants(rows: pd.DataFrame, context: SourceContext) -> Rows:
+    """Return each variant once, with the oldest of its dbSNP ids."""
     number = rows["rsid"].str.extract(r"^rs(\d{1,15})$", expand=False).astype(np.float64)
     first = rows.assign(number=number).sort_values(["variant", "number"], kind="stable").drop_duplicates("variant")
     known = first["number"].notna()
     rsid = ("rs" + first["number"].fillna(0).astype(np.int64).astype(str)).where(known, None)
     frame = first.drop(columns="id", errors="ignore").rename(columns={"variant": "id"})
-    return Rows("", frame.assign(rsid=rsid, assembly=given.assembly.name), counted=False)
+    return Rows("", frame.assign(rsid=rsid, assembly=context.assembly.name), counted=False)

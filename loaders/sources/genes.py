@@ -34,13 +34,13 @@ _ID = r"(?P<id>[^.\s]\S*?)(?:\.(?P<version>\d+))?(?P<par>_PAR_Y)?"
     lifts=False,
     cites="Ensembl (doi:10.1093/nar/gkae1071), GENCODE (doi:10.1093/nar/gkae1078)",
 )
-def read(given: SourceContext) -> Iterator[tuple[NodeType, Rows]]:
-    """Genes of every file."""
-    for file in given.files:
-        rows = _annotation(file, given) if _is_annotation(file) else _table(file, given)
+def read(context: SourceContext) -> Iterator[tuple[NodeType, Rows]]:
+    """Yield genes of every file."""
+    for file in context.files:
+        rows = _annotation(file, context) if _is_annotation(file) else _table(file, context)
         parse_integers(rows, "start", "end")
         shift_one_based(rows)
-        check_intervals(rows, given.assembly)
+        check_intervals(rows, context.assembly)
         rows.reject(~rows["strand"].isin(STRANDS), "strand", Reason.STRAND)
         rows.set(strand=rows["strand"].map(STRANDS))
         _set_ids(rows)
@@ -48,8 +48,8 @@ def read(given: SourceContext) -> Iterator[tuple[NodeType, Rows]]:
             symbol=rows["symbol"].where(rows["symbol"].fillna("") != "", rows["id"]),
             biotype=rows["biotype"].where(rows["biotype"].fillna("") != "", None),
             tss=np.where(rows["strand"] == "+", rows["start"], rows["end"] - 1),
-            assembly=given.assembly.name,
-            species=given.assembly.species,
+            assembly=context.assembly.name,
+            species=context.assembly.species,
         )
         yield GENE, rows
 
@@ -59,8 +59,8 @@ def _is_annotation(file: InputFile) -> bool:
     return bool(lines) and lines[0].count(b"\t") == len(GFF) - 1 and lines[0].split(b"\t")[3].isdigit()
 
 
-def _annotation(file: InputFile, given: SourceContext) -> Rows:
-    rows = read_delimited(file, given.notes, GFF, containing=GENE_LINES)
+def _annotation(file: InputFile, context: SourceContext) -> Rows:
+    rows = read_delimited(file, context.notes, GFF, containing=GENE_LINES)
     rows.keep(rows["feature"].isin([line.strip().decode() for line in GENE_LINES]))
     if not rows.read:
         raise InputError(f"{file.name}: no line has the feature gene", "give the annotation with its gene lines")
@@ -68,7 +68,7 @@ def _annotation(file: InputFile, given: SourceContext) -> Rows:
 
 
 def _with_attributes(rows: Rows) -> Rows:
-    """GTF writes `key "value";`, GFF3 writes `key=value;`; Ensembl's GFF3 calls the symbol Name."""
+    """Set columns from attributes: `key "value";` in GTF, `key=value;` in GFF3; Ensembl's GFF3 has Name."""
     value = partial(_attribute, rows)
     rows.set(
         id=value("gene_id"),
@@ -83,8 +83,8 @@ def _attribute(rows: Rows, key: str) -> Any:
     return rows["attributes"].str.extract(rf'(?:^|[;\s]){key}(?:=|\s+"?)([^";]*)', expand=False)
 
 
-def _table(file: InputFile, given: SourceContext) -> Rows:
-    rows = read_delimited(file, given.notes, None)
+def _table(file: InputFile, context: SourceContext) -> Rows:
+    rows = read_delimited(file, context.notes, None)
     rows.frame = rows.frame.rename(columns={old: new for old, new in TABLE.items() if new not in rows.frame})
     hint = "give a GTF, a GFF3, or a table with the columns ensgene, symbol, chr, start, end, strand, biotype"
     check_columns(rows, ("id", "symbol", "chrom", "start", "end", "strand", "biotype"), hint)
@@ -92,7 +92,7 @@ def _table(file: InputFile, given: SourceContext) -> Rows:
 
 
 def _set_ids(rows: Rows) -> None:
-    """ENSG00000182378.15_PAR_Y -> id ENSG00000182378_PAR_Y, version 15; older GENCODE wrote ENSGR0000182378.10."""
+    """Split ENSG00000182378.15_PAR_Y into id ENSG00000182378_PAR_Y and version; older: ENSGR0000182378.10."""
     rows.reject(rows["id"].isna() | (rows["id"] == ""), "id", Reason.NO_ID)
     parts = rows["id"].str.extract(f"^{_ID}$")
     old = parts["id"].str.extract(r"^ENSGR(\d{10})$", expand=False)

@@ -1,28 +1,30 @@
 """Binding motifs and the transcription factors they belong to: JASPAR, MEME, HOCOMOCO or plain matrices.
 
-Files: JASPAR (>ID NAME and a row a base, with or without its letter and brackets), MEME (minimal or full, DNA), and
-the matrices of HOCOMOCO and gimmemotifs (>ID and a row a position). They hold counts or probabilities; MEME's
-probabilities become counts where nsites is said. A file of log-odds (.pwm) is refused matrix by matrix: counts
-cannot be had from it. A motif's id is JASPAR's with version, or the first word of its name. A damaged matrix is
-rejected with its line, the others are kept. JASPAR itself comes with `regkg motifs jaspar JASPAR2024 FILE`.
+Files: JASPAR (>ID NAME and a row for each base, with or without its letter and brackets), MEME (minimal or full,
+DNA), and the matrices of HOCOMOCO and gimmemotifs (>ID and a row for each position). They hold counts or
+probabilities; MEME's probabilities become counts where nsites is stated. Matrices of log-odds (.pwm) are rejected:
+counts cannot be derived from them. A motif's id is JASPAR's with version, or the first word of its name. A damaged
+matrix is rejected with its line, the others are kept. JASPAR itself comes with `regkg motifs jaspar JASPAR2024
+FILE`.
 
-Factors of a motif come from --factors, a TSV with a header: motif and factor (symbol or Ensembl id; one row a
-factor) and, when you have them, evidence and family; gimmemotifs' motif2factors.txt is read as it comes. Without it
+Factors of a motif come from --factors, a TSV with a header: motif and factor (symbol or Ensembl id; one row for each
+factor) and, where known, evidence and family; gimmemotifs' motif2factors.txt is read unchanged. Without it
 the motif's name is taken for symbols: FOS::JUN gives both genes, (var.2) is left out. HOCOMOCO 11 needs the table:
-its names are UniProt's. A symbol that the graph has only in other case, as ARNT for Arnt, is taken to be meant if it
-is the only one, and the evidence says so. Names that are no gene of the graph count as filtered. All genes found
+its names are UniProt's. A symbol that the graph has only in another case, as ARNT for Arnt, is accepted if it
+is the only one, and the evidence records it. Names that are not genes of the graph count as filtered. All genes found
 become transcription factors (TF). A collection of all kingdoms also names yeast and plant factors, some of which are
-symbols of quite other human genes: load the part for your taxa.
+symbols of unrelated human genes: load the part for your taxa.
 """
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
 
+from kg.parameters import param
 from kg.schema import GENE, MOTIF, MOTIF_OF, TF
 from loaders.motifs.formats import Motif, consensus, read_motifs, split_name, without_id
 from loaders.registry import RowType, loader
@@ -37,30 +39,37 @@ TABLE = {"motif_id": "motif", "matrix_id": "motif", "tf": "factor", "gene": "fac
 OTHER_CASE = "symbol in other case"
 
 
+@dataclass(frozen=True)
+class Options:
+    """Which factors the motifs are of, and how the collection is called."""
+
+    factors: Path | None = param(
+        "table (TSV) of motif and factor; default: factors are taken from the motifs' names", None
+    )
+    collection: str = param("name of the collection, such as JASPAR2024; default: taken from the ids", "")
+    species: str = param("look for factors only among genes of this species, such as NCBITaxon:9606", "")
+
+
 @loader(
     files="motifs: JASPAR, MEME, .pfm or .pcm",
     writes=(MOTIF, MOTIF_OF, TF),
     lookup=(GENE,),
     cites="JASPAR (doi:10.1093/nar/gkad1059), HOCOMOCO (doi:10.1093/nar/gkad1077), MEME format (meme-suite.org)",
 )
-def read(
-    given: SourceContext,
-    *,
-    factors: Annotated[
-        Path | None, "table (TSV) of motif and factor; default: factors are told from the motifs' names"
-    ] = None,
-    collection: Annotated[str, "name of the collection, such as JASPAR2024; default: told from the ids"] = "",
-    species: Annotated[str, "look for factors only among genes of this species, such as NCBITaxon:9606"] = "",
-) -> Iterator[tuple[RowType, Rows]]:
-    """Motifs of every file, the genes they belong to, and that these are factors."""
-    given = of_species(given, species)
-    parts = [_motifs(file.name, read_motifs(file, given.notes), collection) for file in given.files]
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
+    """Yield motifs of every file, the genes they belong to, and that these are factors."""
+    context = of_species(context, options.species)
+    parts = [_motifs(file.name, read_motifs(file, context.notes), options.collection) for file in context.files]
     for rows in parts:
         yield MOTIF, rows
     held = pd.concat([rows.frame[["id", "name"]] for rows in parts])
-    named = _from_names(given.files[0].name, held) if factors is None else _from_table(factors, held, given)
-    _match_case(named, given)
-    set_genes(named, "factor", given, into="end_id")
+    named = (
+        _from_names(context.files[0].name, held)
+        if options.factors is None
+        else _from_table(options.factors, held, context)
+    )
+    _match_case(named, context)
+    set_genes(named, "factor", context, into="end_id")
     _merge(named)
     yield MOTIF_OF, named
     yield factor_rows(*_families(named))
@@ -85,7 +94,7 @@ def _motifs(file: str, motifs: Sequence[Motif], collection: str) -> Rows:
 
 
 def _as_json(motif: Motif) -> str:
-    """Counts as whole numbers where they are, so that 19 and 19.0 are one matrix."""
+    """Return counts as whole numbers where they are, so that 19 and 19.0 are one matrix."""
     numbers = [[int(x) if x.is_integer() else x for x in row] for row in motif.matrix.round(6).tolist()]
     return json.dumps(numbers, separators=(",", ":"))
 
@@ -96,8 +105,8 @@ def _from_names(file: str, held: pd.DataFrame) -> Rows:
     return Rows(file, frame.assign(factor=frame["factor"].str.strip(), evidence="name", family=""), counted=False)
 
 
-def _from_table(path: Path, held: pd.DataFrame, given: SourceContext) -> Rows:
-    rows = read_delimited(check_file(path), given.notes, None)
+def _from_table(path: Path, held: pd.DataFrame, context: SourceContext) -> Rows:
+    rows = read_delimited(check_file(path), context.notes, None)
     rows.frame = rows.frame.rename(columns=str.lower).rename(columns=TABLE)
     check_columns(rows, ("motif", "factor"), "give a TSV with the columns motif and factor")
     rows = Rows(rows.file, rows.frame, rows.rejected, counted=False)
@@ -113,9 +122,9 @@ def _from_table(path: Path, held: pd.DataFrame, given: SourceContext) -> Rows:
     return rows
 
 
-def _match_case(rows: Rows, given: SourceContext) -> None:
-    """Where the graph has a symbol in one other case only, as other species write it, take that."""
-    symbols = set(texts(given.graph[GENE.label], "symbol"))
+def _match_case(rows: Rows, context: SourceContext) -> None:
+    """Replace symbols that the graph has in one other case only, as other species write them."""
+    symbols = set(texts(context.graph[GENE.label], "symbol"))
     by_case = pd.Series(sorted(symbols), dtype=object)
     folded = by_case.str.casefold()
     only = by_case[~folded.duplicated(keep=False)]
@@ -129,17 +138,19 @@ def _match_case(rows: Rows, given: SourceContext) -> None:
 
 
 def _merge(rows: Rows) -> None:
-    """One row a motif and gene, which a table may name twice; by its symbol goes before by that in other case."""
-    frame = rows.frame.sort_values("evidence", key=lambda said: said.str.contains(OTHER_CASE), kind="stable")
+    """Keep one row for each motif and gene; one found by its symbol wins over one found in another case."""
+    frame = rows.frame.sort_values("evidence", key=lambda evidence: evidence.str.contains(OTHER_CASE), kind="stable")
     first = frame.groupby(["start_id", "end_id"], sort=False)
-    joined = first["evidence"].transform(lambda said: "; ".join(dict.fromkeys(said)) if len(said) > 1 else said)
+    joined = first["evidence"].transform(
+        lambda evidence: "; ".join(dict.fromkeys(evidence)) if len(evidence) > 1 else evidence
+    )
     kept = ~frame.duplicated(["start_id", "end_id"])
     rows.folded += int((~kept).sum())
     rows.frame = frame.assign(evidence=joined.where(joined != "", None))[kept]
 
 
 def _families(rows: Rows) -> tuple[list[str], list[str | None]]:
-    """The family of each gene; the one named most often, if a table calls it by several."""
-    said = rows.frame[rows["family"] != ""].groupby("end_id")["family"].agg(lambda names: names.mode().iloc[0])
+    """Return the family of each gene; the one named most often, if a table calls it by several."""
+    by_gene = rows.frame[rows["family"] != ""].groupby("end_id")["family"].agg(lambda names: names.mode().iloc[0])
     ids = sorted(set(rows["end_id"]))
-    return ids, [said.get(id_) for id_ in ids]
+    return ids, [by_gene.get(id_) for id_ in ids]

@@ -1,45 +1,47 @@
 """Promoter-capture Hi-C: interactions of baits as CHiCAGO scores them.
 
-Formats, told from the header or the first row: CHiCAGO's ibed (bait_chr ... otherEnd_name, N_reads, score) and peak
-matrix (baitChr ... dist, then one column of scores a cell type, each of which is a biosample; clusterID and
+Formats, recognised by the header or the first row: CHiCAGO's ibed (bait_chr ... otherEnd_name, N_reads, score) and peak
+matrix (baitChr ... dist, then one column of scores for each cell type, which is a biosample; clusterID and
 clusterPostProb are left out), whose positions are 1-based with both ends inside; BEDPE (0-based half-open) and WashU
 text or longrange, where the first anchor is the bait. `chinput` is refused: it holds the read counts that CHiCAGO
-starts from, which are mostly a matter of distance and of the bait; load what CHiCAGO made of them.
+starts from, which depend mostly on distance and bait; load CHiCAGO's result.
 
 Genes of a bait: the names in the file, or those of --fragments, a table of fragments with their genes (chrom, start,
 end, id, names, as a baitmap has it; 1-based). Names are symbols or Ensembl ids, separated by `,` or `;`; for
 transcripts (ENST) give --transcripts, a table of transcript and gene. Where no name is known to the graph, the genes
 whose transcription start site lies in the bait, or within --tolerance-bp of it, are its genes; --bait-genes names or
-promoters asks for one of the two alone.
+promoters selects one of the two.
 
 Every peak under the other end contacts every gene of the bait. Where the other end is a bait as well (it has a name in
 the file or in --fragments), its genes contact the peaks under the first bait too. Of the two scores that two baits
 have of each other, and of rows that come twice, the highest stays; the others count as folded.
 
 A row counts as filtered when none of its scores reaches --min-score (5, as CHiCAGO's authors use it), when it has no
-gene of the graph at the bait, or no peak under the other end; a warning says how many of each.
+gene of the graph at the bait, or no peak under the other end; a warning counts each.
 
 Where --lift-with lifted the fragments, `original` holds both old positions, first;second as in the file.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from kg.cells import match_names
-from kg.errors import InputError, SettingsError
+from kg.errors import InputError
+from kg.parameters import param
 from kg.schema import BIOSAMPLE, CONTACTS, GENE, PEAK, RowType
 from loaders.formats.pairs import (
     ANCHORS,
-    Found,
+    AnchorHits,
     anchor,
     first_rows,
     label,
-    meeting,
+    pairs_meeting,
     parse_anchors,
     place_anchors,
     read_pairs,
@@ -48,11 +50,17 @@ from loaders.formats.pairs import (
 from loaders.registry import loader
 from loaders.tables.checks import check_columns, parse_numbers
 from loaders.tables.files import InputFile, check_file
-from loaders.tables.joins import biosamples, keep_best, leave_out, on, peaks_under, promoters_under, warn_unknown
+from loaders.tables.joins import (
+    biosamples,
+    keep_best,
+    leave_out,
+    on_assembly,
+    peaks_under,
+    promoters_under,
+    warn_unknown,
+)
 from loaders.tables.rows import Rows, read_delimited
 from loaders.tables.source_context import SourceContext
-
-BaitGenes = Literal["both", "names", "promoters"]
 
 IBED = ("bait_chr", "bait_start", "bait_end", "otherEnd_chr", "otherEnd_start", "otherEnd_end")
 MATRIX = ("baitChr", "baitStart", "baitEnd", "oeChr", "oeStart", "oeEnd")
@@ -61,7 +69,7 @@ NO_SCORE = {*MATRIX, "baitID", "oeID", "baitName", "oeName", "dist", "clusterID"
 NO_BAIT = ("", ".")
 FRAGMENTS = ("chrom", "start", "end", "id", "names")
 _TRANSCRIPT = r"^ENS[A-Z]*T\d"
-_NOTHING: Found = (np.empty(0, dtype=np.int64), np.empty(0, dtype=object))
+_NOTHING: AnchorHits = (np.empty(0, dtype=np.int64), np.empty(0, dtype=object))
 _NO_GENE = {*NO_BAIT, "non-annotated", "not_annotated"}
 
 
@@ -72,6 +80,21 @@ class _Tables(NamedTuple):
     transcripts: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Options:
+    """Which interactions count, and which genes a bait stands for."""
+
+    min_score: float = param("smallest CHiCAGO score", 5.0)
+    bait_genes: str = param(
+        "genes of a bait: by name, by promoter, or by name and else by promoter",
+        "both",
+        choices=("both", "names", "promoters"),
+    )
+    tolerance_bp: int = param("largest distance between a bait and a transcription start site", 0, low=0)
+    fragments: Path | None = param("table of fragments: chrom, start, end, id, gene names; a baitmap is one", None)
+    transcripts: Path | None = param("table of two columns: transcript, gene id or symbol", None)
+
+
 @loader(
     files="ibed, peak matrix, BEDPE or WashU text of capture Hi-C",
     writes=(CONTACTS, BIOSAMPLE),
@@ -80,38 +103,30 @@ class _Tables(NamedTuple):
     biosample=True,
     cites="CHiCAGO (doi:10.1186/s13059-016-0992-2)",
 )
-def read(
-    given: SourceContext,
-    *,
-    min_score: Annotated[float, "smallest CHiCAGO score"] = 5.0,
-    bait_genes: Annotated[BaitGenes, "genes of a bait: by name, by promoter, or by name and else by promoter"] = "both",
-    tolerance_bp: Annotated[int, "between a bait and a transcription start site"] = 0,
-    fragments: Annotated[Path | None, "table of fragments: chrom, start, end, id, gene names; a baitmap is one"] = None,
-    transcripts: Annotated[Path | None, "table of two columns: transcript, gene id or symbol"] = None,
-) -> Iterator[tuple[RowType, Rows]]:
-    """Contacts of every file."""
-    if tolerance_bp < 0:
-        raise SettingsError(f"--tolerance-bp is {tolerance_bp}", "say 0 or more")
-    tables = _Tables(_fragments(fragments), _transcripts(transcripts))
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
+    """Yield contacts of every file."""
+    tables = _Tables(_fragments(options.fragments), _transcripts(options.transcripts))
     parts = []
-    for file in given.files:
-        rows, scores = _interactions(file, given)
+    for file in context.files:
+        rows, scores = _interactions(file, context)
         _set_names(rows, tables)
-        place_anchors(rows, given)
+        place_anchors(rows, context)
         scores = scores.loc[rows.frame.index]
-        leave_out(rows, ~(scores >= min_score).any(axis=1), f"have a score below {min_score:g}")
-        genes = _genes(rows, given, tables, bait_genes, tolerance_bp)
-        found = _contacts(rows, given, genes)
-        rows.spread(found["at"].to_numpy(), **{str(name): found[name].to_numpy() for name in found if name != "at"})
-        _spread_biosamples(rows, scores, min_score)
+        leave_out(rows, ~(scores >= options.min_score).any(axis=1), f"have a score below {options.min_score:g}")
+        genes = _genes(rows, context, tables, options.bait_genes, options.tolerance_bp)
+        contacts = _contacts(rows, context, genes)
+        rows.spread(
+            contacts["at"].to_numpy(), **{str(name): contacts[name].to_numpy() for name in contacts if name != "at"}
+        )
+        _spread_biosamples(rows, scores, options.min_score)
         parts.append(rows)
     keep_best(parts, ("start_id", "end_id", *CONTACTS.keys), ("score", "original"))
     yield from ((CONTACTS, rows) for rows in parts)
     yield biosamples(name for rows in parts for name in rows["biosample"].unique())
 
 
-def _interactions(file: InputFile, given: SourceContext) -> tuple[Rows, pd.DataFrame]:
-    """Rows with ANCHORS, names1 and names2 (null where the format has none), and their scores, a column a biosample."""
+def _interactions(file: InputFile, context: SourceContext) -> tuple[Rows, pd.DataFrame]:
+    """Return rows with ANCHORS, names1 and names2 (null if absent), and scores, a column for each biosample."""
     header = next(iter(first_rows(file)), [])
     if {"baitID", "otherEndID", "N"} <= set(header):
         raise InputError(
@@ -119,32 +134,32 @@ def _interactions(file: InputFile, given: SourceContext) -> tuple[Rows, pd.DataF
             "run CHiCAGO on it, then load the ibed or the peak matrix that it writes",
         )
     if set(IBED) <= set(header) or set(MATRIX) <= set(header):
-        rows = read_delimited(file, given.notes, None)
+        rows = read_delimited(file, context.notes, None)
         theirs = IBED if IBED[0] in header else MATRIX
         rows.frame = rows.frame.rename(columns=dict(zip(theirs, ANCHORS, strict=True)) | NAMES)
         parse_anchors(rows, one_based=True)
         scored = ["score"] if theirs is IBED else [name for name in header if name not in NO_SCORE]
     else:
-        rows, _ = read_pairs(file, given.notes)
+        rows, _ = read_pairs(file, context.notes)
         rows.set(names1=None, names2=None)
         scored = ["score"]
-    return rows, _scores(rows, scored, given)
+    return rows, _scores(rows, scored, context)
 
 
-def _scores(rows: Rows, columns: list[str], given: SourceContext) -> pd.DataFrame:
+def _scores(rows: Rows, columns: list[str], context: SourceContext) -> pd.DataFrame:
     check_columns(rows, (*columns, "names1", "names2"), "CHiCAGO's ibed and peak matrix name both fragments")
     is_matrix = columns != ["score"]
-    if is_matrix and given.biosample:
+    if is_matrix and context.biosample:
         raise InputError(
             f"{rows.file}: its columns {', '.join(columns[:5])} name the biosamples", "leave --biosample out"
         )
     parse_numbers(rows, *columns, needed=not is_matrix)
     scores = rows.frame[columns].astype(np.float64)
-    return scores if is_matrix else scores.set_axis([given.biosample], axis=1)
+    return scores if is_matrix else scores.set_axis([context.biosample], axis=1)
 
 
 def _fragments(path: Path | None) -> pd.Series:
-    """Names by fragment, all of a fragment that has several rows."""
+    """Return names by fragment, all of a fragment that has several rows."""
     if path is None:
         return pd.Series([], index=pd.MultiIndex.from_arrays([[], [], []]), dtype=object)
     rows = read_delimited(check_file(path), Counter(), FRAGMENTS)
@@ -156,7 +171,7 @@ def _fragments(path: Path | None) -> pd.Series:
 
 
 def _transcripts(path: Path | None) -> Mapping[str, str]:
-    """Gene by transcript, both without version; a header row is a transcript that nobody names."""
+    """Return gene by transcript, both without version; a header row is a transcript that nobody names."""
     if path is None:
         return {}
     rows = read_delimited(check_file(path), Counter(), ("transcript", "gene"))
@@ -169,34 +184,34 @@ def _bare(transcripts: pd.Series) -> pd.Series:
 
 
 def _set_names(rows: Rows, tables: _Tables) -> None:
-    """Names of --fragments replace those of the file; is_bait1, is_bait2: before positions are lifted."""
+    """Replace the file's names by those of --fragments, and set is_bait1 and is_bait2; before positions are lifted."""
     for k in "12":
         chrom = rows[f"chrom{k}"].str.replace("^chr", "", regex=True)
         at = pd.MultiIndex.from_arrays([chrom, rows[f"start{k}"], rows[f"end{k}"]])
-        told = pd.Series(tables.fragments.reindex(at).to_numpy(dtype=object), rows.frame.index, dtype=object)
-        names = told.combine_first(rows[f"names{k}"].astype(object)).fillna("")
+        listed = pd.Series(tables.fragments.reindex(at).to_numpy(dtype=object), rows.frame.index, dtype=object)
+        names = listed.combine_first(rows[f"names{k}"].astype(object)).fillna("")
         in_file = ~rows[f"names{k}"].fillna("").isin(NO_BAIT)
-        rows.set(**{f"names{k}": names, f"is_bait{k}": (k == "1") | in_file | told.notna()})
+        rows.set(**{f"names{k}": names, f"is_bait{k}": (k == "1") | in_file | listed.notna()})
 
 
-def _genes(rows: Rows, given: SourceContext, tables: _Tables, how: BaitGenes, tolerance_bp: int) -> list[Found]:
-    """Of both fragments, where they are baits: positions of rows, and the genes."""
-    named = _named(rows, given, tables) if how != "promoters" else [_NOTHING, _NOTHING]
+def _genes(rows: Rows, context: SourceContext, tables: _Tables, how: str, tolerance_bp: int) -> list[AnchorHits]:
+    """Return positions of rows and their genes, for both fragments where they are baits."""
+    named = _named(rows, context, tables) if how != "promoters" else [_NOTHING, _NOTHING]
     if how == "names":
         return named
-    found = []
+    genes = []
     for k, (named_at, ids) in zip("12", named, strict=True):
-        at, promoted = promoters_under(anchor(rows, k), given, tolerance_bp=tolerance_bp)
+        at, promoted = promoters_under(anchor(rows, k), context, tolerance_bp=tolerance_bp)
         others = rows[f"is_bait{k}"].to_numpy(dtype=bool)[at] & ~np.isin(at, named_at)
-        found.append((np.append(named_at, at[others]), np.append(ids, promoted[others])))
-    return found
+        genes.append((np.append(named_at, at[others]), np.append(ids, promoted[others])))
+    return genes
 
 
-def _named(rows: Rows, given: SourceContext, tables: _Tables) -> list[Found]:
-    """Genes of the graph that the baits are named after, of both fragments."""
+def _named(rows: Rows, context: SourceContext, tables: _Tables) -> list[AnchorHits]:
+    """Return genes of the graph that the baits are named after, of both fragments."""
     names = [_split(rows[f"names{k}"].where(rows[f"is_bait{k}"], ""), tables) for k in "12"]
     unique = list(pd.unique(pd.concat(names)))
-    match = match_names(unique, on(given.graph[GENE.label], given.assembly.name))
+    match = match_names(unique, on_assembly(context.graph[GENE.label], context.assembly.name))
     lost = pd.Series([*match.unmapped, *match.ambiguous], dtype=object)
     is_transcript = lost.str.match(_TRANSCRIPT).astype(bool)
     warn_unknown(rows, lost[~is_transcript], "genes that baits are named after")
@@ -205,26 +220,29 @@ def _named(rows: Rows, given: SourceContext, tables: _Tables) -> list[Found]:
             f"{rows.file}: {transcripts:,} transcripts have no gene: give --transcripts or --fragments"
         )
     ids = dict(zip(unique, match.ids, strict=True))
-    genes = [one.map(ids).dropna() for one in names]
-    return [(one.index.to_numpy(dtype=np.int64), one.to_numpy(dtype=object)) for one in genes]
+    found_genes = [names_of_end.map(ids).dropna() for names_of_end in names]
+    return [
+        (names_of_end.index.to_numpy(dtype=np.int64), names_of_end.to_numpy(dtype=object))
+        for names_of_end in found_genes
+    ]
 
 
 def _split(names: "pd.Series[str]", tables: _Tables) -> "pd.Series[str]":
-    """One name a row, by position; that of a transcript is its gene's where the table knows it."""
-    one = pd.Series(names.to_numpy(dtype=object), dtype=object).str.split("[,;]", regex=True).explode()
-    one = _bare(one.str.strip())
-    one = one[~one.isin(_NO_GENE)]
-    return one.map(tables.transcripts).combine_first(one) if tables.transcripts else one
+    """Return one name in each row, by position; a transcript is replaced by its gene where the table has it."""
+    single = pd.Series(names.to_numpy(dtype=object), dtype=object).str.split("[,;]", regex=True).explode()
+    single = _bare(single.str.strip())
+    single = single[~single.isin(_NO_GENE)]
+    return single.map(tables.transcripts).combine_first(single) if tables.transcripts else single
 
 
-def _contacts(rows: Rows, given: SourceContext, genes: list[Found]) -> pd.DataFrame:
-    """Peaks under an end with genes of the bait opposite; rows without any are left out, `at` counts the others."""
-    found = []
+def _contacts(rows: Rows, context: SourceContext, genes: list[AnchorHits]) -> pd.DataFrame:
+    """Pair peaks under an end with genes of the opposite bait; `at` counts rows without those that have none."""
+    parts = []
     for bait, other in ("12", "21"):
-        pairs = meeting(peaks_under(anchor(rows, other), given), genes[int(bait) - 1])
+        pairs = pairs_meeting(peaks_under(anchor(rows, other), context), genes[int(bait) - 1])
         at = pairs["at"].to_numpy()
         opposite = rows[f"is_bait{other}"].to_numpy(dtype=bool)
-        found.append(
+        parts.append(
             pd.DataFrame(
                 {
                     "at": at,
@@ -236,7 +254,7 @@ def _contacts(rows: Rows, given: SourceContext, genes: list[Found]) -> pd.DataFr
                 }
             )
         )
-    every = pd.concat(found, ignore_index=True)
+    every = pd.concat(parts, ignore_index=True)
     used = np.isin(np.arange(len(rows)), every["at"])
     no_gene = ~np.isin(np.arange(len(rows)), np.concatenate([at for at, _ in genes]))
     leave_out(rows, no_gene, "have no gene of the graph at the bait")
@@ -245,7 +263,7 @@ def _contacts(rows: Rows, given: SourceContext, genes: list[Found]) -> pd.DataFr
 
 
 def _spread_biosamples(rows: Rows, scores: pd.DataFrame, min_score: float) -> None:
-    """One row for each biosample whose score is high enough."""
+    """Take one row for each biosample whose score is high enough."""
     of_row = scores.loc[rows.frame.index].to_numpy()
     at, column = np.nonzero(of_row >= min_score)
     names = scores.columns.to_numpy(dtype=object)

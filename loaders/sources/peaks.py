@@ -13,13 +13,14 @@ another one count as folded. A consensus is made of the files of one command; it
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 
-from kg.errors import InputError, SettingsError
+from kg.errors import InputError
+from kg.parameters import param
 from kg.schema import PEAK, NodeType
 from loaders.formats.peak_files import has_signal, read_bed, read_features, set_strength
 from loaders.genome.intervals import Intervals, overlapping
@@ -32,59 +33,58 @@ from loaders.tables.rows import Reason, Rows, messages
 from loaders.tables.source_context import SourceContext
 
 
+@dataclass(frozen=True)
+class Options:
+    """How the files are read, and whether one set of peaks is made of them."""
+
+    one_based: bool | None = param("positions are 1-based with both ends inside; default: 0-based, and checked", None)
+    blacklist: Path | None = param("regions whose peaks are left out: BED on the assembly of the graph", None)
+    consensus: str | None = param("make one set of peaks that do not overlap", None, choices=("union", "fixed"))
+    width_bp: int = param("width of the windows of a fixed consensus", 501, low=1)
+
+
 @loader(
     files="BED, narrowPeak, broadPeak or h5ad",
     writes=(PEAK,),
     assembly=True,
     cites="UCSC BED, ENCODE narrowPeak and broadPeak formats; ArchR (doi:10.1038/s41588-021-00790-6)",
 )
-def read(
-    given: SourceContext,
-    *,
-    one_based: Annotated[
-        bool | None, "positions are 1-based with both ends inside; default: 0-based, and checked"
-    ] = None,
-    blacklist: Annotated[Path | None, "regions whose peaks are left out: BED on the assembly of the graph"] = None,
-    consensus: Annotated[Literal["union", "fixed"] | None, "make one set of peaks that do not overlap"] = None,
-    width_bp: Annotated[int, "of the windows of a fixed consensus"] = 501,
-) -> Iterator[tuple[NodeType, Rows]]:
-    """Peaks of every file; files may overlap."""
-    if width_bp < 1:
-        raise SettingsError(f"--width-bp is {width_bp}", "say at least 1; 501 is usual")
-    files = [_placed(file, given, one_based) for file in given.files]
-    barred = _blacklisted(blacklist, given) if blacklist else None
+def read(context: SourceContext, options: Options) -> Iterator[tuple[NodeType, Rows]]:
+    """Yield peaks of every file; files may overlap."""
+    files = [_placed(file, context, options.one_based) for file in context.files]
+    barred = _blacklisted(options.blacklist, context) if options.blacklist else None
     for rows in files:
         if barred is not None:
             _leave_out(rows, barred)
-        if consensus != "fixed":
+        if options.consensus != "fixed":
             _fold_summits(rows)
-    if consensus == "union":
+    if options.consensus == "union":
         unite(files)
-    elif consensus == "fixed":
-        fix_width(files, width_bp, given.assembly)
+    elif options.consensus == "fixed":
+        fix_width(files, options.width_bp, context.assembly)
     for rows in files:
-        if consensus:
+        if options.consensus:
             rows.set(original=None)  # a peak made here was in no file
         position = rows["chrom"] + ":" + rows["start"].astype(str) + "-" + rows["end"].astype(str)
-        rows.set(id=given.assembly.name + ":" + position, assembly=given.assembly.name)
+        rows.set(id=context.assembly.name + ":" + position, assembly=context.assembly.name)
         yield PEAK, rows
 
 
-def _placed(file: InputFile, given: SourceContext, one_based: bool | None) -> Rows:  # noqa: FBT001 - an option, passed on
-    """Its peaks on the assembly, with summit and strength."""
-    rows = read_features(file) if file.is_hdf5 else read_bed(file, given)
+def _placed(file: InputFile, context: SourceContext, one_based: bool | None) -> Rows:  # noqa: FBT001 - an option, passed on
+    """Return the peaks of a file on the assembly, with summit and strength."""
+    rows = read_features(file) if file.is_hdf5 else read_bed(file, context)
     if one_based:
         shift_one_based(rows)
     elif one_based is None and not file.is_hdf5:
         check_zero_based(rows)
     set_strength(rows)
     _set_summit(rows)
-    place(rows, given, points=("summit",))
+    place(rows, context, points=("summit",))
     return rows
 
 
 def _set_summit(rows: Rows) -> None:
-    """The offset column of a narrowPeak counts from the start; -1 says that no summit was called."""
+    """Set `summit`: a narrowPeak's offset column counts from the start, -1 means that no summit was called."""
     if "offset" not in rows.frame or not has_signal(rows):
         rows.set(summit=pd.Series(pd.NA, rows.frame.index, dtype="Int64"))
         return
@@ -104,12 +104,12 @@ def _fold_summits(rows: Rows) -> None:
     rows.keep(kept)
 
 
-def _blacklisted(path: Path, given: SourceContext) -> Intervals:
-    """Intervals of a BED, which must be without fault: a bad row might let a bad peak in."""
-    rows = read_bed(check_file(path), given)
-    check_intervals(rows, given.assembly)
+def _blacklisted(path: Path, context: SourceContext) -> Intervals:
+    """Return intervals of a BED, which must be without fault: a bad row might let a bad peak in."""
+    rows = read_bed(check_file(path), context)
+    check_intervals(rows, context.assembly)
     for sentence in (text for table in rows.rejected for text in messages(table)):
-        raise InputError(sentence, "mend the blacklist; nothing of it may be lost")
+        raise InputError(sentence, "fix the blacklist; no row of it may be lost")
     return intervals_in(rows)
 
 

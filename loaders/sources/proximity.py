@@ -10,68 +10,75 @@ twice as many peaks there as beside them, the load is refused, unless --accept-m
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
+from kg.errors import AssemblyMismatch, InputError, MissingInput, ParameterError
+from kg.parameters import param
 from kg.schema import GENE, NEAR, PEAK, EdgeType
 from loaders.genome.enrichment import LEAST, tss_enrichment
 from loaders.genome.intervals import Intervals, distance, signed_distance, within
 from loaders.registry import loader
-from loaders.tables.joins import intervals_of, on, texts
+from loaders.tables.joins import intervals_of, on_assembly, texts
 from loaders.tables.rows import Rows
 from loaders.tables.source_context import SourceContext
 
 Texts = NDArray[np.object_]
-Rule = Literal["gene_body+promoter", "promoter", "window"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The rule by which a peak is near a gene."""
+
+    rule: str = param(
+        "region of a gene that peaks are looked for in",
+        "gene_body+promoter",
+        choices=("gene_body+promoter", "promoter", "window"),
+    )
+    promoter_bp: int = param("bases upstream of the transcription start site", 2000, low=0)
+    window_bp: int = param("largest distance of a peak from the region", 0, low=0)
+    accept_misfit: bool = param("load although peaks are no denser at start sites than beside them", default=False)
+
+    def __post_init__(self) -> None:
+        if self.rule == "window" and self.window_bp == 0:
+            raise ParameterError("the rule window needs a width", hint="give --window-bp, for example 100000")
 
 
 @loader(writes=(NEAR,), lookup=(GENE, PEAK), cites="GLUE (doi:10.1038/s41587-022-01284-4)")
-def read(
-    given: SourceContext,
-    *,
-    rule: Annotated[Rule, "the region of a gene"] = "gene_body+promoter",
-    promoter_bp: Annotated[int, "bases upstream of the start site"] = 2000,
-    window_bp: Annotated[int, "how far a peak may be from the region"] = 0,
-    accept_misfit: Annotated[bool, "load although peaks are no denser at start sites than beside them"] = False,
-) -> Iterator[tuple[EdgeType, Rows]]:
-    """Every pair of peak and gene within the rule."""
-    if promoter_bp < 0 or window_bp < 0:
-        raise SettingsError("promoter_bp and window_bp cannot be negative")
-    if rule == "window" and window_bp == 0:
-        raise SettingsError("rule window needs a width", "say --window-bp, for example 100000")
-    genes, peaks = given.graph[GENE.label], given.graph[PEAK.label]
+def read(context: SourceContext, options: Options) -> Iterator[tuple[EdgeType, Rows]]:
+    """Yield every pair of peak and gene within the rule."""
+    genes, peaks = context.graph[GENE.label], context.graph[PEAK.label]
     for table, label in ((genes, "genes"), (peaks, "peaks")):
         if not table.num_rows:
             raise MissingInput(f"the draft holds no {label}", f"regkg load {label} FILE --assembly NAME")
     misfit = _misfit(genes, peaks)
-    if misfit and not accept_misfit:
+    if misfit and not options.accept_misfit:
         raise AssemblyMismatch(
             misfit,
             "are genes and peaks of one assembly, whatever their files are named? lift one of them, or say "
             "--accept-misfit if such peaks are meant",
         )
-    rows = _near(genes, peaks, rule, promoter_bp, window_bp)
+    rows = _near(genes, peaks, options.rule, options.promoter_bp, options.window_bp)
     rows.warnings += [misfit] if misfit else []
     yield NEAR, rows
 
 
 def _misfit(genes: pa.Table, peaks: pa.Table) -> str:
-    """What is wrong with genes and peaks of an assembly; empty when nothing is."""
+    """Return what is wrong with genes and peaks of an assembly; empty when nothing is."""
     for assembly in sorted(set(texts(peaks, "assembly"))):
-        of_genes, of_peaks = on(genes, assembly), on(peaks, assembly)
+        of_genes, of_peaks = on_assembly(genes, assembly), on_assembly(peaks, assembly)
         ratio = tss_enrichment(texts(of_genes, "chrom"), of_genes.column("tss").to_numpy(), intervals_of(of_peaks))
         if ratio is not None and ratio < LEAST:
             return f"{assembly}: only {ratio:.1f} times as many peaks lie at transcription start sites as beside them"
     return ""
 
 
-def gene_regions(genes: pa.Table, rule: Rule, promoter_bp: int) -> Intervals:
-    """The region of each gene, in the order of the table; starts are clipped at 0."""
+def gene_regions(genes: pa.Table, rule: str, promoter_bp: int) -> Intervals:
+    """Return the region of each gene, in the order of the table; starts are clipped at 0."""
     start, end, tss = (genes.column(c).to_numpy() for c in ("start", "end", "tss"))
     plus = texts(genes, "strand") != "-"
     if rule != "gene_body+promoter":
@@ -82,7 +89,7 @@ def gene_regions(genes: pa.Table, rule: Rule, promoter_bp: int) -> Intervals:
     )
 
 
-def _near(genes: pa.Table, peaks: pa.Table, rule: Rule, promoter_bp: int, window_bp: int) -> Rows:
+def _near(genes: pa.Table, peaks: pa.Table, rule: str, promoter_bp: int, window_bp: int) -> Rows:
     region = gene_regions(genes, rule, promoter_bp)
     peak = Intervals(_place(peaks), peaks.column("start").to_numpy(), peaks.column("end").to_numpy())
     g, p = within(region, peak, window_bp)
@@ -109,6 +116,6 @@ def _near(genes: pa.Table, peaks: pa.Table, rule: Rule, promoter_bp: int, window
 
 
 def _place(table: pa.Table) -> Texts:
-    """Assembly and chromosome in one: intervals of two assemblies never meet."""
+    """Return assembly and chromosome in one: intervals of two assemblies never meet."""
     places: Texts = texts(table, "assembly") + ":" + texts(table, "chrom")
     return places

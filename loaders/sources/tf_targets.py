@@ -1,6 +1,6 @@
 """Curated targets of transcription factors: CollecTRI, DoRothEA or TRRUST -> TARGETS.
 
-The format is told from the content, in CSV or TSV:
+The format is recognised by its content, in CSV or TSV:
 
 - CollecTRI: a header with source, target, weight and, in newer files, resources, references and sign_decision. The
   mode is the sign of the weight; where sign_decision says that activation was only assumed, it is unknown.
@@ -9,7 +9,7 @@ The format is told from the content, in CSV or TSV:
 - TRRUST: four columns without a header: factor, target, mode, PubMed ids.
 
 Factors and targets are named by symbol or Ensembl id. Pairs with a gene that the graph lacks are filtered, those with
-a symbol of several genes are rejected. --species keeps a graph of several species apart where their symbols are
+a symbol of several genes are rejected. --species tells the species of a graph apart where their symbols are
 written alike, such as those of human and macaque.
 
 Two names in these collections are complexes, not genes: AP1 (FOS, FOSB, FOSL1, FOSL2, JUN, JUNB, JUND) and NFKB
@@ -19,11 +19,12 @@ A pair that comes again with the same mode is folded, and keeps the references o
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from kg.parameters import param
 from kg.schema import GENE, TARGETS, TF
 from loaders.registry import RowType, loader
 from loaders.tables.checks import check_columns, parse_numbers
@@ -41,7 +42,17 @@ MODES = {"activation": 1, "repression": -1, "unknown": 0}
 MODE_OF = {sign: mode for mode, sign in MODES.items()}
 GRADES = "ABCDE"
 IDENTITY = ("start_id", "end_id", "mode")
-Grade = Literal["A", "B", "C", "D", "E"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which pairs are loaded, and for genes of which species."""
+
+    confidence: str = param("lowest grade of DoRothEA to load", "C", choices=("A", "B", "C", "D", "E"))
+    complexes: str = param(
+        "whether complexes are replaced by their members or left out", "members", choices=("members", "leave-out")
+    )
+    species: str = param("look for genes of this species only, such as NCBITaxon:9606", "")
 
 
 @loader(
@@ -50,33 +61,27 @@ Grade = Literal["A", "B", "C", "D", "E"]
     lookup=(GENE,),
     cites="CollecTRI (doi:10.1093/nar/gkad841), DoRothEA (doi:10.1101/gr.240663.118), TRRUST (doi:10.1093/nar/gkx1013)",
 )
-def read(
-    given: SourceContext,
-    *,
-    confidence: Annotated[Grade, "lowest grade of DoRothEA to load"] = "C",
-    complexes: Annotated[Literal["members", "leave-out"], "what becomes of complexes"] = "members",
-    species: Annotated[str, "look for genes of this species only, such as NCBITaxon:9606"] = "",
-) -> Iterator[tuple[RowType, Rows]]:
-    """Signed pairs of factor and target."""
-    given = of_species(given, species)
-    parts = [_pairs(file, given, confidence) for file in given.files]
+def read(context: SourceContext, options: Options) -> Iterator[tuple[RowType, Rows]]:
+    """Yield signed pairs of factor and target."""
+    context = of_species(context, options.species)
+    parts = [_pairs(file, context, options.confidence) for file in context.files]
     for rows in parts:
-        set_genes(rows, "target", given, into="end_id")
-        _split_complexes(rows, keep=complexes == "members")
-        set_genes(rows, "source", given, into="start_id")
+        set_genes(rows, "target", context, into="end_id")
+        _split_complexes(rows, keep=options.complexes == "members")
+        set_genes(rows, "source", context, into="start_id")
     _merge(parts)
     for rows in parts:
         yield TARGETS, rows
     yield factors(id_ for rows in parts for id_ in rows["start_id"].unique())
 
 
-def _pairs(file: InputFile, given: SourceContext, confidence: str) -> Rows:
-    """Rows with source, target, mode, sign and whatever of the other columns the format has."""
+def _pairs(file: InputFile, context: SourceContext, confidence: str) -> Rows:
+    """Return rows with source, target, mode, sign and whatever of the other columns the format has."""
     first = file.head.partition(b"\n")[0].lower()
     if b"target" not in first:
-        rows = _trrust(read_delimited(file, given.notes, TRRUST))
+        rows = _trrust(read_delimited(file, context.notes, TRRUST))
     else:
-        rows = _signed(read_delimited(file, given.notes, None), confidence)
+        rows = _signed(read_delimited(file, context.notes, None), confidence)
     absent = {c: None for c in ("confidence", "references", "resources") if c not in rows.frame}
     rows.set(**absent)
     return rows
@@ -108,7 +113,7 @@ def _signed(rows: Rows, confidence: str) -> Rows:
 
 
 def _split_complexes(rows: Rows, *, keep: bool) -> None:
-    """A row of each member for that of a complex; `own` says which rows named the factor itself."""
+    """Replace the row of a complex by a row for each member; `own` marks rows that named the factor itself."""
     members = [_members(str(name)) for name in rows["source"]]
     own = np.array([group is None for group in members], dtype=bool)
     if not keep:
@@ -119,13 +124,13 @@ def _split_complexes(rows: Rows, *, keep: bool) -> None:
 
 
 def _members(name: str) -> list[str] | None:
-    """Symbols of a complex, written as its name is: Nfkb of a mouse has Rela."""
-    found = COMPLEXES.get(name.upper())
-    return None if found is None else [m if name.isupper() else m.capitalize() for m in found]
+    """Return symbols of a complex, written as its name is: Nfkb of a mouse has Rela."""
+    members = COMPLEXES.get(name.upper())
+    return None if members is None else [m if name.isupper() else m.capitalize() for m in members]
 
 
 def _merge(parts: list[Rows]) -> None:
-    """One row a factor, target and mode, with the references of all; a member's own row before that of its complex."""
+    """Merge rows of a factor, target and mode, with the references of all; own rows win over those of a complex."""
     every = pd.concat([rows.frame for rows in parts], ignore_index=True)
     again = every[every.duplicated([*IDENTITY, "own"], keep=False)]
     for column in ("references", "resources"):

@@ -1,22 +1,23 @@
 """Transcription factors: a list of them, or a table with their families -> TF.
 
-- A list: one symbol or Ensembl id a line, no header, such as Lambert 2018's TF_names or MGI's list for mouse.
+- A list: one symbol or Ensembl id on each line, no header, such as Lambert 2018's TF_names or MGI's list for mouse.
 - A table (CSV or TSV) with a header: an id column (Ensembl ID, Ensembl, gene_id), a symbol column (HGNC symbol,
   Symbol, TF) or both, and a family when there is one (DBD, Family). Lambert 2018's DatabaseExtract is such a table:
   rows whose `Is TF?` is not Yes are filtered. So is AnimalTFDB's.
 
-The id counts where the graph has it, else the symbol. A gene whose symbol in the graph is another one is told as a
-warning, as is a name that nothing in the graph has (a retired symbol, most often); the latter are filtered. A symbol
-that several genes have is rejected. The label TF is this dataset's word: another list may say otherwise of a gene.
+The id counts where the graph has it, else the symbol. A gene with another symbol in the graph gives a
+warning, as does a name that the graph lacks (most often a retired symbol); the latter are filtered. A symbol
+that several genes have is rejected. The label TF is this dataset's claim; another list may disagree about a gene.
 """
 
 from collections.abc import Iterator
-from typing import Annotated
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from kg.errors import InputError
+from kg.parameters import param
 from kg.schema import GENE, TF, NodeType
 from loaders.registry import loader
 from loaders.tables.files import InputFile
@@ -37,38 +38,41 @@ COLUMNS = {
 }
 
 
+@dataclass(frozen=True)
+class Options:
+    """Among which genes names are looked for."""
+
+    species: str = param("look for genes of this species only, such as NCBITaxon:9606", "")
+
+
 @loader(
     files="lists or tables of transcription factors",
     writes=(TF,),
     lookup=(GENE,),
     cites="Lambert et al. 2018 (doi:10.1016/j.cell.2018.01.029)",
 )
-def read(
-    given: SourceContext,
-    *,
-    species: Annotated[str, "look for genes of this species only, such as NCBITaxon:9606"] = "",
-) -> Iterator[tuple[NodeType, Rows]]:
-    """Genes of the graph that a list names."""
-    given = of_species(given, species)
-    genes = given.graph[GENE.label]
+def read(context: SourceContext, options: Options) -> Iterator[tuple[NodeType, Rows]]:
+    """Yield genes of the graph that a list names."""
+    context = of_species(context, options.species)
+    genes = context.graph[GENE.label]
     symbol_of = dict(zip(texts(genes, "id"), texts(genes, "symbol"), strict=True))
-    for file in given.files:
-        rows = _table(file, given)
-        rows.set(name=ids_or_symbols(rows, "gene", "symbol", given))
+    for file in context.files:
+        rows = _table(file, context)
+        rows.set(name=ids_or_symbols(rows, "gene", "symbol", context))
         rows.reject(rows["name"] == "", "name", Reason.NO_ID)
-        set_genes(rows, "name", given, into="id")
+        set_genes(rows, "name", context, into="id")
         _warn_renamed(rows, rows["id"].map(symbol_of))
         yield TF, rows
 
 
-def _table(file: InputFile, given: SourceContext) -> Rows:
-    """Rows with gene (an id), symbol and family; the first two are empty where the file has none."""
+def _table(file: InputFile, context: SourceContext) -> Rows:
+    """Return rows with gene (an id), symbol and family; the first two are empty where the file has none."""
     first = file.head.partition(b"\n")[0].strip()
     if b"\t" in first or b"," in first:
-        rows = read_delimited(file, given.notes, None)
+        rows = read_delimited(file, context.notes, None)
         rows.frame = rows.frame.rename(columns={c: COLUMNS.get(str(c).lower(), c) for c in rows.frame})
     else:
-        rows = read_delimited(file, given.notes, ("symbol",))
+        rows = read_delimited(file, context.notes, ("symbol",))
     if not {"gene", "symbol"} & set(rows.frame):
         there = ", ".join(map(str, rows.frame.columns[:8]))
         raise InputError(f"{file.name}: no column names genes; there are {there}", "call it gene_id or symbol")

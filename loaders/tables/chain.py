@@ -77,7 +77,7 @@ class Chains:
         return dict(zip(self.to_chrom, self.to_size.tolist(), strict=True))
 
     def named(self, of: Assembly, to: Assembly) -> Chains:
-        """With the canonical names of these assemblies: `1` becomes `chr1`.
+        """Return the chains with canonical names of these assemblies: `1` becomes `chr1`.
 
         A chromosome of another length is another sequence, called so, and nothing is lifted through it:
         chrM of hg19 (16,571 bp) is not MT of GRCh37 (16,569 bp).
@@ -87,7 +87,7 @@ class Chains:
         )
 
     def back(self) -> Chains:
-        """The same alignments, mapping the other way."""
+        """Return the same alignments, mapping the other way."""
         inverted, length = self.inverted[self.chain], self.block_end - self.block_start
         start = np.where(inverted, self.to_size[self.chain] - self.block_to - length, self.block_to)
         to = np.where(inverted, self.size[self.chain] - self.block_end, self.block_start)
@@ -110,10 +110,10 @@ class Chains:
 
 
 def read_chains(file: InputFile, notes: Counter[str]) -> Chains:
-    """The chains of a file, plain or gzipped, with names like chr1 or 1.
+    """Return the chains of a file, plain or gzipped, with names like chr1 or 1.
 
     Raises:
-        InputError: it is no chain file, or damaged, with the line and what is wrong.
+        InputError: it is not a chain file, or it is damaged; with the line and what is wrong.
     """
     headers, lines, single = _sort_lines(file, notes)
     about = pd.DataFrame([_header(file, *header) for header in headers], index=[at for at, _ in headers])
@@ -141,7 +141,7 @@ def read_chains(file: InputFile, notes: Counter[str]) -> Chains:
 
 
 def join(parts: Sequence[Chains]) -> Chains:
-    """The chains of several files, such as one a chromosome."""
+    """Join the chains of several files, such as one for each chromosome."""
     ahead = np.cumsum([0, *map(len, parts)])
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
@@ -152,7 +152,7 @@ def join(parts: Sequence[Chains]) -> Chains:
 
 
 def fits(sizes: Mapping[str, int], assembly: Assembly) -> bool:
-    """Whether all main chromosomes among these have the lengths of the assembly, and there is one.
+    """Return whether all main chromosomes among these have the lengths of the assembly, and there is one.
 
     The mitochondrial one does not count: builds of one assembly have different ones.
     """
@@ -162,7 +162,7 @@ def fits(sizes: Mapping[str, int], assembly: Assembly) -> bool:
 
 
 def _sort_lines(file: InputFile, notes: Counter[str]) -> tuple[Lines, Lines, list[bool]]:
-    """Headers and lines of blocks with their numbers, all blocks with two gaps, and which of them had none."""
+    """Return headers and lines of blocks with their numbers, all blocks with two gaps, and which of them had none."""
     headers: Lines = []
     lines: Lines = []
     single: list[bool] = []
@@ -178,25 +178,25 @@ def _sort_lines(file: InputFile, notes: Counter[str]) -> tuple[Lines, Lines, lis
             elif line and not line.startswith(b"#"):
                 _refuse(file, number, f"{line[:60].decode()!r} is neither a chain's header nor a block")
     if not headers or not lines:
-        _refuse(file, 1, "it holds no chain")
+        _refuse(file, 1, "the file holds no chain")
     return headers, lines, single
 
 
 def _header(file: InputFile, number: int, line: bytes) -> dict[str, str | int]:
-    found = _HEADER.fullmatch(line)
-    if found is None:
-        _refuse(file, number, f"{line[:80].decode()!r} is no header of 12 or 13 fields with + as the first strand")
-    chrom, size, start, end, to_chrom, to_size, strand, to_start, to_end = (part.decode() for part in found.groups())
+    match = _HEADER.fullmatch(line)
+    if match is None:
+        _refuse(file, number, f"{line[:80].decode()!r} is not a header of 12 or 13 fields with + as the first strand")
+    chrom, size, start, end, to_chrom, to_size, strand, to_start, to_end = (part.decode() for part in match.groups())
     held = {"size": size, "start": start, "end": end, "to_size": to_size, "to_start": to_start, "to_end": to_end}
     numbers = {name: int(value) for name, value in held.items()}
     for low, high, total in (("start", "end", "size"), ("to_start", "to_end", "to_size")):
         if not numbers[low] < numbers[high] <= numbers[total]:
-            _refuse(file, number, f"{numbers[low]}-{numbers[high]} is no interval of {numbers[total]} bp")
+            _refuse(file, number, f"{numbers[low]}-{numbers[high]} is not an interval within {numbers[total]} bp")
     return {"chrom": chrom, "to_chrom": to_chrom, "strand": strand, **numbers}
 
 
 def _check_order(file: InputFile, headers: Ints, at: Ints, chain: Ints, single: Bools) -> None:
-    """A header, blocks with gaps, a block alone; and so on."""
+    """Refuse any order but: a header, blocks with gaps, a last block alone; and so on."""
     if chain[0] < 0:
         _refuse(file, int(at[0]), "a block comes before the first header")
     empty = np.setdiff1d(np.arange(len(headers)), chain)
@@ -207,17 +207,19 @@ def _check_order(file: InputFile, headers: Ints, at: Ints, chain: Ints, single: 
     ends[last] = True
     wrong = np.flatnonzero(ends != single)
     if len(wrong):
-        told = "a block alone ends a chain, but more blocks follow" if single[wrong[0]] else "the chain is cut off here"
-        _refuse(file, int(at[wrong[0]]), told)
+        problem = (
+            "a block alone ends a chain, but more blocks follow" if single[wrong[0]] else "the chain is cut off here"
+        )
+        _refuse(file, int(at[wrong[0]]), problem)
 
 
 def _check_ends(file: InputFile, about: pd.DataFrame, end: Ints, to_end: Ints) -> None:
-    for name, found in (("end", end), ("to_end", to_end)):
-        wrong = np.flatnonzero(about[name].to_numpy() != found)
+    for name, reached in (("end", end), ("to_end", to_end)):
+        wrong = np.flatnonzero(about[name].to_numpy() != reached)
         if len(wrong):
             at = wrong[0]
-            said = f"the header says that the chain ends at {about[name].iloc[at]}, its blocks end at {found[at]}"
-            _refuse(file, int(about.index[at]), said)
+            problem = f"the header says that the chain ends at {about[name].iloc[at]}, its blocks end at {reached[at]}"
+            _refuse(file, int(about.index[at]), problem)
 
 
 def _check_sizes(file: InputFile, about: pd.DataFrame) -> None:
@@ -225,18 +227,18 @@ def _check_sizes(file: InputFile, about: pd.DataFrame) -> None:
         other = about[size] != about.groupby(name)[size].transform("first")
         if other.any():
             at = int(about.index[other.to_numpy()][0])
-            _refuse(file, at, f"{about[name][at]} has {about[size][at]} bp here, another length further up")
+            _refuse(file, at, f"{about[name][at]} has {about[size][at]} bp here, and another length above")
 
 
 def _walk(start: Ints, chain: Ints, first: Ints, step: Ints) -> Ints:
-    """Where each block starts: those of a chain follow each other by these steps."""
+    """Return where each block starts; those of a chain follow each other by these steps."""
     ahead = np.cumsum(step) - step
     placed: Ints = start[chain] + ahead - ahead[first][chain]
     return placed
 
 
 def _ends_of_runs(chain: Ints) -> tuple[Ints, Ints]:
-    """First and last block of each chain; every chain has one."""
+    """Return first and last block of each chain; every chain has one."""
     first = np.flatnonzero(np.diff(chain, prepend=-1))
     return first, np.append(first[1:], len(chain)) - 1
 

@@ -32,7 +32,7 @@ FEWEST_ROWS = 10  # below that a pattern means nothing
 
 
 def parse_integers(rows: Rows, *columns: str) -> None:
-    """Text to int64, rejecting what is not a whole number."""
+    """Convert text to int64; reject what is not a whole number."""
     for column in columns:
         text = pa.array(rows[column], pa.string())
         whole = pc.fill_null(pc.match_substring_regex(text, r"^[+-]?[0-9]{1,15}$"), fill_value=False)
@@ -41,7 +41,7 @@ def parse_integers(rows: Rows, *columns: str) -> None:
 
 
 def parse_numbers(rows: Rows, *columns: str, low: float = -np.inf, high: float = np.inf, needed: bool = True) -> None:
-    """Text to float64, rejecting what is not a finite number within the limits.
+    """Convert text to float64; reject what is not a finite number within the limits.
 
     Args:
         rows: of the file.
@@ -73,7 +73,7 @@ def check_columns(rows: Rows, needed: tuple[str, ...], hint: str) -> None:
 
 def place(
     rows: Rows,
-    given: SourceContext,
+    context: SourceContext,
     chrom: str = "chrom",
     start: str = "start",
     end: str = "end",
@@ -86,7 +86,7 @@ def place(
 
     Args:
         rows: of the file.
-        given: with the assembly.
+        context: with the assembly.
         chrom, start, end: the columns of the interval: 0-based half-open, integers.
         points: columns of single positions inside it, lifted with it.
 
@@ -96,15 +96,15 @@ def place(
     names = {chrom: "chrom", start: "start", end: "end"}
     aside = {name: f"{name} of another" for name in names.values() if name in rows.frame and name not in names}
     rows.frame = rows.frame.rename(columns={**aside, **names})
-    check_intervals(rows, given.lift.of if given.lift else given.assembly)
-    if given.lift:
-        lift_rows(rows, given.lift, points)
-        given.notes["lifted"] += len(rows)
+    check_intervals(rows, context.lift.of if context.lift else context.assembly)
+    if context.lift:
+        lift_rows(rows, context.lift, points)
+        context.notes["lifted"] += len(rows)
     rows.frame = rows.frame.drop(columns="length").rename(columns={new: old for old, new in {**aside, **names}.items()})
 
 
 def check_intervals(rows: Rows, assembly: Assembly) -> None:
-    """`chrom`, `start`, `end` (0-based half-open, integers) lie on the assembly; chromosomes get their canonical name.
+    """Check that `chrom`, `start`, `end` (0-based half-open) lie on the assembly; give chromosomes canonical names.
 
     Raises:
         AssemblyMismatch: more than a small share of the rows has no place on the assembly.
@@ -112,17 +112,17 @@ def check_intervals(rows: Rows, assembly: Assembly) -> None:
     rows.reject(rows["start"] < 0, "start", Reason.NEGATIVE)
     rows.reject(rows["end"] <= rows["start"], "end", Reason.EMPTY)
     _check_assembly(rows, assembly)
-    as_given, renamed = rows["chrom"], assembly.rename(rows["chrom"])
+    as_written, renamed = rows["chrom"], assembly.rename(rows["chrom"])
     rows.reject(renamed.isna(), "chrom", Reason.NO_CHROMOSOME, assembly=assembly.name)
     renamed = renamed.loc[rows.frame.index]
-    rows.renamed += int((renamed != as_given.loc[renamed.index]).sum())
+    rows.renamed += int((renamed != as_written.loc[renamed.index]).sum())
     rows.set(chrom=renamed)
     rows.set(length=renamed.map(assembly.lengths))
     rows.reject(assembly.beyond(renamed, rows["end"]), "end", Reason.BEYOND, assembly=assembly.name)
 
 
 def shift_one_based(rows: Rows) -> None:
-    """`start`, `end` from 1-based with both ends inside to 0-based half-open."""
+    """Convert `start` and `end` from 1-based with both ends inside to 0-based half-open."""
     rows.reject(rows["start"] < 1, "start", Reason.FIRST_IS_ONE)
     rows.reject(rows["end"] < rows["start"], "end", Reason.BACKWARDS)
     rows.set(start=rows["start"] - 1)
@@ -131,11 +131,11 @@ def shift_one_based(rows: Rows) -> None:
 def check_zero_based(rows: Rows) -> None:
     """Refuse a BED-like file whose intervals are 1-based with both ends inside.
 
-    Three tells: empty intervals (one base long, in truth), a fixed width one short of a round number, and
+    Three signs: empty intervals (one base long, in truth), a fixed width one short of a round number, and
     neighbours that touch only if the end belongs to the interval.
 
     Raises:
-        InputError: with the tell that was found.
+        InputError: with the sign that was found.
     """
     start, end = rows["start"], rows["end"]
     empty = int((start == end).sum())
@@ -161,23 +161,25 @@ def _check_assembly(rows: Rows, assembly: Assembly) -> None:
         return
     better = _better(rows, assembly, misfits)
     share = misfits / len(rows)
-    told = f"{misfits:,} of {len(rows):,} rows have no place on {assembly.name} (no such chromosome, or past its end)"
+    problem = (
+        f"{misfits:,} of {len(rows):,} rows have no place on {assembly.name} (no such chromosome, or past its end)"
+    )
     if misfits > 1 and share > (MISFIT_SHARE if better else MISFIT_SHARE_ALONE):
         raise AssemblyMismatch(
-            f"{rows.file}: {told}",
+            f"{rows.file}: {problem}",
             f"{' and '.join(better)} would fit; pass --assembly {better[0]}"
             if better
             else "no known assembly fits; is the file damaged, or of another species?",
         )
     if better:
-        rows.warnings.append(f"{rows.file}: {told}, but {' and '.join(better)} would fit: is the assembly right?")
+        rows.warnings.append(f"{rows.file}: {problem}, but {' and '.join(better)} would fit: is the assembly right?")
 
 
 def _better(rows: Rows, assembly: Assembly, misfits: int) -> list[str]:
-    """Assemblies with at most a tenth of the misfits; those of the same species if there are any."""
-    fit = [one for one in assemblies().values() if one.misfits(rows["chrom"], rows["end"]) * 10 <= misfits]
-    same = [one for one in fit if one.species == assembly.species]
-    return [one.name for one in same or fit]
+    """Return assemblies with at most a tenth of the misfits; those of the same species if there are any."""
+    fit = [known for known in assemblies().values() if known.misfits(rows["chrom"], rows["end"]) * 10 <= misfits]
+    same = [known for known in fit if known.species == assembly.species]
+    return [known.name for known in same or fit]
 
 
 def _is_round_less_one(width: pd.Series[int]) -> bool:

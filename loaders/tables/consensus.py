@@ -62,7 +62,7 @@ def fix_width(files: Sequence[Rows], width_bp: int, assembly: Assembly) -> None:
 
 
 def best(of: Intervals, rank: NDArray[np.int64]) -> Mask:
-    """Which are left when the lowest rank is kept, what overlaps it is dropped, and so on with the rest."""
+    """Return which are left when the lowest rank is kept, what overlaps it is dropped, and so on with the rest."""
     kept = np.zeros(len(rank), dtype=bool)
     left = np.argsort(rank, kind="stable")
     while len(left):
@@ -81,7 +81,7 @@ def _keep_best(files: Sequence[Rows]) -> None:
 
 
 def _together(files: Sequence[Rows]) -> pd.DataFrame:
-    """The peaks of all files, ranked: the strongest first, ties by position, then by the order of the files."""
+    """Return the peaks of all files, ranked: the strongest first, ties by position, then by the order of the files."""
     columns = ["chrom", "start", "end", "summit", "strength"]
     every = pd.concat([rows.frame[columns] for rows in files], ignore_index=True)
     by = ["strength", "chrom", "start", "end", "summit"]

@@ -40,7 +40,7 @@ STDIN = Path("-")
 
 
 def _only_member(raw: BinaryIO) -> BinaryIO:
-    """The one file of a zip archive, whatever a Mac put beside it."""
+    """Return the one file of a zip archive, whatever a Mac put beside it."""
     archive = zipfile.ZipFile(raw)
     held = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX/")]
     if len(held) != 1:
@@ -95,8 +95,8 @@ class InputFile:
         """Name of the assembly that the file itself speaks of: `uns` of an h5ad, or one name in leading comments."""
         if self.is_hdf5:
             with h5py.File(self.path) as file:
-                said = file["uns"].get("assembly") if "uns" in file else None
-                return assembly(str(said.asstr()[()])).name if isinstance(said, h5py.Dataset) else None
+                stated = file["uns"].get("assembly") if "uns" in file else None
+                return assembly(str(stated.asstr()[()])).name if isinstance(stated, h5py.Dataset) else None
         comments = [line for line in self.head.splitlines() if line.startswith((b"#", b"track", b"browser"))]
         named = stated_in(b"\n".join(comments).decode(errors="replace"))
         return named.pop() if len(named) == 1 else None
@@ -124,13 +124,13 @@ def check_file(path: Path) -> InputFile:
 
 
 def blocks(file: InputFile, notes: Counter[str]) -> Iterator[tuple[int, list[bytes]]]:
-    """Runs of lines with the physical number of the first; see `texts`."""
+    """Yield runs of lines with the physical number of the first; see `texts`."""
     for number, text in texts(file, notes):
         yield number, text.split(b"\n")
 
 
 def texts(file: InputFile, notes: Counter[str]) -> Iterator[tuple[int, bytes]]:
-    """Runs of whole lines, and the physical number of the first (from 1); the last of a run has no line end.
+    """Yield runs of whole lines, and the physical number of the first (from 1); the last of a run has no line end.
 
     Line ends are a newline, and the byte order mark is taken off.
 
@@ -140,7 +140,7 @@ def texts(file: InputFile, notes: Counter[str]) -> Iterator[tuple[int, bytes]]:
 
     Raises:
         InputError: packed text that is cut off or damaged, or not UTF-8 text.
-        ChecksumMismatch: the bytes are no longer those that were hashed.
+        ChecksumMismatch: the bytes have changed since they were hashed.
     """
     number, rest = 1, b""
     for chunk in _chunks(file):
@@ -154,7 +154,7 @@ def texts(file: InputFile, notes: Counter[str]) -> Iterator[tuple[int, bytes]]:
 
 
 def _kept_input() -> Path:
-    """Standard input as a file that goes when the program ends: it is read twice, to look at it and to load it."""
+    """Save standard input to a file, deleted when the program ends: it is read twice, to check it and to load it."""
     folder = Path(tempfile.mkdtemp(prefix="regkg-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / "stdin"
@@ -164,14 +164,14 @@ def _kept_input() -> Path:
 
 
 def _kind(raw: BinaryIO) -> str:
-    """What the bytes are packed with; empty when they are not."""
+    """Return what the bytes are packed with; empty when they are not."""
     first = raw.read(max(map(len, _PACKED)))
     raw.seek(0)
     return next((kind for magic, (kind, _) in _PACKED.items() if first.startswith(magic)), "")
 
 
 def _unpacked(raw: BinaryIO) -> BinaryIO:
-    """A reader of what is in the bytes."""
+    """Return a reader of what is in the bytes."""
     kind = _kind(raw)
     return next((cast("BinaryIO", opened(raw)) for name, opened in _PACKED.values() if name == kind), raw)
 
@@ -193,7 +193,7 @@ def _check_head(name: str, head: bytes) -> None:
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{name}: the text is in UTF-16", "save it as UTF-8")
     if b"\0" in head and not head.startswith((HDF5, PARQUET)):
-        raise InputError(f"{name}: binary, not text", "text files, h5ad and, by some sources, Parquet are read")
+        raise InputError(f"{name}: binary, not text", "text files, h5ad and, for some sources, Parquet are read")
 
 
 def _chunks(file: InputFile) -> Iterator[bytes]:
@@ -220,7 +220,7 @@ def _translated(name: str, kind: str) -> Iterator[None]:
 
 
 def _has_control(text: bytes) -> bool:
-    """Whether a byte is below a blank and neither tab nor newline; ten times quicker than a search."""
+    """Return whether a byte is below a blank and neither tab nor newline; ten times quicker than a search."""
     byte = np.frombuffer(text, np.uint8)
     low = int(np.count_nonzero(byte < ord(" ")))
     return low > text.count(b"\n") + text.count(b"\t")

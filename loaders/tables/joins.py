@@ -32,47 +32,47 @@ SHOWN = 5
 
 
 def texts(table: pa.Table, column: str) -> Texts:
-    """A column as Python strings."""
+    """Return a column as Python strings."""
     return np.array(table.column(column).to_pylist(), dtype=object)
 
 
-def on(table: pa.Table, assembly: str) -> pa.Table:
-    """The nodes of one assembly."""
+def on_assembly(table: pa.Table, assembly: str) -> pa.Table:
+    """Return the nodes of one assembly."""
     return table.filter(np.asarray(texts(table, "assembly") == assembly, dtype=bool))
 
 
 def intervals_of(table: pa.Table) -> Intervals:
-    """Positions of genes or peaks, in the order of the table."""
+    """Return positions of genes or peaks, in the order of the table."""
     return Intervals(texts(table, "chrom"), table.column("start").to_numpy(), table.column("end").to_numpy())
 
 
 def intervals_in(rows: Rows, chrom: str = "chrom", start: str = "start", end: str = "end") -> Intervals:
-    """Positions of rows, after they were placed."""
+    """Return positions of rows, after they were placed."""
     columns = (rows[name].to_numpy() for name in (start, end))
     return Intervals(rows[chrom].to_numpy(dtype=object), *(column.astype(np.int64) for column in columns))
 
 
-def peaks_under(intervals: Intervals, given: SourceContext, tolerance_bp: int = 0) -> tuple[Ints, Texts]:
-    """Positions among the intervals, and the id of the peak that each meets: all pairs, by position.
+def peaks_under(intervals: Intervals, context: SourceContext, tolerance_bp: int = 0) -> tuple[Ints, Texts]:
+    """Return positions among the intervals, and the id of the peak that each meets: all pairs, by position.
 
     Args:
         intervals: 0-based half-open, on the assembly of the graph.
-        given: with the peaks of the draft.
+        context: with the peaks of the draft.
         tolerance_bp: how far apart they may be; 0 asks for a shared base.
     """
-    peaks = on(given.graph[PEAK.label], given.assembly.name)
+    peaks = on_assembly(context.graph[PEAK.label], context.assembly.name)
     at, peak = within(intervals, intervals_of(peaks), tolerance_bp)
     return at, texts(peaks, "id")[peak]
 
 
 def promoters_under(
-    intervals: Intervals, given: SourceContext, upstream_bp: int = 0, tolerance_bp: int = 0
+    intervals: Intervals, context: SourceContext, upstream_bp: int = 0, tolerance_bp: int = 0
 ) -> tuple[Ints, Texts]:
-    """Positions among the intervals, and the id of the gene whose promoter each meets; see `peaks_under`.
+    """Return positions among the intervals, and the id of the gene whose promoter each meets; see `peaks_under`.
 
     A promoter is the transcription start site and the bases before it, by strand.
     """
-    genes = on(given.graph[GENE.label], given.assembly.name)
+    genes = on_assembly(context.graph[GENE.label], context.assembly.name)
     tss, plus = genes.column("tss").to_numpy(), texts(genes, "strand") != "-"
     start = np.maximum(np.where(plus, tss - upstream_bp, tss), 0)
     promoter = Intervals(texts(genes, "chrom"), start, np.where(plus, tss, tss + upstream_bp) + 1)
@@ -80,15 +80,15 @@ def promoters_under(
     return at, texts(genes, "id")[gene]
 
 
-def set_genes(rows: Rows, column: str, given: SourceContext, *, into: str) -> None:
+def set_genes(rows: Rows, column: str, context: SourceContext, *, into: str) -> None:
     """Set `into` to the Ensembl id of the gene named in `column`: an id, with or without version, or a symbol.
 
     Rows whose gene is not in the graph count as filtered, and a warning names the first; a symbol that several
     genes have is rejected.
     """
-    table = given.graph[GENE.label]
-    if given.stated_assembly is not None:
-        table = on(table, given.assembly.name)
+    table = context.graph[GENE.label]
+    if context.stated_assembly is not None:
+        table = on_assembly(table, context.assembly.name)
     names = pd.unique(rows[column])
     match = match_names([str(name) for name in names], table)
     rows.reject(rows[column].isin(match.ambiguous), column, Reason.MANY_GENES)
@@ -99,10 +99,10 @@ def set_genes(rows: Rows, column: str, given: SourceContext, *, into: str) -> No
     rows.keep(~unknown)
 
 
-def ids_or_symbols(rows: Rows, ids: str, symbols: str, given: SourceContext) -> pd.Series[str]:
-    """What to look each row's gene up by: its id, without version, where the graph has that, else its symbol."""
+def ids_or_symbols(rows: Rows, ids: str, symbols: str, context: SourceContext) -> pd.Series[str]:
+    """Return the name to look each gene up by: its id, without version, where the graph has that, else its symbol."""
     bare = rows[ids].str.replace(r"\.\d+$", "", regex=True)
-    return bare.where(bare.isin(texts(given.graph[GENE.label], "id")) | (rows[symbols] == ""), rows[symbols])
+    return bare.where(bare.isin(texts(context.graph[GENE.label], "id")) | (rows[symbols] == ""), rows[symbols])
 
 
 def warn_unknown(rows: Rows, names: Iterable[str], what: str) -> None:
@@ -125,39 +125,39 @@ def leave_out(rows: Rows, bad: pd.Series[bool] | NDArray[np.bool_], why: str) ->
 
 
 def biosamples(names: Iterable[str]) -> tuple[NodeType, Rows]:
-    """Node rows of biosamples, so that an ontology can be tied to them; empty names make none."""
+    """Return node rows of biosamples, so that an ontology can be mapped to them; empty names make none."""
     ids = sorted({name for name in names if name})
     kinds = ["text" if ontology_of(name) is None else ontology_of(name) for name in ids]
     return BIOSAMPLE, Rows("", pd.DataFrame({"id": ids, "name": ids, "ontology": kinds}, dtype=object), counted=False)
 
 
 def factors(ids: Iterable[str], families: Iterable[str | None] | None = None) -> tuple[NodeType, Rows]:
-    """Node rows of genes that are transcription factors, each once; see `biosamples`."""
+    """Return node rows of genes that are transcription factors, each once; see `biosamples`."""
     frame = pd.DataFrame({"id": list(ids)}, dtype=object)
     frame["family"] = None if families is None else pd.Series(list(families), dtype=object)
     return TF, Rows("", frame.drop_duplicates("id"), counted=False)
 
 
-def of_species(given: SourceContext, species: str) -> SourceContext:
-    """The same with genes of one species only (NCBITaxon CURIE); all of them when it is empty.
+def of_species(context: SourceContext, species: str) -> SourceContext:
+    """Return the context with genes of one species only (NCBITaxon CURIE); all of them when it is empty.
 
     Raises:
         SettingsError: the graph has no gene of this species.
     """
-    genes = given.graph[GENE.label]
+    genes = context.graph[GENE.label]
     there = texts(genes, "species")
     if not species:
-        return given
+        return context
     if species not in there:
         raise SettingsError(
-            f"the graph has no gene of {species}", f"it has those of {', '.join(sorted(set(there))) or 'none'}"
+            f"the graph has no gene of {species}", f"it has genes of {', '.join(sorted(set(there))) or 'none'}"
         )
     kept = genes.filter(np.asarray(there == species, dtype=bool))
-    return replace(given, graph={**given.graph, GENE.label: kept})
+    return replace(context, graph={**context.graph, GENE.label: kept})
 
 
 def keep_best(parts: Sequence[Rows], identity: Sequence[str], best: Sequence[str]) -> None:
-    """Of the rows of all files that share an identity keep one; the others count as folded.
+    """Keep one of the rows of all files that share an identity; the others count as folded.
 
     Args:
         parts: rows of the files, with the columns named below.
@@ -177,6 +177,6 @@ def keep_best(parts: Sequence[Rows], identity: Sequence[str], best: Sequence[str
 
 
 def ontology_of(name: str) -> str | None:
-    """CL of CL:0000576; None for free text."""
+    """Return CL for CL:0000576; None for free text."""
     prefix, colon, rest = name.partition(":")
     return prefix if colon and prefix.isalpha() and rest.isalnum() and rest[:1].isdigit() else None

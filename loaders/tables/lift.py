@@ -64,7 +64,7 @@ class Lifted:
         return np.asarray(self.fate == Fate.LIFTED, dtype=bool)
 
     def refuse(self, bad: Bools, fate: Fate, reason: Texts | str) -> None:
-        """Those of the bad ones that had been lifted so far were not."""
+        """Set fate and reason of the bad intervals that counted as lifted so far."""
         bad = bad & self.good
         self.fate[bad] = fate
         self.reason[bad] = reason if isinstance(reason, str) else reason[bad]
@@ -87,7 +87,7 @@ def lift(chains: Chains, intervals: Intervals, min_match: float) -> Lifted:
     np.maximum.at(best, row, aligned)
     which = np.select([hits == 1, hits > 1, parts > 1], [0, 1, 2], 3)
     only = enough & (hits[row] == 1)
-    found = Lifted(
+    lifted = Lifted(
         fate=np.array([Fate.LIFTED, Fate.DUPLICATED, Fate.SPLIT, Fate.DELETED], dtype=object)[which],
         reason=np.full(n, "", dtype=object),
         at=Intervals(np.full(n, "", dtype=object), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)),
@@ -96,14 +96,14 @@ def lift(chains: Chains, intervals: Intervals, min_match: float) -> Lifted:
         chain=np.full(n, -1, dtype=np.int64),
     )
     at, by = row[only], chain[only]
-    found.chain[at], found.inverted[at] = by, chains.inverted[by]
-    found.at.chrom[at], found.at.start[at], found.at.end[at] = chains.to_chrom[by], start[only], end[only]
-    _explain(found, intervals, needed, parts, hits)
-    return found
+    lifted.chain[at], lifted.inverted[at] = by, chains.inverted[by]
+    lifted.at.chrom[at], lifted.at.start[at], lifted.at.end[at] = chains.to_chrom[by], start[only], end[only]
+    _explain(lifted, intervals, needed, parts, hits)
+    return lifted
 
 
 def lift_points(chains: Chains, chain: Ints, position: Ints) -> Ints:
-    """Where single bases go by these chains, element by element; -1 where a base is not aligned or the chain is -1."""
+    """Map single bases through these chains, element by element; -1 where one is not aligned or the chain is -1."""
     block = _first_block(chains, chain, position)
     inside = (chain >= 0) & (block < len(chains.chain))
     block = np.where(inside, block, 0)
@@ -112,21 +112,21 @@ def lift_points(chains: Chains, chain: Ints, position: Ints) -> Ints:
     return np.where(inside, np.where(chains.inverted[chain], chains.to_size[chain] - 1 - to, to), -1)
 
 
-def check_widths(found: Lifted, intervals: Intervals, ratio: float, most_bp: int) -> None:
-    """Refuse what came out wider than `most_bp` or than `ratio` times what it was, or narrower than its ratio-th part.
+def check_widths(lifted: Lifted, intervals: Intervals, ratio: float, most_bp: int) -> None:
+    """Refuse what came out wider than `most_bp` or `ratio` times its width, or narrower than its width / `ratio`.
 
     The narrow ones count as deleted: most of them is missing there.
     """
-    before, after = (at.end - at.start for at in (intervals, found.at))
-    told = np.char.add(np.char.mod("%d bp there against ", after), np.char.mod("%d here", before)).astype(object)
-    found.refuse(after * ratio < before, Fate.DELETED, told)
-    found.refuse((after > ratio * before) | (after > most_bp), Fate.TOO_WIDE, told)
+    before, after = (at.end - at.start for at in (intervals, lifted.at))
+    reason = np.char.add(np.char.mod("%d bp there against ", after), np.char.mod("%d here", before)).astype(object)
+    lifted.refuse(after * ratio < before, Fate.DELETED, reason)
+    lifted.refuse((after > ratio * before) | (after > most_bp), Fate.TOO_WIDE, reason)
 
 
-def check_way_back(found: Lifted, back: Chains, intervals: Intervals, min_match: float, most_bp: int) -> None:
+def check_way_back(lifted: Lifted, back: Chains, intervals: Intervals, min_match: float, most_bp: int) -> None:
     """Refuse what, lifted back, has its midpoint more than `most_bp` from that of the interval, or is not lifted."""
-    there = np.flatnonzero(found.good)
-    again, home = lift(back, _take(found.at, there), min_match), _take(intervals, there)
+    there = np.flatnonzero(lifted.good)
+    again, home = lift(back, _take(lifted.at, there), min_match), _take(intervals, there)
     apart = np.abs((again.at.start + again.at.end) // 2 - (home.start + home.end) // 2)
     reason = np.char.add(np.char.mod("it comes back %d", apart), " bp away").astype(object)
     elsewhere = again.at.chrom != home.chrom
@@ -135,22 +135,22 @@ def check_way_back(found: Lifted, back: Chains, intervals: Intervals, min_match:
     reason[lost] = [
         f"the way back: {fate}, {why}" for fate, why in zip(again.fate[lost], again.reason[lost], strict=True)
     ]
-    bad = np.zeros(len(found.fate), dtype=bool)
+    bad = np.zeros(len(lifted.fate), dtype=bool)
     bad[there] = lost | elsewhere | (apart > most_bp)
-    told = np.full(len(bad), "", dtype=object)
-    told[there] = reason
-    found.refuse(bad, Fate.NOT_RECIPROCAL, told)
+    reasons = np.full(len(bad), "", dtype=object)
+    reasons[there] = reason
+    lifted.refuse(bad, Fate.NOT_RECIPROCAL, reasons)
 
 
 def resize(at: Intervals, width_bp: int, size: Ints) -> Intervals:
-    """Windows of one width around the midpoints, moved where a chromosome (of `size` bp) ends."""
+    """Return windows of one width around the midpoints, moved where a chromosome (of `size` bp) ends."""
     start = (at.start + at.end) // 2 - width_bp // 2
     start = np.maximum(np.minimum(start, size - width_bp), 0)
     return Intervals(at.chrom, start, np.minimum(start + width_bp, size))
 
 
 def _aligned(chains: Chains, intervals: Intervals) -> tuple[Ints, Ints, Ints, Ints, Ints]:
-    """All pairs of interval and chain with an aligned base: both, where it lies there, and aligned bases."""
+    """Return all pairs of interval and chain with an aligned base: both, where it lies there, and aligned bases."""
     row, chain = meeting(intervals, Intervals(chains.chrom, chains.start, chains.end))
     start = np.maximum(intervals.start[row], chains.start[chain])
     first = _first_block(chains, chain, start)
@@ -178,7 +178,7 @@ def _aligned(chains: Chains, intervals: Intervals) -> tuple[Ints, Ints, Ints, In
 
 
 def _first_block(chains: Chains, chain: Ints, position: Ints, *, by_start: bool = False) -> Ints:
-    """The first block of each chain that ends after the position, or with `by_start` that starts at or after it.
+    """Return each chain's first block that ends after the position, or with `by_start` starts at or after it.
 
     Positions lie within their chain, so a lane of the number line for each chain keeps the blocks in order.
     """
@@ -192,11 +192,11 @@ def _take(intervals: Intervals, rows: Ints) -> Intervals:
     return Intervals(intervals.chrom[rows], intervals.start[rows], intervals.end[rows])
 
 
-def _explain(found: Lifted, intervals: Intervals, needed: NDArray[np.floating], parts: Ints, hits: Ints) -> None:
-    lost = np.flatnonzero(~found.good)
-    columns = (found.fate, found.matched, intervals.end - intervals.start, np.ceil(needed - ROUNDING), parts, hits)
+def _explain(lifted: Lifted, intervals: Intervals, needed: NDArray[np.floating], parts: Ints, hits: Ints) -> None:
+    lost = np.flatnonzero(~lifted.good)
+    columns = (lifted.fate, lifted.matched, intervals.end - intervals.start, np.ceil(needed - ROUNDING), parts, hits)
     rows = zip(*(column[lost].tolist() for column in columns), strict=True)
-    found.reason[lost] = [_reason(*row) for row in rows]
+    lifted.reason[lost] = [_reason(*row) for row in rows]
 
 
 def _reason(fate: Fate, best: int, width: int, needed: float, parts: int, hits: int) -> str:

@@ -47,27 +47,31 @@ class Lift:
     sha256: str
 
 
-def read_lift(path: Path, of: Assembly | None) -> Lift:
-    """A chain between two assemblies of one species, told by the lengths of its chromosomes.
+def read_lift(path: Path, stated: Assembly | None) -> Lift:
+    """Read a chain between two assemblies of one species, recognised by the lengths of its chromosomes.
 
     Args:
         path: of the chain file.
-        of: what the assembly of the files was said to be.
+        stated: the assembly that the command or the files state.
 
     Raises:
-        InputError: no chain file, or a damaged one.
+        InputError: it is not a chain file, or it is damaged.
         AssemblyMismatch: it does not start from that assembly, or ends at none of the same species.
     """
     file = check_file(path)
     chains = read_chains(file, Counter())
     starts = fitting(chains.sizes)
-    if (of and of not in starts) or len(starts) != 1:
-        found = " or ".join(one.name for one in starts) or "no known assembly"
+    if (stated and stated not in starts) or len(starts) != 1:
+        known = " or ".join(candidate.name for candidate in starts) or "no known assembly"
         raise AssemblyMismatch(
-            f"{file.name}: its chromosomes are those of {found}{f', the files are {of.name}' if of else ''}",
+            f"{file.name}: its chromosomes are those of {known}{f', the files are {stated.name}' if stated else ''}",
             "the chain must start from the assembly of the files, which --assembly names",
         )
-    ends = [one for one in fitting(chains.to_sizes) if one.species == starts[0].species and one != starts[0]]
+    ends = [
+        candidate
+        for candidate in fitting(chains.to_sizes)
+        if candidate.species == starts[0].species and candidate != starts[0]
+    ]
     if len(ends) != 1:
         raise AssemblyMismatch(
             f"{file.name}: it does not end at another assembly of the species of {starts[0].name}",
@@ -77,8 +81,8 @@ def read_lift(path: Path, of: Assembly | None) -> Lift:
 
 
 def fitting(sizes: Mapping[str, int]) -> list[Assembly]:
-    """Known assemblies that have chromosomes of these lengths."""
-    return [one for one in assemblies().values() if fits(sizes, one)]
+    """Return known assemblies that have chromosomes of these lengths."""
+    return [known for known in assemblies().values() if fits(sizes, known)]
 
 
 def lift_rows(rows: Rows, by: Lift, points: Sequence[str] = ()) -> None:
@@ -92,32 +96,32 @@ def lift_rows(rows: Rows, by: Lift, points: Sequence[str] = ()) -> None:
         by: what to lift with.
         points: columns of bases inside the intervals; one that is not aligned becomes missing.
     """
-    came = Intervals(rows["chrom"].to_numpy(dtype=object), rows["start"].to_numpy(), rows["end"].to_numpy())
-    found = lift(by.chains, came, MIN_MATCH)
-    _warn(rows, by, found, came)
-    lifted = {name: _points(rows, by, found, name) for name in points}
-    rows.set(chrom=found.at.chrom, start=found.at.start, end=found.at.end, inverted=found.inverted, **lifted)
-    good = found.good
+    intervals = Intervals(rows["chrom"].to_numpy(dtype=object), rows["start"].to_numpy(), rows["end"].to_numpy())
+    lifted = lift(by.chains, intervals, MIN_MATCH)
+    _warn(rows, by, lifted, intervals)
+    lifted_points = {name: _points(rows, by, lifted, name) for name in points}
+    rows.set(chrom=lifted.at.chrom, start=lifted.at.start, end=lifted.at.end, inverted=lifted.inverted, **lifted_points)
+    good = lifted.good
     rows.filtered += int((~good).sum())
     rows.keep(good)
-    columns = zip(*(column[good].tolist() for column in came), strict=True)
+    columns = zip(*(column[good].tolist() for column in intervals), strict=True)
     original = [f"{by.of.name}:{chrom}:{start}-{end}" for chrom, start, end in columns]
     rows.set(original=rows["original"] + ";" + original if "original" in rows.frame else original)
 
 
-def _points(rows: Rows, by: Lift, found: Lifted, name: str) -> pd.Series[int]:
-    said = rows[name].notna().to_numpy()
-    chain = np.where(said, found.chain, -1)
+def _points(rows: Rows, by: Lift, lifted: Lifted, name: str) -> pd.Series[int]:
+    present = rows[name].notna().to_numpy()
+    chain = np.where(present, lifted.chain, -1)
     there = lift_points(by.chains, chain, rows[name].fillna(0).to_numpy(dtype=np.int64))
     return pd.Series(there, rows.frame.index, dtype="Int64").where(there >= 0)
 
 
-def _warn(rows: Rows, by: Lift, found: Lifted, came: Intervals) -> None:
+def _warn(rows: Rows, by: Lift, lifted: Lifted, intervals: Intervals) -> None:
     for fate in Fate:
-        those = np.flatnonzero(found.fate == fate)
+        those = np.flatnonzero(lifted.fate == fate)
         if fate is not Fate.LIFTED and len(those):
-            chrom, start, end = (column[those[0]] for column in came)
+            chrom, start, end = (column[those[0]] for column in intervals)
             rows.warnings.append(
                 f"{rows.file}: {len(those):,} of {len(rows):,} rows were not lifted from {by.of.name} to {by.to.name}, "
-                f"{fate}: the first is {chrom}:{start}-{end}, {found.reason[those[0]]}"
+                f"{fate}: the first is {chrom}:{start}-{end}, {lifted.reason[those[0]]}"
             )

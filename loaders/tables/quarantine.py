@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def gather(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """All rejected rows, by file and line."""
+    """Return all rejected rows, by file and line."""
     if not tables:
         return pd.DataFrame({column: [] for column in REJECTED}, dtype=object)
     return pd.concat(tables, ignore_index=True).sort_values(["file", "line"], kind="stable", ignore_index=True)

@@ -50,7 +50,7 @@ class Reason(Enum):
     BAD_VARIANT = "{value!r} is not a variant such as chr1_1000_A_G"
     VARIANT_ELSEWHERE = "{variant} is not at {chromosome}:{position}"
     SUMMIT = "the summit {summit} lies outside the peak {start}-{end}"
-    CONFLICT = "{key} comes again with other values"
+    CONFLICT = "{key} occurs again with other values"
     NOT_NUMBER = "{value!r} is not a number"
     RANGE = "{value} is not between {low} and {high}"
     NO_GENE = "{value!r} names no gene of the graph"
@@ -61,8 +61,8 @@ class Reason(Enum):
     NO_TRUTH_VALUE = "{value!r} is neither true nor false"
     MATRIX = "the matrix of {id!r}: {fault}"
     NO_MOTIF = "{value!r} names several motifs of the graph"
-    LENGTH = "the sequence has {length:,} letters, its name says {said:,}"
-    HIT_LENGTH = "the motif {motif} is {length} long, the match {found}"
+    LENGTH = "the sequence has {length:,} letters, its name says {named_length:,}"
+    HIT_LENGTH = "the motif {motif} is {length} long, the match {match_length}"
     NO_ORTHOLOGY = "{value!r} is not one2one, one2many or many2many"
     NO_CURIE = "{value!r} is not a CURIE such as CL:0000576"
 
@@ -105,7 +105,7 @@ class Rows:
         self.frame = self.frame[good]
 
     def spread(self, at: NDArray[np.int64], **columns: Any) -> None:
-        """One row for each position in `at` (a row may come often, or not at all), with further columns."""
+        """Take one row for each position in `at` (a row may occur often, or not at all), with further columns."""
         self.frame = self.frame.iloc[at].assign(**columns)
 
     def reject(self, bad: pd.Series[bool] | NDArray[Any], column: str, reason: Reason, **values: Any) -> None:
@@ -125,11 +125,11 @@ class Rows:
 def read_delimited(
     file: InputFile, notes: Counter[str], names: Sequence[str] | None, *, containing: Sequence[bytes] = ()
 ) -> Rows:
-    """The rows of a delimited text file as text; nothing is taken for a missing value (a gene may be called NA).
+    """Read a delimited text file, all values as text; nothing is taken for a missing value (a gene may be called NA).
 
-    Comment lines (#, track, browser), blank lines and blanks at the end of a line are left out; lines count all the
-    same. Fields are separated by tabs, or by blanks where the first row has no tab; a table whose header has commas
-    and no tab is CSV, with quotes where a field needs them.
+    Comment lines (#, track, browser), blank lines and blanks at the end of a line are left out; such lines are
+    counted all the same. Fields are separated by tabs, or by blanks where the first row has no tab; a table whose
+    header has commas and no tab is CSV, with quotes where a field needs them.
 
     Args:
         file: text, gzipped or not.
@@ -156,8 +156,8 @@ def read_delimited(
             rejected.append(_ragged(file.name, wrong, len(shape.names)))
         if good:
             frames.append(_parsed(b"\n".join(line for _, line in good), shape.names, pd.Index([n for n, _ in good])))
-    found = shape.names if shape else list(names or ())
-    frame = pd.concat(frames) if frames else pd.DataFrame({n: [] for n in found}, dtype=object)
+    columns = shape.names if shape else list(names or ())
+    frame = pd.concat(frames) if frames else pd.DataFrame({n: [] for n in columns}, dtype=object)
     return Rows(file.name, frame, rejected)
 
 
@@ -170,7 +170,7 @@ class _Shape:
 
 
 def _without_preamble(number: int, text: bytes, containing: Sequence[bytes]) -> tuple[int, bytes]:
-    """The text from its first row on, and the number of that line."""
+    """Return the text from its first row on, and the number of that line."""
     while text:
         line, _, rest = text.partition(b"\n")
         if _is_data(line, containing):
@@ -180,18 +180,18 @@ def _without_preamble(number: int, text: bytes, containing: Sequence[bytes]) -> 
 
 
 def _shape_of(number: int, text: bytes, names: Sequence[str] | None) -> tuple[_Shape, int, bytes]:
-    """From the first row, which is taken off where it is the header."""
+    """Return the shape from the first row, which is taken off where it is the header."""
     line, _, rest = text.partition(b"\n")
     commas = names is None and b"\t" not in line and b"," in line
     between = "tabs" if b"\t" in line else "commas" if commas else "blanks"
     fields = [f.decode() for f in _fields(_row(line, between))]
-    found = list(fields if names is None else names)
-    shape = _Shape((found + [f"column{i + 1}" for i in range(len(found), len(fields))])[: len(fields)], between)
+    columns = list(fields if names is None else names)
+    shape = _Shape((columns + [f"column{i + 1}" for i in range(len(columns), len(fields))])[: len(fields)], between)
     return (shape, number + 1, rest) if names is None else (shape, number, text)
 
 
 def _regular(number: int, text: bytes, shape: _Shape) -> pd.DataFrame | None:
-    """All rows at once where nothing but rows of tabs and of the right width is there; None where something else is."""
+    """Parse all rows at once if they are separated by tabs and of the right width; None otherwise."""
     if shape.between != "tabs" or _has_odd_lines(text):
         return None
     try:
@@ -201,7 +201,7 @@ def _regular(number: int, text: bytes, shape: _Shape) -> pd.DataFrame | None:
 
 
 def _has_odd_lines(text: bytes) -> bool:
-    """Whether a line begins or ends as no plain row of tabs does; looks at these bytes only."""
+    """Return whether a line begins or ends unlike a plain row of tabs; only these bytes are looked at."""
     if not text:
         return True
     byte = np.frombuffer(text, np.uint8)
@@ -214,7 +214,7 @@ def _has_odd_lines(text: bytes) -> bool:
 
 
 def _data_lines(number: int, text: bytes, containing: Sequence[bytes], shape: _Shape) -> list[Line]:
-    """Rows with tabs between their fields."""
+    """Return rows with tabs between their fields."""
     lines = ((n, line) for n, line in enumerate(text.split(b"\n"), number) if _is_data(line, containing))
     return [(n, _row(line, shape.between)) for n, line in lines]
 
@@ -228,7 +228,7 @@ def _is_data(line: bytes, containing: Sequence[bytes]) -> bool:
 
 
 def _row(line: bytes, between: str) -> bytes:
-    """The line with tabs between its fields; a tab inside a field of CSV becomes a blank."""
+    """Return the line with tabs between its fields; a tab inside a field of CSV becomes a blank."""
     if between == "commas":
         return "\t".join(next(csv.reader([line.replace(b"\t", b" ").decode()]))).encode()
     return line.rstrip(b" ") if between == "tabs" else b"\t".join(line.split())
@@ -248,7 +248,7 @@ def _by_width(rows: list[Line], shape: _Shape) -> tuple[list[Line], list[Line]]:
 
 
 def _parsed(text: bytes, names: list[str], index: pd.Index[Any]) -> pd.DataFrame:
-    """A column of text for each field.
+    """Parse rows into a column of text for each field.
 
     Raises:
         ArrowInvalid, ValueError: a row has another number of fields.
@@ -281,7 +281,7 @@ def _rejected(file: str, lines: Any, column: str, reason: Reason, sentences: Seq
 
 
 def messages(rejected: pd.DataFrame) -> Iterator[str]:
-    """Rejected rows as sentences: `peaks.bed.gz:1042 column 'end': 900 is not greater than start 1000`."""
+    """Yield rejected rows as sentences: `peaks.bed.gz:1042 column 'end': 900 is not greater than start 1000`."""
     for row in rejected.to_dict("records"):
         column = f" column '{row['column']}'" if row["column"] else ""
         yield f"{row['file']}:{row['line']}{column}: {row['reason']}"

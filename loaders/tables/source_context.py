@@ -31,8 +31,8 @@ class SourceContext:
         graph: label -> nodes of the draft, for the types that the source looks up.
         notes: counts of oddities that were accepted, such as `crlf`.
         lift: from the assembly of the files to that of the graph, where they differ; `place` applies it.
-        cache: a folder for results that take long, under names that say what they rest on; None keeps nothing.
-        progress: told how far a long computation is.
+        cache: a folder for results that take long, under names that encode their inputs; None keeps nothing.
+        progress: gets the progress of long computations.
     """
 
     files: tuple[InputFile, ...]
@@ -49,8 +49,8 @@ class SourceContext:
         """The assembly of the graph.
 
         Raises:
-            InputError: neither the command nor the files say it.
+            InputError: neither the command nor the files state it.
         """
         if self.stated_assembly is None:
-            raise InputError("the files do not say their assembly", "say --assembly, for example GRCh38 or mm10")
+            raise InputError("the files do not state their assembly", "give --assembly, for example GRCh38 or mm10")
         return self.stated_assembly

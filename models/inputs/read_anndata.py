@@ -12,8 +12,8 @@ import numpy as np
 import psutil
 from anndata.io import read_elem
 
+from kg.cells import assay_of, is_gene_layer, match_features
 from kg.cells import cells as registered_cells
-from kg.cells import is_gene_layer, match_features
 from kg.cells.anndata_files import opened
 from kg.errors import InputError
 from kg.evidence.nodes import read_nodes
@@ -130,7 +130,7 @@ def outgrow_memory(files: Sequence[CellsFile], how: Reading) -> bool:
     needed = 0
     for file in files:
         cells, features = file.shape
-        needed += stored_of(file, how).nnz * COPIES + (0 if file.modality == "atac" else 4 * cells * features)
+        needed += stored_of(file, how).nnz * COPIES + (0 if assay_of(file.modality) == "atac" else 4 * cells * features)
     return bool(needed > MOST_MEMORY * psutil.virtual_memory().available)
 
 
@@ -166,13 +166,13 @@ def _modality(
     values: Counts
     if stored is None:
         values, _ = values_of(adata, likelihood)
-        reduce = atac_lsi if file.modality == "atac" else rna_pca if likelihood in COUNTED else value_pca
+        reduce = atac_lsi if assay_of(file.modality) == "atac" else rna_pca if likelihood in COUNTED else value_pca
         rep = reduce(values.astype(np.float64), COMPONENTS)
     else:
         rows = adata.obs[ROW].to_numpy()
         values = stored if (np.diff(rows) == 1).all() else stored.ordered(rows)
         pca = partial(streamed_pca, counted=likelihood in COUNTED)
-        rep = (streamed_lsi if file.modality == "atac" else pca)(values, COMPONENTS)
+        rep = (streamed_lsi if assay_of(file.modality) == "atac" else pca)(values, COMPONENTS)
     return Modality(
         name=file.modality,
         counts=values,

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from kg.cells import (
     CellsFile,
+    assay_of,
     cells,
     is_gene_layer,
     match_features,
@@ -207,6 +208,12 @@ def test_cells_are_registered_moved_and_changed(store: Store, tmp_path: Path) ->
     assert registered(store, moved)[1] == "changed"
     assert cells(store, "set")[0].shape == (9, 1)
     assert store.read("MATCH (c:Cells) RETURN count(c) AS n") == [{"n": 1}]
+
+
+def test_the_assembly_of_a_further_species_is_no_part_of_the_assay() -> None:
+    names = ("rna", "rna-GRCm38", "atac-GRCm38", "mCH-GRCm38")
+    assert [assay_of(name) for name in names] == ["rna", "rna", "atac", "mCH"]
+    assert [is_gene_layer(name) for name in names] == [False, False, False, True]
 
 
 def test_a_set_has_one_file_a_modality(store: Store, tmp_path: Path) -> None:

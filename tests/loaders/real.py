@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kg.cells import match_names, read_header
 from kg.schema import NODE_TYPES
 from loaders.genome.assemblies import assembly
-from loaders.reading import Reading, read_source
+from loaders.reading import ParsedSource, read_source
 from loaders.registry import find
 from loaders.tables.files import check_file
 from loaders.tables.source_context import SourceContext
@@ -38,8 +38,8 @@ def measured_genes(data: Path) -> set[str]:
     return {id_ for id_ in match_names(names, h1_graph(data)["Gene"]).ids if id_}
 
 
-def run_on_h1(source: str, data: Path, *files: Path, **options: Any) -> Reading:
+def run_on_h1(source: str, data: Path, *files: Path, **options: Any) -> ParsedSource:
     """A source over real files, against the real graph."""
     loader = find(source)
-    given = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=h1_graph(data))
-    return read_source(loader, given, {option.name: option.default for option in loader.options} | options)
+    context = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=h1_graph(data))
+    return read_source(loader, context, loader.check_options(options))

@@ -18,17 +18,17 @@ from tests.loaders.world import SAMPLES, bed, graph_of, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 GENES = SAMPLES / "genes" / "genes.gtf"
 
 
-def edges(reading: Reading) -> dict[tuple[str, str], dict[str, Any]]:
+def edges(reading: ParsedSource) -> dict[tuple[str, str], dict[str, Any]]:
     (batch,) = (b for b in reading.batches if b.type.name == "ACCESSIBLE_IN")
     return {(row["start_id"].removeprefix("GRCh38:"), row["end_id"]): row for row in batch.table.to_pylist()}
 
 
-def biosamples(reading: Reading) -> dict[str, str]:
+def biosamples(reading: ParsedSource) -> dict[str, str]:
     (batch,) = (b for b in reading.batches if b.type.name == "Biosample")
     return {row["id"]: row["ontology"] for row in batch.table.to_pylist()}
 
@@ -61,7 +61,7 @@ def test_other_bed_has_the_score_of_its_fifth_column_or_one(tmp_path: Path) -> N
 
 
 def test_a_peak_file_needs_its_biosample() -> None:
-    with pytest.raises(InputError, match="does not say its biosample"):
+    with pytest.raises(InputError, match="does not name its biosample"):
         run_source("accessibility", [SAMPLES / "accessibility" / "open.narrowPeak"], biosample="")
 
 
@@ -133,4 +133,4 @@ def test_real_cells(data: Path) -> None:
     assert found == pytest.approx(expected)
     whole = shares(path, "", "cortex")
     assert whole.cells.tolist() == [10_309]
-    assert whole.seen.sum() == pytest.approx(float((cells.X > 0).sum()) / 10_309)
+    assert whole.share.sum() == pytest.approx(float((cells.X > 0).sum()) / 10_309)

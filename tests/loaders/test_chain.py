@@ -90,9 +90,9 @@ def test_names_of_the_assembly(tmp_path: Path) -> None:
         ("chain 4800 1 1000 + 0 30 X 900 + 5 35", "", ":6 a block alone ends a chain, but more"),
         ("10 10 10\n10\n", "10 20 20\n0\n", ":8 the chain begins or ends without an aligned base"),
         ("chrY 58368225 +", "chrY 58368225 -", ":2 'chain 4900 chrY 58368225 - 25985403"),
-        ("+ 0 30 X", "+ 0 30", ":8 'chain 4800 1 1000 + 0 30 900 + 5 35' is no header of 12 or 13 fields"),
-        ("1 1000 +", "1 20 +", ":8 0-30 is no interval of 20 bp"),
-        ("X 900", "chr5 900", ":8 chr5 has 900 bp here, another length further up"),
+        ("+ 0 30 X", "+ 0 30", ":8 'chain 4800 1 1000 + 0 30 900 + 5 35' is not a header of 12 or 13 fields"),
+        ("1 1000 +", "1 20 +", ":8 0-30 is not an interval within 20 bp"),
+        ("X 900", "chr5 900", ":8 chr5 has 900 bp here, and another length above"),
         ("##matrix", "chr1\t5\t9\n##matrix", ":1 'chr1\\t5\\t9' is neither"),
         ("##matrix", "5\n##matrix", ":1 a block comes before the first header"),
     ],
@@ -107,7 +107,7 @@ def test_a_damaged_file_is_refused_with_its_line(tmp_path: Path, old: str, new: 
 def test_what_is_no_chain_file_or_cut_off(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"bed\.chain:1 "):
         read(tmp_path, "chr1\t5\t9\n", "bed.chain")
-    with pytest.raises(InputError, match="it holds no chain"):
+    with pytest.raises(InputError, match="the file holds no chain"):
         read(tmp_path, "# nothing\n")
     packed = write(tmp_path / "cut.chain.gz", TEXT * 500)
     packed.write_bytes(packed.read_bytes()[:-40])

@@ -93,9 +93,9 @@ def test_files_of_one_experiment_are_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("mine.bed", {}, r"mine\.bed: the file's name names no gene of the graph"),
+        ("mine.bed", {}, r"mine\.bed: the name of the file names no gene of the graph"),
         ("AAA1_BBB2.bed", {}, rf"names several genes \({AAA1}, {BBB2}\)"),
-        ("AAA1.bed", {"tf": "PU1"}, "the graph has no one gene 'PU1'"),
+        ("AAA1.bed", {"tf": "PU1"}, "'PU1' is not one gene of the graph"),
     ],
 )
 def test_a_file_of_no_known_factor_is_refused(tmp_path: Path, name: str, options: dict[str, str], said: str) -> None:

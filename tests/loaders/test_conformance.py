@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kg.errors import InputError
-from loaders.run import Request
-from loaders.run import _check_rejected as check_rejected
+from loaders.load import check_rejected
+from loaders.requests import LoadRequest
 from tests.loaders.world import run_source
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def outcome(file: str) -> tuple[str, int, str]:
     """What happens to a file: outcome, peaks, and what is told."""
     try:
         reading = run_source("peaks", [FOLDER / file])
-        check_rejected(reading, Request("peaks"), reload=False)
+        check_rejected(reading, LoadRequest("peaks"), reload=False)
     except InputError as error:
         return "refused", 0, error.message
     told = " ".join(f"{row['line']}:{row['rule']}" for row in reading.rejected.to_dict("records"))

@@ -11,17 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
+from kg.errors import AssemblyMismatch, InputError, MissingInput, ParameterError
 from loaders.genome.intervals import Intervals, clusters
-from loaders.run import Request, prepare
-from loaders.run import _snapshot as snapshot_of
+from loaders.requests import LoadRequest, prepare, snapshot_of
 from loaders.tables.consensus import best
 from tests.loaders.world import bed, content, run_source, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 Peak = tuple[str, int, int]
 peak_lists = st.lists(
@@ -79,7 +78,7 @@ def narrow(rows: list[tuple[str, int, int, float, int]]) -> str:
     return bed(*((c, s, e, f"p{i}", 0, ".", v, 1, 1, o) for i, (c, s, e, v, o) in enumerate(rows)))
 
 
-def positions(reading: Reading) -> set[str]:
+def positions(reading: ParsedSource) -> set[str]:
     return {i.removeprefix("GRCh38:") for b in reading.batches for i in b.table["id"].to_pylist()}
 
 
@@ -199,9 +198,9 @@ def test_the_content_of_a_blacklist_is_a_parameter_and_its_name_is_not(tmp_path:
     peaks = write(tmp_path / "p.bed", bed(("chr1", 100, 200)))
 
     def parameters(path: Path) -> Any:
-        return snapshot_of(prepare(Request("peaks", [peaks], assembly="hg38", options={"blacklist": path}))).parameters[
-            "blacklist"
-        ]
+        return snapshot_of(
+            prepare(LoadRequest("peaks", [peaks], assembly="hg38", options={"blacklist": path}))
+        ).parameters["blacklist"]
 
     one = parameters(write(tmp_path / "one.bed", bed(("chr1", 1, 2))))
     assert one.startswith("sha256:")
@@ -212,5 +211,5 @@ def test_the_content_of_a_blacklist_is_a_parameter_and_its_name_is_not(tmp_path:
 
 
 def test_a_width_must_make_sense(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="--width-bp is 0"):
+    with pytest.raises(ParameterError, match="width_bp is 0: at least 1"):
         run_source("peaks", [write(tmp_path / "p.bed", bed(("chr1", 1, 2)))], consensus="fixed", width_bp=0)

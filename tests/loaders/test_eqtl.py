@@ -11,7 +11,8 @@ import pytest
 
 from kg.errors import AssemblyMismatch, InputError
 from loaders.genome.assemblies import assembly
-from loaders.run import Request, load
+from loaders.load import load
+from loaders.requests import LoadRequest
 from loaders.tables.lift_rows import read_lift
 from loaders.tables.rows import messages
 from tests.loaders.real import h1_graph, measured_genes, run_on_h1
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 SAMPLE = SAMPLES / "eqtl"
 AAA, NA, BBB = "ENSG00000000101", "ENSG00000000102", "ENSG00000000104"
@@ -29,12 +30,12 @@ LEAD = ("molecular_trait_id", "variant", "chromosome", "position")
 LBF = ("molecular_trait_id", "region", "variant", "lbf_variable1", "lbf_variable2")
 
 
-def rows_of(reading: Reading, type_: str = "EQTL") -> list[dict[str, Any]]:
+def rows_of(reading: ParsedSource, type_: str = "EQTL") -> list[dict[str, Any]]:
     tables = [b.table for b in reading.batches if b.type.name == type_]
     return [row for table in tables for row in table.to_pylist()]
 
 
-def short(reading: Reading, *columns: str) -> list[tuple[Any, ...]]:
+def short(reading: ParsedSource, *columns: str) -> list[tuple[Any, ...]]:
     """Peak, gene, variant and further columns."""
     rows = [tuple(row[c] for c in ("start_id", "end_id", "variant", *columns)) for row in rows_of(reading)]
     return sorted((p.removeprefix("GRCh38:"), g, v.removeprefix("GRCh38:"), *rest) for p, g, v, *rest in rows)
@@ -192,7 +193,7 @@ def test_what_is_wrong_with_a_row(tmp_path: Path) -> None:
     head = ("molecular_trait_id", "variant", "pip")
     wrong = write(tmp_path / "cs.tsv", bed(head, *((AAA, "chr1_14500_A_G", pip) for pip in ("1.2", "x"))))
     assert list(run_source("eqtl", [wrong]).rejected["reason"]) == ["1.2 is not between 0 and 1", "'x' is not a number"]
-    with pytest.raises(InputError, match="no table of eQTLs: its columns are a, b"):
+    with pytest.raises(InputError, match="not a table of eQTLs: its columns are a, b"):
         run_source("eqtl", [write(tmp_path / "x.tsv", bed(("a", "b"), (1, 2)))])
 
 
@@ -275,8 +276,8 @@ def test_real_bayes_factors(data: Path, name: str, expected: int) -> None:
 
 def test_a_load_writes_variants_with_the_edges_that_rest_on_them(store: Store, tmp_path: Path) -> None:
     for source, file in (("genes", "genes.gtf"), ("peaks", "peaks.bed")):
-        load(store, tmp_path, Request(source, [SAMPLES / source / file], assembly="hg38"))
-    request = Request("eqtl", [SAMPLE / "nominal.tsv", SAMPLE / "colocs.tsv"], dataset="e", assembly="hg38")
+        load(store, tmp_path, LoadRequest(source, [SAMPLES / source / file], assembly="hg38"))
+    request = LoadRequest("eqtl", [SAMPLE / "nominal.tsv", SAMPLE / "colocs.tsv"], dataset="e", assembly="hg38")
     assert load(store, tmp_path, request).added == 5 + 5 + 7 + 2
     assert load(store, tmp_path, request).nothing_to_do
     (row,) = store.read(

@@ -13,7 +13,7 @@ import pytest
 from cli.main import call
 from kg.cells import read_header
 from kg.errors import AssemblyMismatch, InputError, MalformedRow
-from loaders.cells.fragments import Counted, count_fragments
+from loaders.cells.fragments import FragmentCounts, count_fragments
 from loaders.tables import files
 from tests.loaders.world import bed, write
 
@@ -54,10 +54,10 @@ def counted_in(made: AnnData) -> Counter[tuple[str, str]]:
 
 def count(
     folder: Path, fragments: list[Fragment], peaks: list[tuple[str, int, int]], **more: Any
-) -> tuple[Counted, AnnData]:
-    given = write(folder / "fragments.tsv.gz", "# made here\n" + bed(*fragments))
+) -> tuple[FragmentCounts, AnnData]:
+    path = write(folder / "fragments.tsv.gz", "# made here\n" + bed(*fragments))
     where = write(folder / "peaks.bed", bed(*peaks))
-    report = count_fragments(given, where, folder / "atac.h5ad", of="hg38", **more)
+    report = count_fragments(path, where, folder / "atac.h5ad", of="hg38", **more)
     return report, anndata.read_h5ad(report.out)
 
 
@@ -127,9 +127,9 @@ def test_chromosomes_may_be_named_otherwise(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_that_is_no_fragment_is_named_and_nothing_is_written(tmp_path: Path, line: str, said: str) -> None:
-    given = write(tmp_path / "f.tsv", "# head\n" + bed(*FRAGMENTS[:2]) + line + "\n" + bed(*FRAGMENTS[2:]))
+    path = write(tmp_path / "f.tsv", "# head\n" + bed(*FRAGMENTS[:2]) + line + "\n" + bed(*FRAGMENTS[2:]))
     with pytest.raises(MalformedRow) as caught:
-        count_fragments(given, write(tmp_path / "p.bed", bed(*PEAKS)), tmp_path / "out.h5ad", of="hg38")
+        count_fragments(path, write(tmp_path / "p.bed", bed(*PEAKS)), tmp_path / "out.h5ad", of="hg38")
     assert caught.value.message.startswith("f.tsv:4 ")
     assert said in caught.value.message
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.tsv", "p.bed"]
@@ -150,10 +150,10 @@ def test_another_assembly_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = write(tmp_path / "f.tsv.gz", bed(*FRAGMENTS))
+    path = write(tmp_path / "f.tsv.gz", bed(*FRAGMENTS))
     peaks = write(tmp_path / "p.bed", bed(*PEAKS))
     out = tmp_path / "out.h5ad"
-    args = ["cells", "count-fragments", str(given), "--peaks", str(peaks), "--out", str(out), "--assembly", "hg38"]
+    args = ["cells", "count-fragments", str(path), "--peaks", str(peaks), "--out", str(out), "--assembly", "hg38"]
     assert call([*args, "--count", "cut-sites", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"] == 8
     assert anndata.read_h5ad(out).X.sum() == 8

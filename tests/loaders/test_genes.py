@@ -100,7 +100,7 @@ def test_genes_that_contradict_each_other_are_all_set_apart(tmp_path: Path) -> N
     ]
     reading = run_source("genes", [write(tmp_path / "g.tsv", table(*rows))])
     assert list(messages(reading.rejected)) == [
-        f"g.tsv:{line} column 'id': E1 comes again with other values" for line in (2, 4, 5)
+        f"g.tsv:{line} column 'id': E1 occurs again with other values" for line in (2, 4, 5)
     ]
     assert reading.batches[0].table["id"].to_pylist() == ["E2", "E3"]
     assert reading.folded == 0

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
+from kg.errors import AssemblyMismatch, InputError, MissingInput, ParameterError
 from kg.schema import MOTIF, PEAK
 from loaders.genome.assemblies import assembly
 from loaders.motifs import hit_cache
 from loaders.motifs import scan as motif_scan
 from loaders.motifs.scores import STEP, profile
-from loaders.reading import Reading, read_source
+from loaders.reading import ParsedSource, read_source
 from loaders.registry import find
 from loaders.simulation.config import WorldConfig
 from loaders.simulation.genome import draw_genes, draw_peaks
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.progress import Progress
-    from loaders.motifs.scan import Found, Text
+    from loaders.motifs.scan import MotifHits, Text
     from loaders.motifs.scores import Profile
 
 CUT_OUTS = SAMPLES / "hits" / "cut_outs.fa"
 Hit = tuple[str, str, int, str]
 
 
-def rows(reading: Reading) -> list[dict[str, Any]]:
+def rows(reading: ParsedSource) -> list[dict[str, Any]]:
     return [row for b in reading.batches for row in b.table.to_pylist()]
 
 
-def hits(reading: Reading) -> list[Hit]:
+def hits(reading: ParsedSource) -> list[Hit]:
     return sorted(
         (row["start_id"], row["end_id"].partition(":")[2], row["offset_bp"], row["strand"]) for row in rows(reading)
     )
 
 
-def scan(graph: Mapping[str, pa.Table], *files: Path, cache: Path | None = None, **options: Any) -> Reading:
+def scan(graph: Mapping[str, pa.Table], *files: Path, cache: Path | None = None, **options: Any) -> ParsedSource:
     loader = find("hits")
-    given = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=graph, cache=cache)
-    return read_source(loader, given, {**{o.name: o.default for o in loader.options}, **options})
+    context = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=graph, cache=cache)
+    return read_source(loader, context, loader.check_options(options))
 
 
 def fasta(path: Path, records: Mapping[str, str]) -> Path:
@@ -124,9 +124,9 @@ def test_a_genome_gives_the_hits_of_its_cut_outs(tmp_path: Path) -> None:
     names = ["chr1:200-500", "chr1:290-800", "chr1:3000-3100", "chr2:50-150"]
     graph = peaks(tmp_path / "p.bed", names)
     genome = fasta(tmp_path / "genome.fa.gz", {"1": text["chr1"], "chr2": text["chr2"], "chr7": text["chr7"]})
-    given = SourceContext((check_file(genome),), small, graph=graph)
-    options = {o.name: o.default for o in find("hits").options}
-    whole = read_source(find("hits"), given, options)
+    context = SourceContext((check_file(genome),), small, graph=graph)
+    options = find("hits").check_options({})
+    whole = read_source(find("hits"), context, options)
     assert {hit for hit in hits(whole) if hit[0] == "MA9001.1"} == {
         ("MA9001.1", "chr1:200-500", 100, "+"),
         ("MA9001.1", "chr1:290-800", 10, "+"),
@@ -169,7 +169,7 @@ def test_background_pseudocount_and_threshold_can_be_said(tmp_path: Path) -> Non
         assert best == np.float32(sum(map(max, scores)) / STEP)
     assert rows(scan(sample_graph(), path, p_value=1e-30)) == []
     for option, wrong in (("p_value", 0.0), ("p_value", 1.5), ("gc", 1.0), ("pseudocount", 0.0)):
-        with pytest.raises(SettingsError):
+        with pytest.raises(ParameterError, match=f"options of hits are not valid; {option} is {wrong}: "):
             run_source("hits", [path], "GRCh38", **{option: wrong})
 
 
@@ -186,7 +186,7 @@ def test_a_scan_is_kept_and_used_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(list((cache / "hits").glob("*/*.npz"))) == 3
     scanned: list[int] = []
 
-    def counted(text: Text, profiles: Sequence[Profile], progress: Progress) -> list[Found]:
+    def counted(text: Text, profiles: Sequence[Profile], progress: Progress) -> list[MotifHits]:
         scanned.append(len(profiles))
         return motif_scan.find(text, profiles, progress)
 
@@ -286,11 +286,11 @@ def test_ctcf_is_what_ctcf_peaks_hold(data: Path, ctcf: Mapping[str, pa.Table], 
     wanted = ["CTCF_HUMAN.H11MO.0.A", "CTCFL_HUMAN.H11MO.0.A", "SPI1_HUMAN.H11MO.0.A"]
     table = ctcf[MOTIF.label]
     few = {**ctcf, MOTIF.label: table.filter(pa.compute.is_in(table["id"], pa.array(wanted)))}
-    given = [
+    contexts = [
         SourceContext((check_file(p),), assembly("hg19"), graph=few) for p in (path, fasta(tmp_path / "s.fa", shuffled))
     ]
-    options = {o.name: o.default for o in find("hits").options}
-    real, chance = (pd.DataFrame(rows(read_source(find("hits"), one, options))) for one in given)
+    options = find("hits").check_options({})
+    real, chance = (pd.DataFrame(rows(read_source(find("hits"), context, options))) for context in contexts)
     counts = {motif: (real["start_id"].eq(motif).sum(), chance["start_id"].eq(motif).sum()) for motif in wanted}
     gc = round(sum(t.count("G") + t.count("C") for t in records.values()) / sum(map(len, records.values())), 3)
     for motif in few[MOTIF.label].to_pylist():

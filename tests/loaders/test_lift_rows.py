@@ -15,7 +15,8 @@ from kg.errors import AssemblyMismatch, SettingsError
 from loaders import registry
 from loaders.genome.assemblies import assembly
 from loaders.genome.intervals import Intervals
-from loaders.run import Request, load, prepare
+from loaders.load import load
+from loaders.requests import LoadRequest, prepare
 from loaders.tables.chain import read_chains
 from loaders.tables.files import check_file
 from loaders.tables.lift import lift
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 HUMAN = assembly("hg19"), assembly("hg38")
 CONTIGS = {"KI270733.1": 179_772}
@@ -54,7 +55,7 @@ def whole(folder: Path) -> Path:
     return chain(folder, *[header(c, 0, n, c, 0) + f"{n}\n" for c, n in sizes.items()])
 
 
-def rows_of(reading: Reading) -> dict[str, pd.DataFrame]:
+def rows_of(reading: ParsedSource) -> dict[str, pd.DataFrame]:
     return {batch.type.name: batch.table.to_pandas() for batch in reading.batches}
 
 
@@ -85,7 +86,7 @@ INVERTED = header("1", 1000, 1000, "2", 242_193_529 - 7000, "-") + "1000\n"
 GAPPED = header("1", 3000, 300, "1", 500).replace(" 800 1\n", " 795 1\n") + "100 10 0\n90 0 5\n100\n"
 
 
-def peaks(folder: Path, rows: list[tuple[Any, ...]], *made: str, name: str = "p.bed") -> Reading:
+def peaks(folder: Path, rows: list[tuple[Any, ...]], *made: str, name: str = "p.bed") -> ParsedSource:
     return run_source("peaks", [write(folder / name, bed(*rows))], lift=read_lift(chain(folder, *made), None))
 
 
@@ -122,15 +123,15 @@ def test_several_intervals_a_row_are_joined(tmp_path: Path) -> None:
     text = "chrom1\tstart1\tend1\tchrom2\tstart2\tend2\n" + bed(
         ("1", 1000, 1010, "1", 3000, 3010), ("1", 1010, 1020, "2", 3, 4)
     )
-    given = SourceContext(
+    context = SourceContext(
         (check_file(write(tmp_path / "loops.bedpe", text)),),
         HUMAN[1],
         lift=read_lift(chain(tmp_path, INVERTED, GAPPED), None),
     )
-    rows = read_delimited(given.files[0], Counter(), None)
+    rows = read_delimited(context.files[0], Counter(), None)
     for n in "12":
         parse_integers(rows, f"start{n}", f"end{n}")
-        place(rows, given, f"chrom{n}", f"start{n}", f"end{n}")
+        place(rows, context, f"chrom{n}", f"start{n}", f"end{n}")
     (row,) = rows.frame.to_dict("records")
     assert (row["chrom1"], row["start1"], row["end1"]) == ("chr2", 6990, 7000)
     assert (row["chrom2"], row["start2"], row["end2"]) == ("chr1", 500, 510)
@@ -164,7 +165,7 @@ def test_what_a_load_records(store: Store, tmp_path: Path) -> None:
     rows = [("chr1", 1000 + 30 * i, 1010 + 30 * i) for i in range(30)] + [("chr3", 9, 99)]
     files = [write(tmp_path / "old.bed", bed(*rows))]
     by = chain(tmp_path, INVERTED)
-    asked = Request("peaks", files, assembly="hg19", lift_with=by)
+    asked = LoadRequest("peaks", files, assembly="hg19", lift_with=by)
     report = load(store, tmp_path, asked)
     assert (report.added, report.filtered, report.notes["lifted"]) == (30, 1, 30)
     (version,) = store.read("MATCH (v:DatasetVersion) RETURN v.parameters AS parameters")
@@ -175,14 +176,16 @@ def test_what_a_load_records(store: Store, tmp_path: Path) -> None:
     assert peak["original"] == "GRCh37:chr1:1000-1010"
     assert load(store, tmp_path, asked).nothing_to_do
     other = chain(tmp_path, INVERTED, GAPPED, name="other.chain")
-    assert not load(store, tmp_path, Request("peaks", files, assembly="hg19", lift_with=other)).nothing_to_do
+    assert not load(store, tmp_path, LoadRequest("peaks", files, assembly="hg19", lift_with=other)).nothing_to_do
     with pytest.raises(AssemblyMismatch, match="the graph holds GRCh38") as caught:
-        load(store, tmp_path, Request("peaks", files, dataset="plain", assembly="hg19"))
+        load(store, tmp_path, LoadRequest("peaks", files, dataset="plain", assembly="hg19"))
     assert "--lift-with" in caught.value.hint
 
 
 def test_genes_are_not_lifted(tmp_path: Path) -> None:
-    asked = Request("genes", [SAMPLES / "genes" / "table.tsv"], assembly="hg19", lift_with=chain(tmp_path, INVERTED))
+    asked = LoadRequest(
+        "genes", [SAMPLES / "genes" / "table.tsv"], assembly="hg19", lift_with=chain(tmp_path, INVERTED)
+    )
     with pytest.raises(SettingsError, match="files of genes are not lifted"):
         prepare(asked)
 

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kg.errors import AssemblyMismatch, MissingInput, SettingsError
+from kg.errors import AssemblyMismatch, MissingInput, ParameterError
 from kg.schema import PEAK
 from loaders.genome.assemblies import assembly
-from loaders.run import Request, load
+from loaders.load import load
+from loaders.requests import LoadRequest
 from tests.loaders.world import SAMPLES, bed, graph_of, run_source, sample_graph, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.store import Store
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 CHAIN = SAMPLES / "liftover" / "hg38ToMm10.over.chain"
 GTF, BED = SAMPLES / "genes" / "genes.gtf", SAMPLES / "peaks" / "peaks.bed"
@@ -40,7 +41,7 @@ LIFTED = {
 }
 
 
-def rows_of(reading: Reading) -> dict[str, list[dict[str, Any]]]:
+def rows_of(reading: ParsedSource) -> dict[str, list[dict[str, Any]]]:
     return {batch.type.name: batch.table.to_pylist() for batch in reading.batches}
 
 
@@ -176,7 +177,7 @@ def test_refusals(tmp_path: Path, data: Path) -> None:
     assert "--lift-with" in caught.value.hint
     with pytest.raises(AssemblyMismatch, match="not all go from GRCh38 to GRCm38 or back"):
         run_source("liftover", [CHAIN, data / "chains" / "hg19ToHg38.over.chain.gz"])
-    with pytest.raises(SettingsError, match=r"min_match must lie in \(0, 1\]"):
+    with pytest.raises(ParameterError, match="min_match is 0: more than 0"):
         run_source("liftover", [CHAIN], min_match=0)
     empty = {**sample_graph(), PEAK.label: PEAK.schema.empty_table()}
     with pytest.raises(MissingInput, match="holds no peaks of GRCh38"):
@@ -194,8 +195,8 @@ def test_the_other_species_has_one_assembly_too(tmp_path: Path) -> None:
 
 
 def test_in_a_graph(store: Store, tmp_path: Path) -> None:
-    load(store, tmp_path, Request("peaks", [BED], assembly="hg38"))
-    asked = Request("liftover", [CHAIN], assembly="hg38", options={"to": "mm10"})
+    load(store, tmp_path, LoadRequest("peaks", [BED], assembly="hg38"))
+    asked = LoadRequest("liftover", [CHAIN], assembly="hg38", options={"to": "mm10"})
     report = load(store, tmp_path, asked)
     assert (report.added, report.rows_read) == (1 + 3 + 8, 8)
     assert load(store, tmp_path, asked).nothing_to_do
@@ -207,5 +208,5 @@ def test_in_a_graph(store: Store, tmp_path: Path) -> None:
     mouse = write(tmp_path / "mouse.bed", bed(("chr4", 5, 60)))
     assert assembly("mm39").name != "GRCm38"
     with pytest.raises(AssemblyMismatch, match="the graph holds GRCm38"):
-        load(store, tmp_path, Request("peaks", [mouse], assembly="mm39", dataset="mouse"))
-    assert load(store, tmp_path, Request("peaks", [mouse], assembly="mm10", dataset="mouse")).added == 1
+        load(store, tmp_path, LoadRequest("peaks", [mouse], assembly="mm39", dataset="mouse"))
+    assert load(store, tmp_path, LoadRequest("peaks", [mouse], assembly="mm10", dataset="mouse")).added == 1

@@ -172,7 +172,7 @@ def test_bengi_keeps_what_is_not_linked_under_its_threshold(tmp_path: Path) -> N
 
 
 def test_a_table_of_no_known_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no format of links is known that has the columns gene, peak") as caught:
+    with pytest.raises(InputError, match="no known format of links has the columns gene, peak") as caught:
         run_source("links", [write(tmp_path / "x.tsv", "peak\tgene\nchr1:1-2\tAAA1\n")])
     assert "CellOracle" in caught.value.hint
 

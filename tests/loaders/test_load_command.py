@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anndata
@@ -11,12 +12,11 @@ import pandas as pd
 import pytest
 
 from cli.main import call
+from kg.cells import registered
 from loaders import registry
-from tests.loaders.world import SAMPLES, bed, write
+from tests.loaders.world import MOUSE, SAMPLES, bed, write
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kg.server import Endpoint
     from kg.store import Store
 
@@ -41,10 +41,11 @@ def answer(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
     return found
 
 
-def h5ad(path: Path, names: list[str]) -> str:
-    made = anndata.AnnData(np.ones((4, len(names)), dtype=np.float32), var=pd.DataFrame(index=names))
-    made.uns["assembly"] = "hg38"
-    made.write_h5ad(path)
+def h5ad(path: Path, names: list[str], assembly: str | None = "hg38") -> str:
+    adata = anndata.AnnData(np.ones((4, len(names)), dtype=np.float32), var=pd.DataFrame(index=names))
+    if assembly is not None:
+        adata.uns["assembly"] = assembly
+    adata.write_h5ad(path)
     return str(path)
 
 
@@ -116,10 +117,48 @@ def test_cells_that_the_graph_does_not_know_are_refused(
     assert call(["load", "cells", good, strange, "--name", "toy"]) == 1
     assert "the graph knows 0 of 2 features" in capsys.readouterr().err
     assert call(["load", "cells", good, good, "--name", "toy"]) == 1
-    assert "two of the files of cells 'toy' are rna" in capsys.readouterr().err
+    assert "two of the files of cells 'toy' are rna of one species: rna.h5ad (GRCh38)" in capsys.readouterr().err
     assert call(["load", "cells", good, "--name", "toy", "--assembly", "mm10"]) == 1
     assert "the file says GRCh38, --assembly says GRCm38" in capsys.readouterr().err
     assert environment.read("MATCH (c:Cells) RETURN count(c) AS n") == [{"n": 0}]
+
+
+def modalities(store: Store) -> dict[str, tuple[str, str]]:
+    """Modality -> name of its file and assembly, of the cells `two`."""
+    return {file.modality: (Path(file.path).name, str(file.assembly)) for file in registered(store, "two")}
+
+
+def test_rna_of_two_species_is_one_set_of_cells(
+    environment: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    answer(capsys, "genes", GTF, "--dataset", "human")
+    answer(capsys, "genes", str(MOUSE), "--dataset", "mouse", "--assembly", "mm10")
+    human = h5ad(tmp_path / "human.h5ad", ["AAA1", "BBB2"])
+    mouse = h5ad(tmp_path / "mouse.h5ad", ["Aaa1", "Bbb2a"], assembly=None)
+    files = answer(capsys, "cells", human, mouse, "--name", "two", "--assembly", "hg38", "--assembly", "mm10")["files"]
+    assert [one["file"]["modality"] for one in files] == ["rna", "rna-GRCm38"]
+    assert [one["file"]["coverage"] for one in files] == [1.0, 1.0]
+    both = {"rna": ("human.h5ad", "GRCh38"), "rna-GRCm38": ("mouse.h5ad", "GRCm38")}
+    assert modalities(environment) == both
+    answer(capsys, "cells", mouse, human, "--name", "two", "--assembly", "mm10", "--assembly", "hg38")
+    answer(capsys, "cells", mouse, "--name", "two", "--assembly", "mm10")
+    assert modalities(environment) == both
+
+
+def test_rna_of_one_or_of_unknown_species_is_refused(
+    environment: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    answer(capsys, "genes", GTF)
+    one, other = (h5ad(tmp_path / f"{name}.h5ad", ["AAA1"], assembly=None) for name in ("one", "other"))
+    for stated, words in (
+        ([], "two of the files of cells 'two' are rna, of which one.h5ad states no assembly"),
+        (["hg38"], "are rna of one species: one.h5ad (GRCh38) and other.h5ad (GRCh38)"),
+        (["hg38", "hg38", "mm10"], "--assembly is given 3 times for 2 files"),
+    ):
+        options = [word for name in stated for word in ("--assembly", name)]
+        assert call(["load", "cells", one, other, "--name", "two", *options]) != 0
+        assert words in capsys.readouterr().err
+    assert modalities(environment) == {}
 
 
 @pytest.mark.parametrize("name", [*registry.names(), "cells"])
@@ -128,7 +167,7 @@ def test_every_source_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().out
     assert "--json" in said
     if name != "cells":
-        for option in registry.find(name).options:
-            assert f"--{option.name.replace('_', '-')}" in said
+        for parameter in registry.find(name).parameters:
+            assert f"--{parameter.name.replace('_', '-')}" in said
     assert call(["load", "--help"]) == 0
     assert name in capsys.readouterr().out

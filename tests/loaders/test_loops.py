@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from kg.errors import SettingsError
+from kg.errors import ParameterError
 from loaders.genome.assemblies import assembly
 from loaders.tables.lift_rows import read_lift
 from tests.loaders.real import h1_graph
@@ -16,7 +16,7 @@ from tests.loaders.world import SAMPLES, bed, content, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 AAA, NA = "ENSG00000000101", "ENSG00000000102"
 # the promoter of AAA1 (tss 11868) with a peak, that of NA (tss 29569) with another, and two peaks elsewhere
@@ -24,12 +24,12 @@ AT_AAA, AT_NA = ("chr1", 11700, 12200), ("chr1", 29500, 30100)
 LEFT, RIGHT = ("chr1", 9400, 9900), ("chr1", 31400, 32000)
 
 
-def rows_of(reading: Reading, type_: str, *columns: str) -> list[tuple[Any, ...]]:
+def rows_of(reading: ParsedSource, type_: str, *columns: str) -> list[tuple[Any, ...]]:
     tables = [b.table for b in reading.batches if b.type.name == type_]
     return sorted(tuple(row[c] for c in columns) for table in tables for row in table.to_pylist())
 
 
-def contacts(reading: Reading) -> list[tuple[Any, ...]]:
+def contacts(reading: ParsedSource) -> list[tuple[Any, ...]]:
     return rows_of(reading, "CONTACTS", "start_id", "end_id", "score", "bait_to_bait")
 
 
@@ -139,7 +139,7 @@ def test_a_loop_with_too_many_pairs_gives_none_between_peaks(tmp_path: Path) -> 
     assert len(rows_of(capped, "PEAK_CONTACTS", "start_id")) == 0
     assert contacts(every) == contacts(capped)
     assert "a.bedpe: 1 loops have more than 5 pairs of peaks, which were left out" in capped.warnings
-    with pytest.raises(SettingsError, match="count from 0"):
+    with pytest.raises(ParameterError, match="max_pairs is -1: at least 0"):
         run_source("loops", [file], max_pairs=-1)
 
 

@@ -75,14 +75,14 @@ def labelled(second: str, third: str) -> str:
 
 LOG_ODDS = "-0.5 is negative: log-odds cannot be turned into counts, load the counts"
 DAMAGE = {
-    "a row short": ("1 2\n3 4\n5 6\n", 4, "it has 3 rows, expected 4, one a base"),
+    "a row short": ("1 2\n3 4\n5 6\n", 4, "it has 3 rows, expected 4, one for each base"),
     "a position short": (labelled("C [ 1 2 ]", "G [ 1 ]"), 7, "the row has 1 positions, the first has 2"),
     "a base twice": (labelled("A [ 1 2 ]", "G [ 1 3 ]"), 4, "its rows are those of AAGT, expected ACGT"),
     "no number": (labelled("C [ 1 x2 ]", "G [ 1 3 ]"), 6, "'x2' is not a number"),
     "nan": (labelled("C [ 1 nan ]", "G [ 1 3 ]"), 6, "'nan' is not a number"),
     "log-odds": ("-0.5 2\n1 2\n1 1\n1 1\n", 4, LOG_ODDS),
     "an empty position": ("1 0 1\n1 0 1\n1 0 1\n1 0 1\n", 4, "position 2 has no counts"),
-    "no rows": ("", 4, "it has 0 rows, expected 4, one a base"),
+    "no rows": ("", 4, "it has 0 rows, expected 4, one for each base"),
 }
 
 

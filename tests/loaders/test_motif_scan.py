@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loaders.motifs import scan
-from loaders.motifs.scan import Found, Text, find
+from loaders.motifs.scan import MotifHits, Text, find
 from loaders.motifs.scores import STEP, Profile, background, profile
 
 COMPLEMENT = str.maketrans("ACGT", "TGCA")
@@ -49,7 +49,7 @@ def slow_find(scores: list[list[int]], threshold: int, sequences: list[str]) -> 
     return hits
 
 
-def told(text: Text, found: Found) -> list[tuple[int, int, str, int]]:
+def told(text: Text, found: MotifHits) -> list[tuple[int, int, str, int]]:
     of = np.searchsorted(text.starts, found.position, side="right") - 1
     rows = zip(of, found.position - text.starts[of], found.minus, found.score, strict=True)
     return [(int(i), int(at), "-" if minus else "+", int(score)) for i, at, minus, score in rows]
@@ -149,7 +149,7 @@ def _text(sequences: list[str]) -> Text:
     return Text.of([s.encode() for s in sequences])
 
 
-def _found(sequences: list[str], profiles: list[Profile]) -> list[Found]:
+def _found(sequences: list[str], profiles: list[Profile]) -> list[MotifHits]:
     return find(_text(sequences), profiles)
 
 

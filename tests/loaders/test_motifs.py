@@ -22,18 +22,18 @@ from tests.loaders.world import SAMPLES, graph_of, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 MADE = SAMPLES / "motifs" / "made.jaspar"
 AAA1, BBB2, CCC3 = (f"ENSG0000000010{i}" for i in (1, 4, 6))
 HUMAN = {"species": "NCBITaxon:9606"}
 
 
-def rows(reading: Reading, type_: str) -> list[dict[str, Any]]:
+def rows(reading: ParsedSource, type_: str) -> list[dict[str, Any]]:
     return [row for b in reading.batches if b.type.name == type_ for row in b.table.to_pylist()]
 
 
-def edges(reading: Reading) -> list[tuple[str, str, str | None]]:
+def edges(reading: ParsedSource) -> list[tuple[str, str, str | None]]:
     return sorted((row["start_id"], row["end_id"], row["evidence"]) for row in rows(reading, "MOTIF_OF"))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from kg.errors import InputError, SettingsError
+from kg.errors import InputError, ParameterError
 from kg.schema import GENE
 from loaders.tables.rows import messages
 from tests.loaders.world import SAMPLES, run_source, samples, write
@@ -17,12 +17,12 @@ from tests.loaders.world import SAMPLES, run_source, samples, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 H, M = "ENSG000000001{:02d}", "ENSMUSG000000002{:02d}"
 
 
-def pairs_of(reading: Reading) -> dict[tuple[str, str], tuple[Any, ...]]:
+def pairs_of(reading: ParsedSource) -> dict[tuple[str, str], tuple[Any, ...]]:
     (batch,) = reading.batches
     columns = ("class", "identity", "group")
     return {(r["start_id"], r["end_id"]): tuple(r[c] for c in columns) for r in batch.table.to_pylist()}
@@ -44,7 +44,7 @@ def test_homologene_groups(name: str) -> None:
     }
     assert (reading.read, reading.filtered, reading.folded, len(reading.rejected)) == (13, 1 + 1 + 2, 0, 0)
     assert reading.warnings == (
-        f"{name}: 1 rows are of species without genes in the graph, the first in line {3 + (name[-3:] == 'tsv')}",
+        f"{name}: 1 rows are of a species without genes in the graph, the first in line {3 + (name[-3:] == 'tsv')}",
         f"{name}: 1 genes are not in the graph: NCBITaxon:10090 mt-Aa",
         f"{name}: 2 rows have no ortholog among the genes of the graph, the first in line {11 + (name[-3:] == 'tsv')}",
     )
@@ -80,7 +80,7 @@ def test_a_dump_of_compara() -> None:
     assert (reading.read, reading.folded, reading.filtered) == (8, 1, 4)
     said = " ".join(reading.warnings)
     for why in (
-        "1 rows name no ortholog",
+        "1 rows are not orthologs",
         "are not in the graph: ENSRNOG00000000301",
         "of low confidence",
         "than 50 %",
@@ -93,7 +93,7 @@ def test_thresholds() -> None:
     assert (M.format(3), H.format(4)) in pairs_of(run_source("orthologs", [file], min_identity=49.5))
     assert (M.format(3), H.format(4)) not in pairs_of(run_source("orthologs", [file], min_identity=49.6))
     assert (M.format(5), H.format(6)) in pairs_of(run_source("orthologs", [file], low_confidence=True))
-    with pytest.raises(SettingsError, match="--min-identity is 101"):
+    with pytest.raises(ParameterError, match="min_identity is 101: at most 100"):
         run_source("orthologs", [file], min_identity=101)
 
 

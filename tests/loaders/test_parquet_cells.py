@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from kg.cells import read_header
 from kg.errors import InputError, MalformedRow
 from loaders.cells import shards
-from loaders.cells.parquet_cells import ready
+from loaders.cells.parquet_cells import ensure_h5ad
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def written(folder: Path, parts: Mapping[str, Sequence[Row]], **more: Any) -> Pa
 
 
 def read(folder: Path, kept: Path) -> anndata.AnnData:
-    return anndata.read_h5ad(ready(folder, kept))
+    return anndata.read_h5ad(ensure_h5ad(folder, kept))
 
 
 def test_every_count_is_where_it_was_written(tmp_path: Path) -> None:
@@ -72,13 +72,13 @@ def test_the_three_lines_of_the_docs_write_it(tmp_path: Path) -> None:
 
 def test_equal_content_is_made_once_other_content_again(tmp_path: Path) -> None:
     one, copy = (written(tmp_path / name / "rna", GOOD) for name in ("one", "copy"))
-    made = ready(one, tmp_path / "kept")
+    made = ensure_h5ad(one, tmp_path / "kept")
     before = made.stat().st_mtime_ns
-    assert ready(copy, tmp_path / "kept") == made
+    assert ensure_h5ad(copy, tmp_path / "kept") == made
     assert made.stat().st_mtime_ns == before
     other = written(tmp_path / "other" / "rna", {**GOOD, "part-2": []})
-    assert ready(other, tmp_path / "kept") != made
-    assert ready(made, tmp_path / "kept") == made  # not a folder
+    assert ensure_h5ad(other, tmp_path / "kept") != made
+    assert ensure_h5ad(made, tmp_path / "kept") == made  # not a folder
 
 
 def test_shards_follow_each_other_by_number_and_may_lie_in_folders(tmp_path: Path) -> None:
@@ -102,11 +102,11 @@ def test_any_type_of_text_and_number_will_do(tmp_path: Path, kind: pa.DataType, 
         ([("a", "x", 1), ("nobody", "x", 1)], 2, "column 'cell': 'nobody' is not in obs.parquet"),
         ([("a", "x", 1), (None, "x", 1)], 2, "column 'cell': None is not in obs.parquet"),
         ([("a", "q", 1)], 1, "column 'feature': 'q' is not in var.parquet"),
-        ([("a", "x", 1.0), ("a", "y", np.nan)], 2, "column 'value': (nan|None) is no count"),
-        ([("a", "x", -1)], 1, "column 'value': -1 is no count, a whole number from 0 to 16,777,216"),
-        ([("a", "x", 0.5)], 1, "column 'value': 0.5 is no count"),
-        ([("a", "x", np.inf)], 1, "column 'value': inf is no count"),
-        ([("a", "x", 2**24 + 1)], 1, "column 'value': 16777217 is no count"),
+        ([("a", "x", 1.0), ("a", "y", np.nan)], 2, "column 'value': (nan|None) is not a count"),
+        ([("a", "x", -1)], 1, "column 'value': -1 is not a count, a whole number from 0 to 16,777,216"),
+        ([("a", "x", 0.5)], 1, "column 'value': 0.5 is not a count"),
+        ([("a", "x", np.inf)], 1, "column 'value': inf is not a count"),
+        ([("a", "x", 2**24 + 1)], 1, "column 'value': 16777217 is not a count"),
         ([("a", "x", 1), ("b", "x", 1), ("b", "y", 1), ("b", "x", 2)], 4, "'x' comes more than once in cell 'b'"),
         ([("b", "x", 1), ("a", "x", 1)], 2, "'a' comes after 'b', but before it in obs.parquet"),
         ([("a", "x", 1), ("b", "x", 1), ("a", "y", 1)], 3, "'a' comes after 'b', but before it"),
@@ -119,40 +119,40 @@ def test_a_row_that_does_not_fit_is_named(
     monkeypatch.setattr(shards, "ROWS", rows)
     folder = written(tmp_path / "rna", {"part-7": part})
     with pytest.raises(MalformedRow, match=rf"rna/part-7\.parquet:{where} .*{said}"):
-        ready(folder, tmp_path / "kept")
+        ensure_h5ad(folder, tmp_path / "kept")
     assert not list((tmp_path / "kept").iterdir())
 
 
 def test_a_cell_in_two_shards_is_refused(tmp_path: Path) -> None:
     parts = {"part-0": [("a", "x", 1), ("b", "x", 1)], "part-1": [("b", "y", 1)]}
     with pytest.raises(MalformedRow, match=r"rna/part-1\.parquet:1 column 'cell': 'b' is in rna/part-0\.parquet too"):
-        ready(written(tmp_path / "rna", parts), tmp_path)
+        ensure_h5ad(written(tmp_path / "rna", parts), tmp_path)
     parts = {"part-0": [("a", "x", 1), ("b", "x", 1)], "part-1": [("a", "y", 1)]}
     with pytest.raises(MalformedRow, match=r"part-1\.parquet:1 column 'cell': 'a' comes after 'b'"):
-        ready(written(tmp_path / "atac", parts), tmp_path)
+        ensure_h5ad(written(tmp_path / "atac", parts), tmp_path)
 
 
 def test_what_is_missing_of_a_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no shard beside"):
-        ready(written(tmp_path / "none", {}), tmp_path)
+        ensure_h5ad(written(tmp_path / "none", {}), tmp_path)
     for name in ("obs", "var"):
         folder = written(tmp_path / name, GOOD)
         (folder / f"{name}.parquet").unlink()
         with pytest.raises(InputError, match=rf"{name}\.parquet: is not there"):
-            ready(folder, tmp_path)
+            ensure_h5ad(folder, tmp_path)
     folder = written(tmp_path / "columns", GOOD)
     pd.DataFrame({"cell": ["a"], "gene": ["x"]}).to_parquet(folder / "part-1.parquet")
     with pytest.raises(InputError, match=r"columns/part-1\.parquet: has no column feature, value"):
-        ready(folder, tmp_path)
+        ensure_h5ad(folder, tmp_path)
     pd.DataFrame({"barcode": CELLS}).to_parquet(folder / "obs.parquet")
     with pytest.raises(InputError, match=r"obs\.parquet: has no column 'cell'"):
-        ready(folder, tmp_path)
+        ensure_h5ad(folder, tmp_path)
     pd.DataFrame({"cell": ["a", "b", "a"]}).to_parquet(folder / "obs.parquet")
     with pytest.raises(MalformedRow, match=r"obs\.parquet:3 column 'cell': 'a' comes more than once"):
-        ready(folder, tmp_path)
+        ensure_h5ad(folder, tmp_path)
     pd.DataFrame({"cell": ["a", None]}).to_parquet(folder / "obs.parquet")
     with pytest.raises(MalformedRow, match=r"obs\.parquet:2 column 'cell': None is missing"):
-        ready(folder, tmp_path)
+        ensure_h5ad(folder, tmp_path)
 
 
 def test_a_shard_that_is_cut_off_or_holds_text_is_refused(tmp_path: Path) -> None:
@@ -160,10 +160,10 @@ def test_a_shard_that_is_cut_off_or_holds_text_is_refused(tmp_path: Path) -> Non
     whole = (folder / "part-1.parquet").read_bytes()
     (folder / "part-1.parquet").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"part-1\.parquet: not a Parquet file"):
-        ready(folder, tmp_path)
+        ensure_h5ad(folder, tmp_path)
     pd.DataFrame([("d", "x", "3")], columns=["cell", "feature", "value"]).to_parquet(folder / "part-1.parquet")
     with pytest.raises(InputError, match="column 'value' holds string, numbers are needed"):
-        ready(folder, tmp_path)
+        ensure_h5ad(folder, tmp_path)
 
 
 def test_memory_is_that_of_a_batch_not_of_the_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from kg.errors import InputError, SettingsError
+from kg.errors import InputError, ParameterError
 from loaders.tables.rows import messages
 from tests.loaders.real import h1_graph, run_on_h1
 from tests.loaders.world import SAMPLES, bed, content, run_source, write
@@ -17,7 +17,7 @@ from tests.loaders.world import SAMPLES, bed, content, run_source, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from loaders.reading import Reading
+    from loaders.reading import ParsedSource
 
 IBED = (
     *("bait_chr", "bait_start", "bait_end", "bait_name", "otherEnd_chr", "otherEnd_start", "otherEnd_end"),
@@ -31,7 +31,7 @@ def ibed(path: Path, *rows: tuple[Any, ...]) -> Path:
     return write(path, bed(IBED, *rows))
 
 
-def edges(reading: Reading, *columns: str) -> list[tuple[Any, ...]]:
+def edges(reading: ParsedSource, *columns: str) -> list[tuple[Any, ...]]:
     """Peak, gene and further columns of each contact."""
     (table,) = (b.table for b in reading.batches if b.type.name == "CONTACTS")
     shown = ("start_id", "end_id", *columns)
@@ -168,7 +168,7 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     assert "CHiCAGO" in caught.value.hint
     with pytest.raises(InputError, match="no known header, and neither BEDPE nor"):
         run_source("pchic", [write(tmp_path / "a.bed", "chr1\t1\t2\n")])
-    with pytest.raises(SettingsError, match="--tolerance-bp is -1"):
+    with pytest.raises(ParameterError, match="tolerance_bp is -1: at least 0"):
         run_source("pchic", [SAMPLES / "pchic" / "made.ibed"], tolerance_bp=-1)
 
 

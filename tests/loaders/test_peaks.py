@@ -216,8 +216,8 @@ def test_one_peak_with_two_summits_in_two_files_of_equal_signal_is_set_apart(tmp
     ]
     reading = run_source("peaks", files)
     assert list(messages(reading.rejected)) == [
-        "3.narrowPeak:1 column 'id': GRCh38:chr1:10-90 comes again with other values",
-        "4.narrowPeak:1 column 'id': GRCh38:chr1:10-90 comes again with other values",
+        "3.narrowPeak:1 column 'id': GRCh38:chr1:10-90 occurs again with other values",
+        "4.narrowPeak:1 column 'id': GRCh38:chr1:10-90 occurs again with other values",
     ]
     assert reading.rows == 2
 

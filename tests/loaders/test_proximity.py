@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kg.errors import AssemblyMismatch, InputError, MissingInput, SettingsError
+from kg.errors import AssemblyMismatch, InputError, MissingInput, ParameterError
 from kg.schema import GENE, PEAK
 from loaders.genome.enrichment import tss_enrichment
 from loaders.genome.intervals import Intervals
@@ -86,9 +86,7 @@ def peak_table(peaks: list[PeakRow], assembly: str = "GRCh38") -> pa.Table:
 def near(genes: pa.Table, peaks: pa.Table, **options: Any) -> pd.DataFrame:
     loader = find("proximity")
     graph = {GENE.label: genes, PEAK.label: peaks}
-    (batch,) = read_source(
-        loader, SourceContext((), graph=graph), {o.name: o.default for o in loader.options} | options
-    ).batches
+    (batch,) = read_source(loader, SourceContext((), graph=graph), loader.check_options(options)).batches
     frame: pd.DataFrame = batch.table.to_pandas()
     return frame
 
@@ -170,9 +168,9 @@ def test_two_assemblies_do_not_meet() -> None:
 
 def test_options_that_make_no_sense_are_refused() -> None:
     genes, peaks = gene_table(GENE_PAIR), peak_table([INSIDE])
-    with pytest.raises(SettingsError, match="rule window needs a width"):
+    with pytest.raises(ParameterError, match="options of proximity are not valid; the rule window needs a width"):
         near(genes, peaks, rule="window")
-    with pytest.raises(SettingsError, match="cannot be negative"):
+    with pytest.raises(ParameterError, match="promoter_bp is -1: at least 0"):
         near(genes, peaks, promoter_bp=-1)
 
 

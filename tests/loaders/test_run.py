@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from kg.errors import AssemblyMismatch, Conflict, InputError, MissingInput, SettingsError, TooManyRejected
+from kg.errors import (
+    AssemblyMismatch,
+    Conflict,
+    InputError,
+    MissingInput,
+    ParameterError,
+    SettingsError,
+    TooManyRejected,
+)
 from kg.evidence.nodes import read_nodes
 from kg.schema import GENE, MOTIF, NEAR, PEAK
 from loaders import registry
-from loaders.run import LoadReport, Request, load, prepare
+from loaders.load import LoadReport, load
+from loaders.requests import LoadRequest, prepare
 from tests.loaders.world import MOUSE, NEEDED_BIOSAMPLE, SAMPLES, bed, samples, write
 
 if TYPE_CHECKING:
@@ -48,7 +57,9 @@ def peaks_file(folder: Path, rows: list[tuple[Any, ...]], name: str = "peaks.bed
 
 
 def loaded(store: Store, home: Path, source: str, *files: Path, **more: Any) -> LoadReport:
-    return load(store, home, Request(source, files, **{"assembly": None if source == "proximity" else "hg38", **more}))
+    return load(
+        store, home, LoadRequest(source, files, **{"assembly": None if source == "proximity" else "hg38", **more})
+    )
 
 
 def test_genes_peaks_and_proximity(store: Store, tmp_path: Path) -> None:
@@ -251,27 +262,40 @@ def test_a_second_dataset_of_a_source_must_be_named(store: Store, tmp_path: Path
 
 def test_the_assembly_may_come_from_the_file_and_must_agree(tmp_path: Path) -> None:
     said = write(tmp_path / "said.bed", "# genome-build hg38\n" + bed(*MANY))
-    one = prepare(Request("peaks", [said])).assembly
+    one = prepare(LoadRequest("peaks", [said])).assembly
     assert one is not None
     assert one.name == "GRCh38"
     with pytest.raises(AssemblyMismatch, match=r"--assembly says GRCm38, said\.bed says GRCh38"):
-        prepare(Request("peaks", [said], assembly="mm10"))
+        prepare(LoadRequest("peaks", [said], assembly="mm10"))
     with pytest.raises(InputError, match=r"the assembly of peaks\.bed is not known"):
-        prepare(Request("peaks", [peaks_file(tmp_path, MANY)]))
+        prepare(LoadRequest("peaks", [peaks_file(tmp_path, MANY)]))
 
 
 @pytest.mark.parametrize(
     ("request_", "error", "said"),
     [
-        (Request("peaks", assembly="hg38"), MissingInput, "peaks needs files"),
-        (Request("proximity", [BED]), SettingsError, "takes no files"),
-        (Request("peaks", [BED, BED]), InputError, r"given twice: peaks\.bed"),
-        (Request("peaks", [BED], options={"nothing": 1}), SettingsError, "peaks has no option nothing"),
+        (LoadRequest("peaks", assembly="hg38"), MissingInput, "peaks needs files"),
+        (LoadRequest("proximity", [BED]), SettingsError, "takes no files"),
+        (LoadRequest("peaks", [BED, BED]), InputError, r"named twice: peaks\.bed"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(request_: Request, error: type[Exception], said: str) -> None:
+def test_a_request_that_makes_no_sense_is_refused(request_: LoadRequest, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         prepare(request_)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"nothing": 1}, "options of peaks are not valid; nothing is not an option"),
+        ({"width_bp": "5"}, "width_bp is '5': expected a whole number"),
+        ({"consensus": "all"}, "consensus is 'all': one of union, fixed"),
+        ({"width_bp": 0, "one_based": 1}, "one_based is 1: expected true or false; width_bp is 0: at least 1"),
+    ],
+)
+def test_options_are_checked_before_files_are_read(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        prepare(LoadRequest("peaks", [tmp_path / "none.bed"], options=options))
 
 
 def test_crlf_a_byte_order_mark_and_bare_chromosome_names_change_nothing(store: Store, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_source_says_what_people_need(source: str) -> None:
     assert loader.writes
     for type_ in loader.writes:
         assert type_ in (*NODE_TYPES.values(), *EDGE_TYPES.values())
-    assert all(option.help and option.help[0].islower() for option in loader.options)
+    assert all(option.doc and option.doc[0].islower() for option in loader.parameters)
     assert samples(source) or loader.is_derived, f"put a sample into tests/loaders/samples/{source}"
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from kg.schema import GENE, MOTIF, NODE_TYPES
 from kg.schema.batches import hash_sum
 from loaders.genome.assemblies import assembly
-from loaders.reading import Reading, read_source
+from loaders.reading import ParsedSource, read_source
 from loaders.registry import find
 from loaders.tables.files import check_file
 from loaders.tables.source_context import SourceContext
@@ -30,7 +30,7 @@ def samples(source: str) -> list[Path]:
     return sorted((SAMPLES / source).glob("*"))
 
 
-def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options: Any) -> Reading:
+def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options: Any) -> ParsedSource:
     """A source over files; what it looks up is `graph`, or the first sample of the sources of those nodes.
 
     With `lift` they are lifted to the assembly `of`.
@@ -40,9 +40,8 @@ def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options
     graph = options.pop("graph", None) or (sample_graph() if loader.lookup else {})
     lift = options.pop("lift", None)
     on = assembly(of) if loader.assembly else None
-    given = SourceContext(tuple(check_file(f) for f in files), on, biosample, graph, lift=lift)
-    defaults = {option.name: option.default for option in loader.options}
-    return read_source(loader, given, {**defaults, **options})
+    context = SourceContext(tuple(check_file(f) for f in files), on, biosample, graph, lift=lift)
+    return read_source(loader, context, loader.check_options(options))
 
 
 def sample_graph() -> Mapping[str, pa.Table]:
@@ -66,7 +65,7 @@ def graph_of(genes: Sequence[Path], peaks: Sequence[Path], of: str = "GRCh38") -
     return empty | {b.type.name: b.table for b in batches if b.type.name in NODE_TYPES}
 
 
-def content(reading: Reading, dataset: str = "d") -> dict[str, int]:
+def content(reading: ParsedSource, dataset: str = "d") -> dict[str, int]:
     """Order-independent hash of the rows of each type."""
     return {batch.type.name: hash_sum(batch.row_hashes(dataset)) for batch in reading.batches}
 

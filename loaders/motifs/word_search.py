@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Index(NamedTuple):
+class WordIndex(NamedTuple):
     """The words of a block; see `_index_words`.
 
     Attributes:
         word: (N + 3 * LETTERS,) uint16, the word that begins at each position, from LETTERS before the first.
-        room: (N,) int32, letters from each position on until one that is no base.
+        room: (N,) int32, letters from each position on to the next one that is not a base.
         starts: (65537,) int32, first entry of each word; entries: (N,) int64, in the order of the words: position << 32
             | the word behind << 16 | the word before, together so that they are fetched at once.
     """
@@ -33,7 +33,7 @@ class Index(NamedTuple):
     entries: NDArray[np.int64]
 
 
-class Plan(NamedTuple):
+class StrandPlan(NamedTuple):
     """How one strand of a motif is looked up; see `_plan_words`.
 
     Attributes:
@@ -64,17 +64,17 @@ def _plan_words(scores: Any, threshold: Any) -> Any:
         over /= np.sqrt(max(variance[at : at + LETTERS].sum(), 1.0))
         if over > best:
             first, best = at, over
-    # its neighbours, the one that tells more before the other, then what is left of the motif
+    # its neighbours, the more informative one first, then what is left of the motif
     near = np.array([0, LETTERS, -LETTERS])
     if spread[max(first - LETTERS, 0) : first].sum() > spread[first + LETTERS : first + 2 * LETTERS].sum():
         near = near[np.array([0, 2, 1])]
     far = (np.arange(2 * LETTERS, width - first, LETTERS), np.arange(-2 * LETTERS, -first - LETTERS, -LETTERS))
     words = np.concatenate((near, far[0], far[1]))
-    return Plan(_quads_of(scores, first + words), words, first, width, threshold)
+    return StrandPlan(_quads_of(scores, first + words), words, first, width, threshold)
 
 
 def _score_quads(scores: Any, rows: Any) -> Any:
-    """Of every four-letter word, at both halves of the words that begin at these rows."""
+    """Score every four-letter word at both halves of the words that begin at these rows."""
     quads = np.zeros((2 * len(rows), 256), np.int32)
     for half in range(len(quads)):
         for letter in range(LETTERS // 2):
@@ -105,20 +105,20 @@ def _index_words(codes: Any) -> Any:
         here = word[i + LETTERS]
         entries[free[here]] = (i << 32) | (np.int64(word[i + 2 * LETTERS]) << 16) | np.int64(word[i])
         free[here] += 1
-    return Index(word, room[LETTERS:], starts, entries)
+    return WordIndex(word, room[LETTERS:], starts, entries)
 
 
 def _score_rest(word: Any, at: Any, plan: Any) -> Any:
-    """The score of all words but those that the index holds."""
+    """Return the score of all words but those that the index holds."""
     score = 0
     for j in range(3, len(plan.words)):
-        found = word[LETTERS + at + plan.words[j]]
-        score += plan.quads[2 * j, found >> 8] + plan.quads[2 * j + 1, found & 255]
+        letters = word[LETTERS + at + plan.words[j]]
+        score += plan.quads[2 * j, letters >> 8] + plan.quads[2 * j + 1, letters & 255]
     return score
 
 
 def _search_words(index: Any, plan: Any) -> Any:
-    """Positions and scores of the hits of one strand in one block, in no order."""
+    """Return positions and scores of the hits of one strand in one block, in no order."""
     starts, entries, quads = index.starts, index.entries, plan.quads
     q1, q2, q3, q4, q5 = quads[1].copy(), quads[2].copy(), quads[3].copy(), quads[4].copy(), quads[5].copy()
     shift = 16 if plan.words[1] > 0 else 0
@@ -127,7 +127,7 @@ def _search_words(index: Any, plan: Any) -> Any:
         third_low -= quads[j].max()
     second_low = third_low - q4.max() - q5.max()
     first_low = second_low - q2.max() - q3.max()
-    positions, scores, found = np.empty(64, np.int64), np.empty(64, np.int64), 0
+    positions, scores, hits = np.empty(64, np.int64), np.empty(64, np.int64), 0
     for half in np.flatnonzero(quads[0] + q1.max() >= first_low):
         for other in range(256):
             so_far = np.int64(quads[0, half] + q1[other])
@@ -145,11 +145,11 @@ def _search_words(index: Any, plan: Any) -> Any:
                     continue
                 score += _rest(index.word, start, plan)
                 if score >= plan.threshold:
-                    if found == len(positions):
+                    if hits == len(positions):
                         positions, scores = np.append(positions, positions), np.append(scores, scores)
-                    positions[found], scores[found] = at, score
-                    found += 1
-    return positions[:found], scores[:found]
+                    positions[hits], scores[hits] = at, score
+                    hits += 1
+    return positions[:hits], scores[:hits]
 
 
 _quads_of = numba.njit(cache=True)(_score_quads)
