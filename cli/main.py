@@ -77,7 +77,7 @@ EXIT_CODES: dict[type[RegkgError], int] = {
 INTERRUPTED = 130
 _LEFT = "cli.main.left"
 _EXTRA_OF = {
-    **dict.fromkeys(("torch", "torch_geometric", "safetensors", "sklearn", "sknetwork", "networkx", "mudata"), "train"),
+    **dict.fromkeys(("torch", "torch_geometric", "safetensors", "sklearn", "sknetwork", "mudata"), "train"),
     **dict.fromkeys(("fastapi", "uvicorn"), "api"),
     **dict.fromkeys(("numba", "pyjaspar"), "motifs"),
 }

@@ -63,7 +63,9 @@ def of_answer(store: Store, answer: Answer, row: type) -> Content:
 
     def own_places(frame: Frame) -> Frame:
         name = frame.get("symbol", frame.get("peak", pd.Series(answer.question, frame.index)))
-        return frame.reindex(columns=list(PLACE)).assign(name=name, score=frame.get("score", frame.get("cosine")))
+        return frame.reindex(columns=[*PLACE, "assembly"]).assign(
+            name=name, score=frame.get("score", frame.get("cosine"))
+        )
 
     place = None
     if ends and PEAK.label in set(known["label"]):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Frame = pd.DataFrame
 NODES = ("label", "name", "species", "assembly", "chrom", "start", "end", "strand", "tss")
 _GIVEN = ("type", "edge_id", "dataset", "run", "start_id", "end_id", "score", "weight", "sign")
-PLACE = ("chrom", "start", "end", "name", "score", "strand")
+PLACE = ("chrom", "start", "end", "name", "score", "strand")  # the columns of BED6
 _DTYPES: dict[str, Any] = {name: "Int64" if name in ("start", "end", "tss") else object for name in NODES}
 _TYPES = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype(), pa.int8(): pd.Int64Dtype()}
 _NULLABLE = _TYPES | {pa.bool_(): pd.BooleanDtype()}
@@ -42,7 +42,7 @@ class Content:
         nodes: by id, with the columns NODES: at least those that links join.
         ends: gives the links of a table: type, edge_id, said_by (dataset or run), start_id, end_id, score, weight
             and sign; None where rows join nothing.
-        place: gives the places of a table, the columns PLACE; None where rows lie nowhere.
+        place: gives the places of a table, the columns PLACE and assembly; None where rows lie nowhere.
         vectors: gives ids and a (V, dims) float32 matrix; None for everything but embeddings.
         isolated: write nodes without links too.
     """
@@ -122,8 +122,8 @@ def peaks_of(links: Frame, nodes: Frame) -> Frame:
 def places_of(nodes: Frame, ids: pd.Series[str], name: pd.Series[str], score: pd.Series[Any]) -> Frame:
     """Places of nodes under other names."""
     found = nodes.reindex(ids)
-    columns = {c: found[c].to_numpy() for c in ("chrom", "start", "end", "strand")}
-    return pd.DataFrame({**columns, "name": name.to_numpy(), "score": score.to_numpy()})[list(PLACE)]
+    columns = {c: found[c].to_numpy() for c in ("chrom", "start", "end", "strand", "assembly")}
+    return pd.DataFrame({**columns, "name": name.to_numpy(), "score": score.to_numpy()})[[*PLACE, "assembly"]]
 
 
 def _side(ids: pd.Series[str], nodes: Frame, side: str) -> Frame:

@@ -10,7 +10,7 @@ from kg.errors import ParameterError, UnknownRelease, UnknownRun, WriteConflict
 from kg.query.plan import Plan, Query, Row, T
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kg.schema import NodeType
 
@@ -24,7 +24,7 @@ _SERVED = (
 _OF_RELEASE = "MATCH (p:Publication {release: $release})"
 _PINNED = "MATCH (p:Publication {number: $publication})"
 _GUARD = f"{_IN_FORCE} WHERE p.number = $guard_number AND toString(p.at) = $guard_at WITH 1 AS served\n"
-_WHOLE = "MATCH (m:ModelRun) WHERE m.id IN $runs AND m.outcome = 'complete' RETURN count(m) AS n"
+_COMPLETE = "MATCH (m:ModelRun) WHERE m.id IN $runs AND m.outcome = 'complete' RETURN count(m) AS n"
 ATTEMPTS = 3
 _RETURN = """
 MATCH (rel:Release {number: p.release}) WITH p, rel ORDER BY p.number DESC LIMIT 1
@@ -106,12 +106,17 @@ def settled(scope: Scope, read: Callable[[Scope], Plan[T]], again: Callable[[], 
         WriteConflict: runs are pruned faster than they can be read.
     """
     for _ in range(ATTEMPTS):
-        found = yield from read(scope)
-        whole = yield Query(_WHOLE, {"runs": scope.run_ids})
-        if whole[0]["n"] == len(scope.runs):
-            return found
+        result = yield from read(scope)
+        if (yield from are_complete(scope.run_ids)):
+            return result
         scope = yield from again()
     raise WriteConflict("runs were pruned while they were read", "ask again")
+
+
+def are_complete(run_ids: Sequence[str]) -> Plan[bool]:
+    """Return whether all of these runs are complete, so that none was pruned while it was read."""
+    rows = yield Query(_COMPLETE, {"runs": list(run_ids)})
+    return bool(rows[0]["n"] == len(run_ids))
 
 
 def guard_of(scope: Scope) -> Query:

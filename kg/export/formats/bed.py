@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
+from kg.export.content import PLACE
 from kg.export.registry import Format, Tally
 from kg.export.text import shade, write_lines
 
@@ -19,7 +20,7 @@ def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
 
 
 def _lines(places: Frame) -> Frame:
-    there = places[places["chrom"].notna()]
+    there = places.loc[places["chrom"].notna(), list(PLACE)]
     return there.assign(score=shade(there["score"]), strand=there["strand"].fillna("."))
 
 
