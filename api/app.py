@@ -57,11 +57,11 @@ def _add_problem_schema(app: FastAPI) -> None:
     document = app.openapi
 
     def openapi() -> dict[str, Any]:
-        made = document()
+        described = document()
         parts = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas = made["components"]["schemas"]
+        schemas = described["components"]["schemas"]
         schemas |= parts.pop("$defs", {})
         schemas["Problem"] = parts
-        return made
+        return described
 
     app.openapi = openapi  # type: ignore[method-assign]

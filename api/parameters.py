@@ -11,12 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
 from kg.parameters import Parameter, parameters_of
-from kg.query.registry import Asked
+from kg.query.registry import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-P = TypeVar("P", bound=Asked)
+P = TypeVar("P", bound=Parameters)
 
 
 def endpoint(
@@ -26,12 +26,12 @@ def endpoint(
 
     A query parameter that nobody declared is refused, since a misspelt filter would otherwise be no filter.
     """
-    declared = parameters_of(parameters, Asked)
+    declared = parameters_of(parameters, Parameters)
     known = {p.name for p in declared} - set(path)
 
-    async def call(request: Request, **given: Any) -> Response:
+    async def call(request: Request, **values: Any) -> Response:
         refuse_unknown(request, known)
-        return await answer(request, parameters(**given))
+        return await answer(request, parameters(**values))
 
     arguments = [Argument("request", Argument.KEYWORD_ONLY, annotation=Request)]
     arguments += [
@@ -59,12 +59,12 @@ def _annotation(parameter: Parameter) -> Any:
 
 
 def _field(parameter: Parameter, *, in_path: bool) -> Any:
-    said: dict[str, Any] = {
+    documented: dict[str, Any] = {
         "description": parameter.doc,
         "ge": parameter.low,
         "le": parameter.high,
         "examples": None if parameter.example is None else [parameter.example],
     }
     if in_path:
-        return Path(**said)
-    return Query(**said) if parameter.required else Query(parameter.default, **said)
+        return Path(**documented)
+    return Query(**documented) if parameter.required else Query(parameter.default, **documented)

@@ -174,7 +174,7 @@ def call(args: Sequence[str]) -> int:
     return 0
 
 
-def leaves(sentence: str) -> None:
+def interrupt_message(sentence: str) -> None:
     """Say what an interruption from here on would leave behind, and how to go on; "" when nothing."""
     click.get_current_context().meta[_LEFT] = sentence
 

@@ -19,5 +19,5 @@ def declared_in(package: str, module: str, attribute: str | None = None) -> Any:
 
 def discover(package: str, attribute: str | None = None) -> dict[str, Any]:
     """What every module of a package declares under `attribute`, by default under its own name, by module name."""
-    found = {name: declared_in(package, name, attribute) for name in modules_in(package)}
-    return {name: declared for name, declared in found.items() if declared is not None}
+    declarations = {name: declared_in(package, name, attribute) for name in modules_in(package)}
+    return {name: declared for name, declared in declarations.items() if declared is not None}

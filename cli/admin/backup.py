@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note, progress
 from kg.settings import Settings
 
@@ -24,7 +24,7 @@ def command(folder: Path, *, logical: bool, as_json: bool) -> None:
     """
     from kg.operations.backup import back_up, back_up_rows  # noqa: PLC0415 - `--help` needs no driver
 
-    leaves(f"{folder} is no backup: `regkg backup` into it begins anew")
+    interrupt_message(f"{folder} is no backup: `regkg backup` into it begins anew")
     with progress(as_json=as_json) as report:
         made = (back_up_rows if logical else back_up)(Settings.from_environment(), folder, report)
     shown = {

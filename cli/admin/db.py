@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note, progress
 from kg.errors import SettingsError
 from kg.settings import Settings
@@ -77,7 +77,7 @@ def migrate(*, as_json: bool) -> None:
     from kg.server import endpoint  # noqa: PLC0415
     from kg.store import open_store  # noqa: PLC0415
 
-    leaves("the graph has its old schema version: `regkg db migrate` again goes on")
+    interrupt_message("the graph has its old schema version: `regkg db migrate` again goes on")
     with progress(as_json=as_json) as report, open_store(endpoint(Settings.from_environment(), report)) as store:
         done = step_up(store, report)
     told = f"schema version {done[0]} -> {SCHEMA_VERSION}" if done else f"schema version {SCHEMA_VERSION} already"

@@ -15,7 +15,7 @@ from cli.options import attributes_of
 from kg import errors, schema
 from kg.errors import RegkgError
 from kg.parameters import parameters_of
-from kg.query.registry import Asked, questions
+from kg.query.registry import Parameters, questions
 from kg.settings import Settings
 from loaders import registry as sources
 from models import registry as models
@@ -93,7 +93,7 @@ def _questions() -> Iterator[str]:
                     "required" if p.required else "" if p.default is None else f"`{p.default}`",
                     p.doc + (f" ({p.low:g} to {p.high:g})" if p.high is not None and p.low is not None else ""),
                 )
-                for p in parameters_of(q.parameters, Asked)
+                for p in parameters_of(q.parameters, Parameters)
             ),
         )
         yield _columns("column", q.row)

@@ -18,7 +18,7 @@ from kg.export.registry import formats
 from kg.guidance.policy import POLICY
 from kg.parameters import parameters_of
 from kg.query.plan import run_plan
-from kg.query.registry import Asked, Question, question_named, questions
+from kg.query.registry import Parameters, Question, question_named, questions
 from kg.schema import EDGE_TYPES, NODE_TYPES
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def group() -> None:
     """What each command writes is said there."""
 
 
-def _types(names: list[str], told: str, *, multiple: bool = True, **more: Any) -> Callable[[Any], Any]:
+def _types(names: list[str], help_text: str, *, multiple: bool = True, **more: Any) -> Callable[[Any], Any]:
     return click.option(
-        "--type", "types" if multiple else "label", multiple=multiple, type=click.Choice(names), help=told, **more
+        "--type", "types" if multiple else "label", multiple=multiple, type=click.Choice(names), help=help_text, **more
     )
 
 
@@ -139,13 +139,13 @@ def _command_for(question: Question) -> click.Command:
     @_out
     @_format
     @json_option
-    def export(*, out: str, said: str | None, as_json: bool, **given: Any) -> None:
+    def export(*, out: str, said: str | None, as_json: bool, **values: Any) -> None:
         with graph(as_json=as_json) as (store, _, _):
-            answer = run_plan(question.plan(question.parameters(**given)), store)
+            answer = run_plan(question.plan(question.parameters(**values)), store)
             _write(answers.of_answer(store, answer, question.row), out=out, said=said, as_json=as_json)
 
     command = click.command(question.name, help=question.doc)(export)
-    command.params = [*options_for(parameters_of(question.parameters, Asked)), *command.params]
+    command.params = [*options_for(parameters_of(question.parameters, Parameters)), *command.params]
     return command
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, progress
 from loaders import registry
 
@@ -76,12 +76,14 @@ def load_manifest(manifest: Path, *, plan: bool, bulk: bool, as_json: bool) -> N
 
     prepared = prepare_all(read_manifest(manifest), plan=plan)
     if bulk:
-        leaves("the graph is empty, as it was, unless it says that it was imported: run the same command again")
+        interrupt_message(
+            "the graph is empty, as it was, unless it says that it was imported: run the same command again"
+        )
         settings = Settings.from_environment()
         with progress(as_json=as_json) as report:
             reports = build_all(settings, prepared, report)
     else:
-        leaves("datasets up to here are loaded: run the same command again to go on")
+        interrupt_message("datasets up to here are loaded: run the same command again to go on")
         with graph(as_json=as_json) as (store, settings, report):
             reports = load_all(store, settings.home, prepared, report)
     emit(reports if as_json else [_line(one) for one in reports], as_json=as_json)
@@ -114,7 +116,7 @@ def command_for(loader: Loader) -> click.Command:
 
         own = {option.name: said.pop(option.name) for option in loader.options}
         prepared = prepare(Request(loader.name, files, options=own, **said))
-        leaves("a load that was writing is unfinished: run the same command again to finish it")
+        interrupt_message("a load that was writing is unfinished: run the same command again to finish it")
         with graph(as_json=as_json) as (store, settings, report):
             show(load(store, settings.home, prepared, report), as_json=as_json)
 
@@ -152,7 +154,7 @@ def cells(files: Sequence[Path], name: str, *, assembly: str | None, coverage: f
     from loaders.cells.parquet_cells import ready  # noqa: PLC0415
     from loaders.cells.registration import register_cells  # noqa: PLC0415
 
-    leaves("each file is registered or is not: run the same command again")
+    interrupt_message("each file is registered or is not: run the same command again")
     with graph(as_json=as_json) as (store, settings, report):
         taken = [ready(file, settings.home / "cells", report) for file in files]
         registered = register_cells(store, name, taken, coverage, assembly)

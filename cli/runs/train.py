@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.options import attributes_of
 from cli.output import emit, json_option, note
 from cli.session import graph
@@ -107,7 +107,7 @@ def run_training(
     where = {name: said.pop(name) for name in ("device", "threads", "devices", "edge_types", "held_out")}
     where["candidates_bp"] = said.pop("candidates")
     request = Request(model.name, cells, said, reading, **where)
-    leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
+    interrupt_message("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
     with graph(as_json=as_json) as (store, settings, report):
         for left in runs.interrupted(store):
             note(f"run {left.id} was interrupted: `regkg runs resume {left.id}` or `regkg runs discard {left.id}`")

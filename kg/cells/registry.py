@@ -143,12 +143,12 @@ def read_header(path: Path) -> Header:
     try:
         with opened(path) as file:
             var, obs = (file[k] for k in ("var", "obs"))
-            said = read_elem(file["uns/assembly"]) if "uns/assembly" in file else None
+            assembly = read_elem(file["uns/assembly"]) if "uns/assembly" in file else None
             header = Header(
                 cells=_length(obs[obs.attrs["_index"]]),
                 features=list(map(str, read_elem(var[var.attrs["_index"]]))),
                 layers=tuple(sorted(file["layers"])) if "layers" in file else (),
-                assembly=str(said) if isinstance(said, str) else None,
+                assembly=str(assembly) if isinstance(assembly, str) else None,
             )
             check_whole(path, file)
             if values_in(file):
@@ -206,13 +206,13 @@ def match_features(names: Sequence[str], genes: pa.Table, peaks: pa.Table, assem
     ambiguous: list[str] = []
     seen: set[str | None] = set()
     for name, key, prefix in zip(names, keys, prefixes, strict=True):
-        found = f"{prefix}{held[key]}" if key in held else None
-        if found is None:
+        graph_id = f"{prefix}{held[key]}" if key in held else None
+        if graph_id is None:
             (ambiguous if key in many else unmapped).append(name)
-        elif found in seen:
+        elif graph_id in seen:
             ambiguous.append(name)
-        ids.append(None if found in seen else found)
-        seen |= {found} - {None}
+        ids.append(None if graph_id in seen else graph_id)
+        seen |= {graph_id} - {None}
     return FeatureMatch(tuple(ids), tuple(unmapped), tuple(ambiguous))
 
 
@@ -221,7 +221,7 @@ def match_names(names: Sequence[str], genes: pa.Table) -> FeatureMatch:
     held, many = _gene_names(_of(genes, None))
     keys = _keys(names)
     ids = tuple(held.get(key) for key in keys)
-    lost = [(name, key) for name, key, found in zip(names, keys, ids, strict=True) if found is None]
+    lost = [(name, key) for name, key, graph_id in zip(names, keys, ids, strict=True) if graph_id is None]
     return FeatureMatch(ids, tuple(n for n, key in lost if key not in many), tuple(n for n, key in lost if key in many))
 
 
@@ -256,12 +256,12 @@ def cells(store: Store, name: str) -> list[CellsFile]:
     Raises:
         NotFound: no such set.
     """
-    found = _registered(store, name)
-    if not found:
+    files = _registered(store, name)
+    if not files:
         known = [row["name"] for row in store.read("MATCH (c:Cells) RETURN DISTINCT c.name AS name ORDER BY name")]
         listed = f"registered are {', '.join(known)}" if known else "none are registered"
         raise NotFound(f"no cells are called {name!r}", f"{listed}; regkg load cells FILES --name {name}")
-    return found
+    return files
 
 
 def _registered(store: Store, name: str) -> list[CellsFile]:

@@ -68,12 +68,12 @@ def closure(store: Store, name: str, number: int = OPEN - 1) -> list[str]:
     level = [row["id"] for row in store.read(_NAMED, name=name, n=number)]
     if not level:
         raise _unknown(store, name, number)
-    found = set(level)
+    reached = set(level)
     while level:
-        rows = store.read(_BELOW, ids=level, seen=sorted(found), n=number)
+        rows = store.read(_BELOW, ids=level, seen=sorted(reached), n=number)
         level = [row["id"] for row in rows]
-        found |= set(level)
-    return sorted(found)
+        reached |= set(level)
+    return sorted(reached)
 
 
 def kinds(store: Store, name: str, number: int = OPEN - 1) -> list[Biosample]:

@@ -120,11 +120,11 @@ class BulkDraft:
         total = 0
         progress.begin(f"collecting {batch.type.name}", len(batch), "rows")
         for start in range(0, len(batch), CHUNK):
-            some = type(batch)(batch.type, batch.table.slice(start, CHUNK).combine_chunks())
-            hashes = some.row_hashes(dataset)
+            chunk = type(batch)(batch.type, batch.table.slice(start, CHUNK).combine_chunks())
+            hashes = chunk.row_hashes(dataset)
             total = hash_sum(hashes, total)
-            self._append(dataset, some, some.row_ids(dataset), hashes)
-            progress.advance(len(some))
+            self._append(dataset, chunk, chunk.row_ids(dataset), hashes)
+            progress.advance(len(chunk))
         progress.end()
         return total
 
@@ -180,8 +180,8 @@ class BulkDraft:
             ids = batch.table.column(column)
             missing = ids.filter(pc.invert(pc.is_in(ids, self.nodes(NODE_TYPES[label]).column("id"))))
             if len(missing):
-                told = f"{column}: {len(missing)} rows name a {label} that is not there, such as {missing[0]}"
-                raise SchemaError(f"rows of {type_.name} do not fit", [told], "load genes and peaks first")
+                discrepancy = f"{column}: {len(missing)} rows name a {label} that is not there, such as {missing[0]}"
+                raise SchemaError(f"rows of {type_.name} do not fit", [discrepancy], "load genes and peaks first")
 
 
 @contextmanager

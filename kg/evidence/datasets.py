@@ -93,13 +93,13 @@ class DatasetVersion:
 
 def dataset_versions(store: Store, number: int) -> list[DatasetVersion]:
     """The version of every dataset at a release or draft, by dataset id."""
-    found = store.read(
+    rows = store.read(
         "MATCH (d:Dataset)-[:HAS_VERSION]->(v:DatasetVersion) WHERE v.since <= $number "
         "WITH d, v ORDER BY v.since DESC WITH d, head(collect(v)) AS v "
         "RETURN d {.*} AS about, v {.*} AS version ORDER BY d.id",
         number=number,
     )
-    return [_version(row["about"], row["version"]) for row in found]
+    return [_version(row["about"], row["version"]) for row in rows]
 
 
 def looked_up_hash(versions: Sequence[DatasetVersion], looked_up: Sequence[str], dataset: str) -> str:

@@ -27,9 +27,9 @@ from kg.evidence.datasets import (
     version_columns,
 )
 from kg.evidence.nodes import node_ids, read_nodes
-from kg.evidence.row_diff import Changes, Plan
-from kg.evidence.row_writer import Rows, RowWriter
-from kg.evidence.stored_rows import plan_of, stored_rows
+from kg.evidence.row_diff import Changes, RowWrites
+from kg.evidence.row_writer import NewRows, RowWriter
+from kg.evidence.stored_rows import stored_rows, writes_of
 from kg.progress import SILENT, Progress
 from kg.schema import NODE_TYPES, OPEN, EdgeType, NodeType, RowType, evidence_types, row_type
 from kg.schema.batches import Batch, hash_sum
@@ -111,8 +111,8 @@ class Draft:
             DraftHeld: another writer took the draft over.
         """
         incoming = _by_type(batches)
-        for given in incoming.values():
-            self._check_ends(given, incoming)
+        for batch in incoming.values():
+            self._check_ends(batch, incoming)
         return self._make(source, snapshot, incoming, part=part, replace=replace, plan=plan, progress=progress)
 
     def suspend(self, datasets: Sequence[str], reverts: int) -> None:
@@ -157,14 +157,14 @@ class Draft:
         names = [
             t.name for t in evidence_types() if t.name in incoming or (version is not None and t.name in version.hashes)
         ]  # nodes before edges
-        plans: dict[str, Plan] = {}
+        plans: dict[str, RowWrites] = {}
         hashes: dict[str, str] = {}
         rows: dict[str, int] = {}
         digests: dict[str, tuple[list[str], list[str]]] = {}
         for name in names:
             batch = incoming.get(name)
             digests[name] = (batch.row_ids(source.dataset), batch.row_hashes(source.dataset)) if batch else ([], [])
-            plans[name] = plan_of(
+            plans[name] = writes_of(
                 self._store, row_type(name), version, source.dataset, digests[name], draft=self.number, part=part
             )
             hashes[name] = f"{hash_sum([*digests[name][1], *plans[name].kept]):032x}"
@@ -188,7 +188,7 @@ class Draft:
             self._open(row_type(name), source, plans[name], part, progress)
             if name in incoming:
                 writer = RowWriter(self._store, self._lease, row_type(name), source.dataset, self.number, progress)
-                new = Rows(incoming[name], *digests[name], plans[name].create)
+                new = NewRows(incoming[name], *digests[name], plans[name].create)
                 writer.create(new, part, [self._ids(label) for _, label in _rests_on(row_type(name))])
         state = "loading" if snapshot.unfinished else "complete"
         self._record(source, recorded, since=self.number, state=state, sha256=[files_of(snapshot)])
@@ -247,7 +247,7 @@ class Draft:
             raise SchemaError(f"rows of {batch.type.name} do not fit the draft", wrong, "load genes and peaks first")
 
     def _check_closing(
-        self, dataset: str, plans: Mapping[str, Plan], incoming: Mapping[str, Batch], *, replace: bool
+        self, dataset: str, plans: Mapping[str, RowWrites], incoming: Mapping[str, Batch], *, replace: bool
     ) -> None:
         removed = sum(p.changes.removed for p in plans.values())
         before = removed + sum(p.changes.changed + p.changes.unchanged for p in plans.values())
@@ -261,7 +261,7 @@ class Draft:
             if isinstance(type_, NodeType) and not type_.role_of and plan.changes.removed:
                 self._check_unused(type_, dataset, plan, incoming)
 
-    def _check_unused(self, type_: NodeType, dataset: str, plan: Plan, incoming: Mapping[str, Batch]) -> None:
+    def _check_unused(self, type_: NodeType, dataset: str, plan: RowWrites, incoming: Mapping[str, Batch]) -> None:
         """Nodes that only this dataset asserts may go when no edge keeps needing them.
 
         Derived edges do not count: publish refuses until they are rebuilt.
@@ -297,12 +297,12 @@ class Draft:
                 f"nodes that would be removed still have edges: {named}", "unload or reload those datasets first"
             )
 
-    def _clear(self, type_: RowType, source: Source, plan: Plan, progress: Progress) -> None:
+    def _clear(self, type_: RowType, source: Source, plan: RowWrites, progress: Progress) -> None:
         writer = RowWriter(self._store, self._lease, type_, source.dataset, self.number, progress)
         writer.delete(plan.delete)
         writer.set_until(plan.close, self.number)
 
-    def _open(self, type_: RowType, source: Source, plan: Plan, part: str | None, progress: Progress) -> None:
+    def _open(self, type_: RowType, source: Source, plan: RowWrites, part: str | None, progress: Progress) -> None:
         writer = RowWriter(self._store, self._lease, type_, source.dataset, self.number, progress)
         writer.set_until(plan.reopen, OPEN)
         writer.set_part([*plan.move, *plan.reopen], part)

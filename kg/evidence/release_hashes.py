@@ -5,7 +5,7 @@ from __future__ import annotations
 from kg.schema.batches import HASH_BITS
 
 
-class Ledger:
+class ReleaseHashes:
     """What the hashes of releases must be, said by the rows themselves; needs no memory for rows."""
 
     def __init__(self) -> None:

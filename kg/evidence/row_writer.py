@@ -25,7 +25,7 @@ WRITERS = 2  # one transaction is made while the other is committed
 
 
 @dataclass(frozen=True)
-class Rows:
+class NewRows:
     """Rows to create: a batch with the ids and hashes of all its rows, and the positions of those to create."""
 
     batch: Batch
@@ -45,7 +45,7 @@ class RowWriter:
         self._constants = {"dataset": dataset, "draft": draft, "open": OPEN}
         self._progress = progress
 
-    def create(self, rows: Rows, part: str | None, ends: Sequence[Mapping[str, str]] = ()) -> None:
+    def create(self, rows: NewRows, part: str | None, ends: Sequence[Mapping[str, str]] = ()) -> None:
         """Create rows, open from the draft on.
 
         Args:
@@ -87,9 +87,9 @@ class RowWriter:
         self._progress.begin(task, len(rows), "rows")
 
         def write(at: int) -> int:
-            some = [list(row) for row in rows[at : at + ROWS]]
-            self._store.transaction(partial(self._one, query=query, rows=some, parameters=parameters, counted=counted))
-            return len(some)
+            chunk = [list(row) for row in rows[at : at + ROWS]]
+            self._store.transaction(partial(self._one, query=query, rows=chunk, parameters=parameters, counted=counted))
+            return len(chunk)
 
         # what is not counted looks at its neighbours, which the other writer must not change meanwhile
         with ThreadPoolExecutor(WRITERS if counted else 1) as pool:

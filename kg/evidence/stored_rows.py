@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kg.evidence.row_diff import Changes, Plan, StoredRow, compare
+from kg.evidence.row_diff import Changes, RowWrites, StoredRow, compare
 from kg.schema import OPEN, NodeType
 from kg.schema.batches import hash_sum
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kg.store import Store
 
 
-def plan_of(
+def writes_of(
     store: Store,
     type_: RowType,
     version: DatasetVersion | None,
@@ -25,7 +25,7 @@ def plan_of(
     *,
     draft: int,
     part: str | None,
-) -> Plan:
+) -> RowWrites:
     """The writes of one load of one type.
 
     Hashes that sum to those of a whole version are the same rows, in whatever order: then the graph is not asked for a
@@ -44,7 +44,7 @@ def plan_of(
     if version is not None and version.state == "complete" and part is None:
         is_same = version.hashes.get(type_.name) == f"{hash_sum(hashes):032x}"
         if is_same and not has_parts(store, type_, dataset):
-            return Plan(changes=Changes(unchanged=len(ids)))
+            return RowWrites(changes=Changes(unchanged=len(ids)))
     return compare(stored_rows(store, type_, dataset, draft), ids, hashes, draft=draft, part=part)
 
 

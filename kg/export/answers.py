@@ -58,8 +58,8 @@ def of_answer(store: Store, answer: Answer, row: type) -> Content:
     def joined(frame: Frame) -> Frame:
         start, end = (frame[c] if c in frame else pd.Series(subject, frame.index, dtype=object) for c in ends or ())
         score = frame.get("score", frame.get("cosine"))
-        made = links(frame.assign(start_id=start, end_id=end, score=score))
-        return made.assign(type=frame.get("type", answer.question))
+        linked = links(frame.assign(start_id=start, end_id=end, score=score))
+        return linked.assign(type=frame.get("type", answer.question))
 
     def own_places(frame: Frame) -> Frame:
         name = frame.get("symbol", frame.get("peak", pd.Series(answer.question, frame.index)))

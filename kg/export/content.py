@@ -85,8 +85,8 @@ def no_nodes() -> Frame:
 
 def together(parts: Iterable[Frame]) -> Frame:
     """Nodes of several types, each once."""
-    some = [part for part in parts if len(part)]
-    every = pd.concat(some) if some else no_nodes()
+    present = [part for part in parts if len(part)]
+    every = pd.concat(present) if present else no_nodes()
     return every[~every.index.duplicated()]
 
 
@@ -94,19 +94,19 @@ def described(type_: NodeType, table: pa.Table) -> Frame:
     """Nodes of a type as `Content.nodes` has them."""
     frame = table.to_pandas(types_mapper=_NULLABLE.get).set_index("id")
     name = next((c for c in ("symbol", "name", "rsid") if c in frame), None)
-    made = frame.reindex(columns=list(NODES)).astype(_DTYPES)
+    attributes = frame.reindex(columns=list(NODES)).astype(_DTYPES)
     text = pd.Series(frame.index, frame.index, dtype=object)
-    named: Frame = made.assign(label=type_.label, name=text if name is None else frame[name].fillna(text))
+    named: Frame = attributes.assign(label=type_.label, name=text if name is None else frame[name].fillna(text))
     return named
 
 
 def links(frame: Frame) -> Frame:
     """Rows with start_id and end_id as `Content.ends` gives them; columns that they lack are missing."""
-    given = frame.reindex(columns=list(_GIVEN))
-    said_by = given["dataset"].where(given["dataset"].notna(), given["run"])
+    columns = frame.reindex(columns=list(_GIVEN))
+    said_by = columns["dataset"].where(columns["dataset"].notna(), columns["run"])
     numbers: dict[str, Any] = {"score": np.float64, "weight": np.float64, "sign": "Int64"}
-    made = given.drop(columns=["dataset", "run"]).astype(numbers).assign(said_by=said_by)
-    return made.assign(type=made["type"].fillna("GUIDANCE"))
+    typed = columns.drop(columns=["dataset", "run"]).astype(numbers).assign(said_by=said_by)
+    return typed.assign(type=typed["type"].fillna("GUIDANCE"))
 
 
 def peaks_of(links: Frame, nodes: Frame) -> Frame:
@@ -121,14 +121,17 @@ def peaks_of(links: Frame, nodes: Frame) -> Frame:
 
 def places_of(nodes: Frame, ids: pd.Series[str], name: pd.Series[str], score: pd.Series[Any]) -> Frame:
     """Places of nodes under other names."""
-    found = nodes.reindex(ids)
-    columns = {c: found[c].to_numpy() for c in ("chrom", "start", "end", "strand", "assembly")}
+    placed = nodes.reindex(ids)
+    columns = {c: placed[c].to_numpy() for c in ("chrom", "start", "end", "strand", "assembly")}
     return pd.DataFrame({**columns, "name": name.to_numpy(), "score": score.to_numpy()})[[*PLACE, "assembly"]]
 
 
 def _side(ids: pd.Series[str], nodes: Frame, side: str) -> Frame:
-    found = nodes.reindex(ids).reset_index(drop=True)
-    start, end = found["start"].where(found["tss"].isna(), found["tss"]), found["end"]
-    end = end.where(found["tss"].isna(), found["tss"] + 1)
-    made = found[["label", "name", "chrom", "strand"]].assign(start=start, end=end)
-    return made.add_prefix(f"{side}_")
+    described_nodes = nodes.reindex(ids).reset_index(drop=True)
+    start, end = (
+        described_nodes["start"].where(described_nodes["tss"].isna(), described_nodes["tss"]),
+        described_nodes["end"],
+    )
+    end = end.where(described_nodes["tss"].isna(), described_nodes["tss"] + 1)
+    side_columns = described_nodes[["label", "name", "chrom", "strand"]].assign(start=start, end=end)
+    return side_columns.add_prefix(f"{side}_")

@@ -121,8 +121,10 @@ class PublishedGraph:
             NotFound: the release does not have what the parameters name.
         """
         named = question_named(question)
-        asked = made(named.parameters, {"release": self.release, **parameters})
-        return _selection(self.store, answers.of_answer(self.store, run_plan(named.plan(asked), self.store), named.row))
+        checked = made(named.parameters, {"release": self.release, **parameters})
+        return _selection(
+            self.store, answers.of_answer(self.store, run_plan(named.plan(checked), self.store), named.row)
+        )
 
     def lineage(self) -> nx.DiGraph:
         """Return every run and an edge from each parent to the runs that started from it; of all releases."""

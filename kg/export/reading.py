@@ -35,10 +35,10 @@ _FIRST = (("type", pa.string()), ("start_id", pa.string()), ("end_id", pa.string
 _SAID = (("dataset", pa.string()), ("run", pa.string()), ("since", pa.int64()))
 
 
-def about(what: str, scope: Scope, **more: Any) -> dict[str, Any]:
+def about(export: str, scope: Scope, **more: Any) -> dict[str, Any]:
     """What every export says of itself."""
     return {
-        "export": what,
+        "export": export,
         "release": scope.release,
         "hash": scope.hash,
         "publication": scope.publication,
@@ -82,12 +82,12 @@ def edges(
                 yield _shaped(_whose_ends_are(table, type_, present), schema)
 
     has_peak = any(PEAK.label in (type_.start, type_.end) for type_ in chosen)
-    told = about("edges", scope, types=[type_.name for type_ in chosen], called_only=called_only)
+    provenance = about("edges", scope, types=[type_.name for type_ in chosen], called_only=called_only)
 
     def place(frame: Frame) -> Frame:
         return peaks_of(links(frame), known)
 
-    return Content(told, schema, rows(), known, links, place if has_peak else None)
+    return Content(provenance, schema, rows(), known, links, place if has_peak else None)
 
 
 def nodes(store: Store, label: str, *, release: int | None = None) -> Content:
@@ -140,9 +140,15 @@ def guidance_graph(store: Store, scope: Scope, graph: GuidanceGraph) -> Content:
             columns = {"start_id": start, "end_id": end, "weight": graph.weight[part], "sign": graph.sign[part]}
             yield pa.table(columns, schema=schema)
 
-    told = {**asdict(manifest_of(graph)), **about("guidance", scope, types=list(graph.policy))}
+    provenance = {**asdict(manifest_of(graph)), **about("guidance", scope, types=list(graph.policy))}
     return Content(
-        told, schema, rows(), known.reindex(graph.vertices), links, lambda f: peaks_of(links(f), known), isolated=True
+        provenance,
+        schema,
+        rows(),
+        known.reindex(graph.vertices),
+        links,
+        lambda f: peaks_of(links(f), known),
+        isolated=True,
     )
 
 
@@ -159,12 +165,14 @@ def embeddings(store: Store, *, release: int | None = None, run: str | None = No
         "MATCH (e:Embedding {run: $run}) WITH e ORDER BY e.kind, e.node "
         "RETURN e.kind AS kind, e.node AS node, e.vector AS vector"
     )
-    found = [(kind, node, np.array(vector, np.float32)) for kind, node, vector in store.stream(query, run=chosen)]
-    ids = [node for _, node, _ in found]
-    vectors = np.stack([vector for _, _, vector in found]) if found else np.zeros((0, 0), np.float32)
-    known = _nodes(store, scope.release, {kind for kind, _, _ in found}).reindex(ids)
+    embedded = [(kind, node, np.array(vector, np.float32)) for kind, node, vector in store.stream(query, run=chosen)]
+    ids = [node for _, node, _ in embedded]
+    vectors = np.stack([vector for _, _, vector in embedded]) if embedded else np.zeros((0, 0), np.float32)
+    known = _nodes(store, scope.release, {kind for kind, _, _ in embedded}).reindex(ids)
     # also of those that the release has no more
-    known = known.assign(label=[kind for kind, _, _ in found], name=known["name"].fillna(pd.Series(ids, known.index)))
+    known = known.assign(
+        label=[kind for kind, _, _ in embedded], name=known["name"].fillna(pd.Series(ids, known.index))
+    )
     width = vectors.shape[1]
     schema = pa.schema([("id", pa.string()), ("label", pa.string()), ("vector", pa.list_(pa.float32(), width))])
 
@@ -172,8 +180,8 @@ def embeddings(store: Store, *, release: int | None = None, run: str | None = No
         flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
         yield pa.table([pa.array(ids, pa.string()), pa.array(known["label"], pa.string()), flat], schema=schema)
 
-    told = about("embeddings", scope, run=chosen)
-    return Content(told, schema, rows(), known, vectors=lambda: (ids, vectors))
+    provenance = about("embeddings", scope, run=chosen)
+    return Content(provenance, schema, rows(), known, vectors=lambda: (ids, vectors))
 
 
 def _nodes(store: Store, release: int, labels: set[str]) -> Frame:
@@ -187,19 +195,19 @@ def _edges_of(store: Store, type_: EdgeType, scope: Scope, *, called_only: bool)
     names = type_.schema.names[2:]
     if type_.kind is Kind.PREDICTED:
         second, valid = "run", "e.run IN $runs AND (e.called OR NOT $called_only)"
-        said = "null AS dataset, e.run, null AS since"
+        origin = "null AS dataset, e.run, null AS since"
     else:
-        second, valid, said = "since", "e.since <= $release AND $release < e.until", "e.dataset, null AS run, e.since"
+        second, valid, origin = "since", "e.since <= $release AND $release < e.until", "e.dataset, null AS run, e.since"
     query = (
         f"MATCH (a:{type_.start})-[e:{type_.name}]->(b:{type_.end}) USING INDEX e:{type_.name}(edge_id, {second}) "
         f"WHERE e.edge_id >= '' AND {valid} WITH a, e, b ORDER BY e.edge_id, e.{second} "
-        f"RETURN a.id, b.id, e.edge_id, {''.join(f'e.{c}, ' for c in names)}{said}"
+        f"RETURN a.id, b.id, e.edge_id, {''.join(f'e.{c}, ' for c in names)}{origin}"
     )
     schema = pa.schema(list(_columns(list(type_.schema)[2:]))[1:])  # the type is said once for all
     rows = store.stream(query, release=scope.release, runs=scope.run_ids, called_only=called_only)
-    while some := list(islice(rows, ROWS)):
-        columns = [pa.array(values, field.type) for values, field in zip(zip(*some, strict=True), schema, strict=True)]
-        yield pa.table(columns, schema=schema).append_column("type", pa.repeat(pa.scalar(type_.name), len(some)))
+    while chunk := list(islice(rows, ROWS)):
+        columns = [pa.array(values, field.type) for values, field in zip(zip(*chunk, strict=True), schema, strict=True)]
+        yield pa.table(columns, schema=schema).append_column("type", pa.repeat(pa.scalar(type_.name), len(chunk)))
 
 
 def _columns(own: Iterable[pa.Field]) -> pa.Schema:

@@ -42,9 +42,9 @@ def write_lines(stream: BinaryIO, frames: Iterable[Frame], shape: Callable[[Fram
 
     def shaped() -> Iterable[Frame]:
         for frame in frames:
-            made = shape(frame)
+            lines = shape(frame)
             counted.append(len(frame))
-            yield made
+            yield lines
 
     written = write_frames(stream, shaped(), header=False)
     return Tally(written, sum(counted) - written)
@@ -52,5 +52,5 @@ def write_lines(stream: BinaryIO, frames: Iterable[Frame], shape: Callable[[Fram
 
 def shade(score: pd.Series[float]) -> pd.Series[int]:
     """Score for display, 0 to 1000: a thousandth each, everything above 1 is full; missing is full as well."""
-    made: pd.Series[int] = (score.fillna(1.0).astype(float).clip(0, 1) * FULL_SHADE).round().astype(int)
-    return made
+    shades: pd.Series[int] = (score.fillna(1.0).astype(float).clip(0, 1) * FULL_SHADE).round().astype(int)
+    return shades

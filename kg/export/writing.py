@@ -35,7 +35,7 @@ class Exported:
     skipped: int
 
 
-def write(content: Content, out: Path, said: str | None = None) -> Exported:
+def write(content: Content, out: Path, named: str | None = None) -> Exported:
     """Write it into files; beside them, `<out>.json` says release, hash, runs, and the sha256 of each file.
 
     Args:
@@ -47,7 +47,7 @@ def write(content: Content, out: Path, said: str | None = None) -> Exported:
         SettingsError: no format is known.
         ParameterError: it cannot hold this content.
     """
-    name, chosen = fitting(content, out.name, said)
+    name, chosen = fitting(content, out.name, named)
     packed = out.suffix == ".gz"
     if packed and not chosen.text:
         raise SettingsError(f"{name} is compressed already", "leave .gz out")
@@ -67,23 +67,23 @@ def write(content: Content, out: Path, said: str | None = None) -> Exported:
     return done
 
 
-def write_to(stream: BinaryIO, content: Content, said: str | None) -> Exported:
+def write_to(stream: BinaryIO, content: Content, named: str | None) -> Exported:
     """Write text to a stream.
 
     Raises:
         SettingsError: no format was said, or it is not one file of text.
         ParameterError: it cannot hold this content.
     """
-    name, chosen = fitting(content, "-", said)
+    name, chosen = fitting(content, "-", named)
     if not chosen.text or len(chosen.parts) > 1:
         raise SettingsError(f"{name} is not one file of text", "say --out FILE")
     tally = chosen.write(content, [stream])
     return Exported(name, {}, tally.written, tally.skipped)
 
 
-def fitting(content: Content, file: str, said: str | None) -> tuple[str, Format]:
+def fitting(content: Content, file: str, named: str | None) -> tuple[str, Format]:
     """The format, which must be able to hold the content."""
-    name, chosen = format_for(file, said)
+    name, chosen = format_for(file, named)
     if getattr(content, chosen.takes) is None:
         able = [n for n, f in formats().items() if getattr(content, f.takes) is not None]
         raise ParameterError(f"{name} cannot hold {content.about['export']}", hint=f"these can: {', '.join(able)}")

@@ -46,9 +46,9 @@ class Policy:
     sign: str
 
     def __post_init__(self) -> None:
-        for what, said, rules in (("weight", self.weight, [*WEIGHTS]), ("sign", self.sign, [*SIGNS])):
-            if said not in rules:
-                raise SettingsError(f"no rule of {what} is {said!r}", f"there is: {', '.join(map(repr, rules))}")
+        for part, rule, rules in (("weight", self.weight, [*WEIGHTS]), ("sign", self.sign, [*SIGNS])):
+            if rule not in rules:
+                raise SettingsError(f"no rule of {part} is {rule!r}", f"there is: {', '.join(map(repr, rules))}")
 
 
 # As GLUE has it (Cao & Gao 2022): a measured link is one, whatever its score.
@@ -100,15 +100,15 @@ def read_policy(path: Path) -> dict[str, Policy]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path} cannot be read as TOML: {error}", "a table for each edge type") from error
-    made = {**POLICY}
+    policy = {**POLICY}
     for name, table in tables.items():
         stays = asdict(POLICY[name]) if name in POLICY else {}
         whole = {**stays, **table} if isinstance(table, dict) else {}
         if whole.keys() != {"weight", "sign"}:
             raise SettingsError(f"{path}: {name} says {table!r}", f"expected [{name}] with `weight` and `sign` alone")
-        made[name] = Policy(**whole)
-    check(made)
-    return made
+        policy[name] = Policy(**whole)
+    check(policy)
+    return policy
 
 
 def check(policy: Mapping[str, Policy]) -> None:

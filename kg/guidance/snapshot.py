@@ -31,7 +31,7 @@ AGAIN = "export it again: `regkg export graph`"
 
 
 @dataclass(frozen=True)
-class Manifest:
+class GuidanceManifest:
     """What a guidance graph is, where it comes from and by which policy.
 
     Attributes:
@@ -63,10 +63,10 @@ class Manifest:
         return replace(graph, **{name: getattr(self, name) for name in names})
 
 
-def manifest_of(graph: GuidanceGraph) -> Manifest:
+def manifest_of(graph: GuidanceGraph) -> GuidanceManifest:
     """What is to be said of a graph."""
     ids = {str(kind): graph.vertices[graph.kinds == kind] for kind in np.unique(graph.kinds)}
-    return Manifest(
+    return GuidanceManifest(
         release=graph.release,
         release_hash=graph.release_hash,
         datasets=dict(graph.datasets),
@@ -74,14 +74,14 @@ def manifest_of(graph: GuidanceGraph) -> Manifest:
         genes=graph.genes,
         hops=graph.hops,
         guidance_hash=graph.hash,
-        ids={kind: hashlib.sha256("\n".join(some.tolist()).encode()).hexdigest() for kind, some in ids.items()},
+        ids={kind: hashlib.sha256("\n".join(names.tolist()).encode()).hexdigest() for kind, names in ids.items()},
         vertices=len(graph.vertices),
         edges=len(graph.source),
         regkg=version("regkg"),
     )
 
 
-def write_snapshot(graph: GuidanceGraph, path: Path) -> Manifest:
+def write_snapshot(graph: GuidanceGraph, path: Path) -> GuidanceManifest:
     """Write an HDF5 file, whole or not at all; equal graphs give equal bytes."""
     manifest = manifest_of(graph)
     columns = {
@@ -96,7 +96,7 @@ def write_snapshot(graph: GuidanceGraph, path: Path) -> Manifest:
     return manifest
 
 
-def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tuple[GuidanceGraph, Manifest]:
+def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tuple[GuidanceGraph, GuidanceManifest]:
     """The graph of an HDF5 file, and its manifest.
 
     Args:
@@ -126,38 +126,42 @@ def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tup
     return graph, manifest
 
 
-def header_of(manifest: Manifest) -> str:
+def header_of(manifest: GuidanceManifest) -> str:
     """Format and manifest as JSON."""
     return json.dumps({"format": FORMAT, "manifest": asdict(manifest)}, sort_keys=True)
 
 
-def read_header(path: Path, text: str) -> Manifest:
+def read_header(path: Path, text: str) -> GuidanceManifest:
     """The manifest in a header.
 
     Raises:
         InputError: it is none, or of another version.
     """
     try:
-        said = json.loads(text)
-        if said["format"] != FORMAT:
-            raise InputError(f"{path}: its format is {said['format']!r}, expected {FORMAT!r}", AGAIN)
-        about = said["manifest"]
+        header = json.loads(text)
+        if header["format"] != FORMAT:
+            raise InputError(f"{path}: its format is {header['format']!r}, expected {FORMAT!r}", AGAIN)
+        about = header["manifest"]
         policy = {name: Policy(**rules) for name, rules in about["policy"].items()}
-        return Manifest(**{**about, "policy": policy, "genes": tuple(about["genes"])})
+        return GuidanceManifest(**{**about, "policy": policy, "genes": tuple(about["genes"])})
     except (ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
         raise InputError(f"{path}: no manifest of a guidance graph in its header: {error!r}", AGAIN) from error
 
 
-def check_fit(path: Path, graph: GuidanceGraph, manifest: Manifest, policy: Mapping[str, Policy] | None = None) -> None:
+def check_fit(
+    path: Path, graph: GuidanceGraph, manifest: GuidanceManifest, policy: Mapping[str, Policy] | None = None
+) -> None:
     """Refuse a graph that its manifest does not describe, or that was weighed by another policy than `policy`.
 
     Raises:
         ChecksumMismatch: ids, edges, weights or signs are not those of the manifest.
         InputError: a type was weighed otherwise.
     """
-    found = asdict(manifest_of(graph))
-    told = asdict(manifest)
-    wrong = [f"{name} {found[name]}, expected {told[name]}" for name in _MEASURED if found[name] != told[name]]
+    actual = asdict(manifest_of(graph))
+    expected = asdict(manifest)
+    wrong = [
+        f"{name} {actual[name]}, expected {expected[name]}" for name in _MEASURED if actual[name] != expected[name]
+    ]
     if wrong:
         raise ChecksumMismatch(f"{path}: its arrays do not fit its manifest: {'; '.join(wrong)}", AGAIN)
     if policy is None:

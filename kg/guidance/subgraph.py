@@ -26,15 +26,15 @@ def gene_ids(store: Store, scope: Scope, names: Sequence[str]) -> list[str]:
         UnknownGene: the release does not have all of them; all that it lacks are named, with symbols that look alike.
         ParameterError: several genes carry a symbol.
     """
-    found, unknown = [], []
+    ids, unknown = [], []
     for name in names:
         try:
-            found.append(run_plan(_gene_id(name, scope), store))
+            ids.append(run_plan(_gene_id(name, scope), store))
         except UnknownGene as error:
             unknown.append(error)
     if unknown:
         raise UnknownGene("; ".join(e.message for e in unknown), "; ".join(dict.fromkeys(e.hint for e in unknown)))
-    return found
+    return ids
 
 
 def around(graph: GuidanceGraph, genes: Sequence[str], hops: int) -> GuidanceGraph:
@@ -80,5 +80,5 @@ def around(graph: GuidanceGraph, genes: Sequence[str], hops: int) -> GuidanceGra
 
 def _gene_id(name: str, scope: Scope) -> Plan[str]:
     rows = yield Query(f"{GENES_NAMED} RETURN {GENE_FIELDS}", {**gene_parameters(name), "release": scope.release})
-    found = yield from only_gene(rows, name, scope)
-    return str(found["gene"]["id"])
+    row = yield from only_gene(rows, name, scope)
+    return str(row["gene"]["id"])

@@ -46,7 +46,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class BackupManifest:
     """What a backup holds.
 
     Attributes:
@@ -78,7 +78,7 @@ class Manifest:
         return sum(file.bytes for file in self.files.values())
 
 
-def back_up(settings: Settings, folder: Path, progress: Progress = SILENT) -> Manifest:
+def back_up(settings: Settings, folder: Path, progress: Progress = SILENT) -> BackupManifest:
     """Stop the managed server, dump its store, start it again if it ran; then copy the runs' files.
 
     Args:
@@ -115,7 +115,7 @@ def back_up(settings: Settings, folder: Path, progress: Progress = SILENT) -> Ma
     return _finish(folder, "store", settings, facts, (), size, files)
 
 
-def back_up_rows(settings: Settings, folder: Path, progress: Progress = SILENT) -> Manifest:
+def back_up_rows(settings: Settings, folder: Path, progress: Progress = SILENT) -> BackupManifest:
     """Write all releases and complete runs as Parquet while the graph is in use; any Neo4j will do.
 
     Raises:
@@ -125,22 +125,22 @@ def back_up_rows(settings: Settings, folder: Path, progress: Progress = SILENT) 
     """
     with open_store(endpoint(settings, progress)) as store:
         ensure_schema(store)
-        facts, books = _facts(store), parquet_dump.read_books(store)
-        rows = sum(sum(json.loads(v["rows"]).values()) for v in books.nodes["DatasetVersion"])
+        facts, bookkeeping = _facts(store), parquet_dump.read_bookkeeping(store)
+        rows = sum(sum(json.loads(v["rows"]).values()) for v in bookkeeping.nodes["DatasetVersion"])
         rows += store.read("MATCH (e:Embedding) RETURN count(e) AS n")[0]["n"]
-        check_room(folder, rows * ROW_BYTES + size_of(_run_folders(settings, books.runs)))
+        check_room(folder, rows * ROW_BYTES + size_of(_run_folders(settings, bookkeeping.runs)))
         claim(folder)
         (folder / ROWS).mkdir()
-        parquet_dump.dump_rows(store, folder / ROWS, books, progress)
+        parquet_dump.dump_rows(store, folder / ROWS, bookkeeping, progress)
     written = sorted((folder / ROWS).glob("*.parquet"))
     files = {f"{ROWS}/{path.name}": _hashed(path, progress) for path in written}
-    settled = [row["id"] for row in books.nodes["ModelRun"]]
+    settled = [row["id"] for row in bookkeeping.nodes["ModelRun"]]
     files |= _copy_runs(settings, folder, settled, progress)
-    facts |= {"releases": {str(n): r["hash"] for n, r in sorted(books.releases.items())}, "runs": settled}
-    return _finish(folder, "logical", settings, facts, books.left_out, rows * ROW_BYTES * 3, files)
+    facts |= {"releases": {str(n): r["hash"] for n, r in sorted(bookkeeping.releases.items())}, "runs": settled}
+    return _finish(folder, "logical", settings, facts, bookkeeping.left_out, rows * ROW_BYTES * 3, files)
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> BackupManifest:
     """The manifest of a backup.
 
     Raises:
@@ -155,16 +155,20 @@ def read_manifest(folder: Path) -> Manifest:
         held = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
         raise MissingInput(f"{folder} is {what}: expected {MANIFEST}, which is written last, found {held}", do)
     try:
-        said = json.loads(path.read_bytes())
-        if said["format"] != FORMAT:
-            raise ChecksumMismatch(f"{path}: format {said['format']}, this program reads {FORMAT}", "use a newer regkg")
-        lists = {name: tuple(said[name]) for name in ("runs", "left_out")}
-        return Manifest(**{**said, **lists, "files": {name: File(**file) for name, file in said["files"].items()}})
+        header = json.loads(path.read_bytes())
+        if header["format"] != FORMAT:
+            raise ChecksumMismatch(
+                f"{path}: format {header['format']}, this program reads {FORMAT}", "use a newer regkg"
+            )
+        lists = {name: tuple(header[name]) for name in ("runs", "left_out")}
+        return BackupManifest(
+            **{**header, **lists, "files": {name: File(**file) for name, file in header["files"].items()}}
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise ChecksumMismatch(f"{path} is damaged: {error!r}", "take another backup") from error
 
 
-def check_files(folder: Path, manifest: Manifest, progress: Progress = SILENT) -> None:
+def check_files(folder: Path, manifest: BackupManifest, progress: Progress = SILENT) -> None:
     """Compare every file of a backup with its checksum.
 
     Raises:
@@ -308,11 +312,11 @@ def _finish(
     left_out: tuple[str, ...],
     size: int,
     files: dict[str, File],
-) -> Manifest:
+) -> BackupManifest:
     missing = sorted(set(facts["runs"]) - {path.name for path in _run_folders(settings, facts["runs"])})
     left_out += tuple(f"the files of run {run}, which are not in {settings.home}" for run in missing)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    manifest = Manifest(
+    manifest = BackupManifest(
         kind=kind, created_at=now, regkg=metadata.version("regkg"), left_out=left_out, graph_bytes=size, files=files,
         **{**facts, "runs": tuple(facts["runs"])},
     )  # fmt: skip

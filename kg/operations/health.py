@@ -37,10 +37,10 @@ class Check:
     mend: str = ""
 
 
-def check(name: str, look: Callable[[], str]) -> Check:
+def check(name: str, examine: Callable[[], str]) -> Check:
     """Look, and turn what is raised into a finding."""
     try:
-        return Check(name, True, look())  # noqa: FBT003 - named in the type
+        return Check(name, True, examine())  # noqa: FBT003 - named in the type
     except RegkgError as error:
         return Check(name, False, error.message, error.hint)  # noqa: FBT003
 
@@ -80,12 +80,12 @@ def _disk(settings: Settings) -> str:
 
 def _memory() -> str:
     memory = psutil.virtual_memory()
-    found = f"{_gb(memory.available)} of {_gb(memory.total)} available"
+    available = f"{_gb(memory.available)} of {_gb(memory.total)} available"
     if memory.available < NEEDED_MEMORY_BYTES:
         raise ServerFailed(
-            f"{found}, {_gb(NEEDED_MEMORY_BYTES)} are needed", "end other programs, or use a larger machine"
+            f"{available}, {_gb(NEEDED_MEMORY_BYTES)} are needed", "end other programs, or use a larger machine"
         )
-    return found
+    return available
 
 
 def _java() -> str:
@@ -93,18 +93,18 @@ def _java() -> str:
 
 
 def _version(store: Store) -> str:
-    (found,) = store.read(
+    (server,) = store.read(
         "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' "
         "RETURN versions[0] AS version, edition"
     )
-    if int(found["version"].split(".")[0]) < 5:
-        raise StoreRefused(f"{store.uri} is Neo4j {found['version']}", "use Neo4j 5 or newer")
-    return f"Neo4j {found['version']} {found['edition']} answers at {store.uri}"
+    if int(server["version"].split(".")[0]) < 5:
+        raise StoreRefused(f"{store.uri} is Neo4j {server['version']}", "use Neo4j 5 or newer")
+    return f"Neo4j {server['version']} {server['edition']} answers at {store.uri}"
 
 
 def _write(store: Store) -> str:
-    (made,) = store.write("CREATE (s:Schema {name: 'doctor'}) WITH s, elementId(s) AS id DELETE s RETURN id")
-    return "a node was made and deleted" if made else ""
+    (created,) = store.write("CREATE (s:Schema {name: 'doctor'}) WITH s, elementId(s) AS id DELETE s RETURN id")
+    return "a node was made and deleted" if created else ""
 
 
 def _refuse(store: Store) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kg.errors import SchemaVersionMismatch
 from kg.evidence.datasets import canonical_json, dataset_versions, looked_up_hash
-from kg.evidence.release_hashes import Ledger
+from kg.evidence.release_hashes import ReleaseHashes
 from kg.progress import SILENT, Progress
 from kg.releases import release_hash, releases
 from kg.runs import runs
@@ -70,17 +70,17 @@ def _from_1(store: Store, held: leases.Lease, progress: Progress) -> None:
     datasets that runs have used. The column is null for all of them, which is how a null is stored. The other types
     of version 2 are new, and its constraints and indexes are made as always.
     """
-    ledger = Ledger()
+    recomputed = ReleaseHashes()
     progress.begin("hashing peaks again", unit="rows")
     for dataset, rows in _peaks(store):
         columns = dict(zip(PEAK.schema.names, zip(*(row[3:] for row in rows), strict=True), strict=True))
         hashes = NodeBatch.build(PEAK, **columns).row_hashes(dataset)
         for (_, since, until, *_rest), row_hash in zip(rows, hashes, strict=True):
-            ledger.add(PEAK.name, dataset, row_hash, since, until)
+            recomputed.add(PEAK.name, dataset, row_hash, since, until)
         _set_hashes(store, held, [[*row[:2], row_hash] for row, row_hash in zip(rows, hashes, strict=True)])
         progress.advance(len(rows))
     progress.end()
-    _record_2(store, held, ledger)
+    _record_2(store, held, recomputed)
 
 
 def _peaks(store: Store) -> Iterator[tuple[str, list[Any]]]:
@@ -107,13 +107,13 @@ def _set_hashes(store: Store, held: leases.Lease, rows: list[list[Any]]) -> None
     store.transaction(work)
 
 
-def _record_2(store: Store, held: leases.Lease, ledger: Ledger) -> None:
+def _record_2(store: Store, held: leases.Lease, recomputed: ReleaseHashes) -> None:
     """Everything that follows from the new hashes of peaks, and the version, in one transaction."""
     numbers = [row["n"] for row in store.read("MATCH (v:DatasetVersion) RETURN DISTINCT v.since AS n ORDER BY n")]
     states = []
     for number in numbers:
         before = dataset_versions(store, number)
-        states.append((before, [_of_2(version, ledger) for version in before]))
+        states.append((before, [_of_2(version, recomputed) for version in before]))
     hashes = {(v.dataset, v.hash): w.hash for before, after in states for v, w in zip(before, after, strict=True)}
     versions = {(v.dataset, v.since): v for _, after in states for v in after}
     looked_up = _looked_up(states)
@@ -142,11 +142,11 @@ def _record_2(store: Store, held: leases.Lease, ledger: Ledger) -> None:
     store.transaction(work)
 
 
-def _of_2(version: DatasetVersion, ledger: Ledger) -> DatasetVersion:
+def _of_2(version: DatasetVersion, recomputed: ReleaseHashes) -> DatasetVersion:
     """With the hash of its peaks as they are now; of an unfinished load, of those that it has written so far."""
     if PEAK.name not in version.hashes:
         return version
-    now = ledger.hash(PEAK.name, version.dataset, version.since)
+    now = recomputed.hash(PEAK.name, version.dataset, version.since)
     return replace(version, hashes={**version.hashes, PEAK.name: now})
 
 

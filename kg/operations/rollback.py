@@ -147,17 +147,17 @@ def _serve(
 def _release_before(entries: list[Publication]) -> Publication:
     now = next((entry for entry in entries if entry.in_force), None)
     other = (e for e in entries if now and e.number < now.number and e.release < now.release)
-    found = next(other, None)
-    if found is None:
+    earlier = next(other, None)
+    if earlier is None:
         raise UnknownRelease("there is no earlier release to go back to", "regkg release journal")
-    return found
+    return earlier
 
 
 def _numbered(entries: list[Publication], number: int) -> Publication:
-    found = next((entry for entry in entries if entry.number == number), None)
-    if found is None:
+    publication = next((entry for entry in entries if entry.number == number), None)
+    if publication is None:
         raise UnknownRelease(f"there is no publication {number}", "regkg release journal")
-    return found
+    return publication
 
 
 def _only(served_runs: Mapping[str, str]) -> str:

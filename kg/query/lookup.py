@@ -84,10 +84,10 @@ def only_peak(rows: list[Row], name: str, scope: Scope) -> Plan[Row]:
     """
     if rows:
         return rows[0]
-    said = _INTERVAL.fullmatch(name)
+    interval = _INTERVAL.fullmatch(name)
     near = []
-    if said:
-        where = _interval(said)
+    if interval:
+        where = _interval(interval)
         near = yield Query(
             _PEAKS_AROUND,
             {"chrom": where.chrom, "start": where.start, "end": where.end, "release": scope.release},
@@ -102,17 +102,17 @@ def region(text: str) -> Region:
     Raises:
         ParameterError: not of this form, or empty, or reversed.
     """
-    said = _INTERVAL.fullmatch(text.strip())
-    if said is None:
+    match = _INTERVAL.fullmatch(text.strip())
+    if match is None:
         raise ParameterError(f"region {text!r} is not chrom:start-end", hint="such as chr1:183,550,000-183,620,000")
-    found = _interval(said)
-    if found.end <= found.start:
-        raise ParameterError(f"region {text!r} is empty: end {found.end} is not greater than start {found.start}")
-    return found
+    parsed = _interval(match)
+    if parsed.end <= parsed.start:
+        raise ParameterError(f"region {text!r} is empty: end {parsed.end} is not greater than start {parsed.start}")
+    return parsed
 
 
-def _interval(said: re.Match[str]) -> Region:
-    parts: Mapping[str, str | None] = said.groupdict()
+def _interval(match: re.Match[str]) -> Region:
+    parts: Mapping[str, str | None] = match.groupdict()
     chrom = str(parts["chrom"])
     known = chrom if chrom.startswith("chr") else f"chr{'M' if chrom == 'MT' else chrom}"
     start, end = (int(str(parts[name]).replace(",", "")) for name in ("start", "end"))

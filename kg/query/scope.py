@@ -99,7 +99,7 @@ def scope_of(release: int | None = None, run: str | None = None, publication: in
     raise UnknownRelease("nothing is published yet", "load evidence, then run `regkg release publish`")
 
 
-def settled(scope: Scope, read: Callable[[Scope], Plan[T]], again: Callable[[], Plan[Scope]]) -> Plan[T]:
+def read_consistently(scope: Scope, read: Callable[[Scope], Plan[T]], again: Callable[[], Plan[Scope]]) -> Plan[T]:
     """What `read` gives at a scope whose runs stayed whole meanwhile; read anew when one was pruned under it.
 
     Raises:
@@ -155,13 +155,13 @@ def record(node: str, type_: NodeType) -> str:
 def _scope(row: Row, run: str | None) -> Scope:
     datasets = json.loads(row["datasets"])
     wanted = set(json.loads(row["served"]).values()) if run is None else {run}
-    runs = tuple(_run_read(found, datasets) for found in row["runs"] if found["id"] in wanted)
+    runs = tuple(_run_read(run_row, datasets) for run_row in row["runs"] if run_row["id"] in wanted)
     if run is not None and not runs:
         raise UnknownRun(f"no complete run is named {run!r}", "see `regkg runs list` or GET /v1/runs")
     return Scope(row["publication"], row["published_at"], row["release"], row["hash"], runs)
 
 
-def _run_read(found: Row, datasets: dict[str, Any]) -> RunRead:
-    used = json.loads(found["datasets"])
+def _run_read(run: Row, datasets: dict[str, Any]) -> RunRead:
+    used = json.loads(run["datasets"])
     stale = any(datasets.get(dataset) != hash_ for dataset, hash_ in used.items())
-    return RunRead(found["id"], found["slot"], found["release"], stale, derived=bool(found["derived"]))
+    return RunRead(run["id"], run["slot"], run["release"], stale, derived=bool(run["derived"]))

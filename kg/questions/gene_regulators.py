@@ -8,13 +8,13 @@ from kg.parameters import param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.query.plan import Plan, Query
 from kg.query.ranked import ranked_answer, ranked_parameters
-from kg.query.registry import Asked, Found, question
+from kg.query.registry import Parameters, Result, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import NEAR, PEAK, PREDICTED_LINK
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneRegulators(Asked):
+class GeneRegulators(Parameters):
     """Which gene, and how much of the answer."""
 
     gene: str = param("Ensembl id, with or without version, or symbol", example="NCF2")
@@ -91,12 +91,12 @@ RETURN {GENE_FIELDS}, COLLECT {{
 
 
 @question(parameters=GeneRegulators, row=Regulator)
-def gene_regulators(asked: GeneRegulators, scope: Scope) -> Plan[Found]:
+def gene_regulators(parameters: GeneRegulators, scope: Scope) -> Plan[Result]:
     """Which peaks regulate this gene, how surely, in which direction and from how far?
 
     Links that a model predicted between open-chromatin peaks and the gene, best score first. Every pair
     that the model looked at is there, so a weak score is an answer too; `called` marks those that pass.
     """
-    rows = yield Query(_CYPHER, {**gene_parameters(asked.gene), **ranked_parameters(asked, scope)})
-    found = yield from only_gene(rows, asked.gene, scope)
-    return ranked_answer(found["links"], _COLUMNS, Regulator, asked, scope, found["gene"])
+    rows = yield Query(_CYPHER, {**gene_parameters(parameters.gene), **ranked_parameters(parameters, scope)})
+    row = yield from only_gene(rows, parameters.gene, scope)
+    return ranked_answer(row["links"], _COLUMNS, Regulator, parameters, scope, row["gene"])

@@ -8,13 +8,13 @@ from kg.parameters import param
 from kg.query.lookup import only_peak
 from kg.query.plan import Plan, Query
 from kg.query.ranked import ranked_answer, ranked_parameters
-from kg.query.registry import Asked, Found, question
+from kg.query.registry import Parameters, Result, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import GENE, NEAR, PEAK, PREDICTED_LINK
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeakTargets(Asked):
+class PeakTargets(Parameters):
     """Which peak, and how much of the answer."""
 
     peak: str = param(
@@ -90,11 +90,11 @@ RETURN found {{id: p.id, .assembly, .chrom, .start, .end, .summit}} AS peak, COL
 
 
 @question(parameters=PeakTargets, row=Target)
-def peak_targets(asked: PeakTargets, scope: Scope) -> Plan[Found]:
+def peak_targets(parameters: PeakTargets, scope: Scope) -> Plan[Result]:
     """Which genes does this open-chromatin peak regulate, how surely and in which direction?
 
     Links that a model predicted from the peak, best score first; often not the nearest gene.
     """
-    rows = yield Query(_CYPHER, {"peak": asked.peak, **ranked_parameters(asked, scope)})
-    found = yield from only_peak(rows, asked.peak, scope)
-    return ranked_answer(found["links"], _COLUMNS, Target, asked, scope, found["peak"])
+    rows = yield Query(_CYPHER, {"peak": parameters.peak, **ranked_parameters(parameters, scope)})
+    row = yield from only_peak(rows, parameters.peak, scope)
+    return ranked_answer(row["links"], _COLUMNS, Target, parameters, scope, row["peak"])

@@ -77,7 +77,7 @@ def summary(store: Store, first: int, second: int, types: Sequence[str] = ()) ->
     """
     older, newer = _ordered(store, first, second)
     held = {(v.dataset, name): n for v in dataset_versions(store, second) for name, n in v.rows.items()}
-    found = []
+    differences = []
     for dataset, type_ in _differing(store, older, newer, types):
         n = store.read(_counts(type_), dataset=dataset, older=older, newer=newer)[0]
         changed = n["paired"] - n["same"]
@@ -85,8 +85,10 @@ def summary(store: Store, first: int, second: int, types: Sequence[str] = ()) ->
         if first > second:
             added, removed = removed, added
         if added or removed or changed:
-            found.append(Difference(dataset, type_.name, added, removed, changed, held.get((dataset, type_.name), 0)))
-    return found
+            differences.append(
+                Difference(dataset, type_.name, added, removed, changed, held.get((dataset, type_.name), 0))
+            )
+    return differences
 
 
 def rows(
@@ -107,8 +109,8 @@ def rows(
 def tables(changes: Iterator[RowChange]) -> Iterator[pa.Table]:
     """The rows as tables of SCHEMA, the columns before and after as JSON."""
     pending: list[dict[str, Any]] = []
-    for one in changes:
-        pending.append(as_row(one))
+    for change in changes:
+        pending.append(as_row(change))
         if len(pending) == ROWS:
             yield pa.Table.from_pylist(pending, SCHEMA)
             pending = []
@@ -116,13 +118,13 @@ def tables(changes: Iterator[RowChange]) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(pending, SCHEMA)
 
 
-def as_row(one: RowChange) -> dict[str, Any]:
+def as_row(change: RowChange) -> dict[str, Any]:
     """A row of `tables`."""
     sides = {
         name: None if columns is None else json.dumps(columns, sort_keys=True)
-        for name, columns in (("before", one.before), ("after", one.after))
+        for name, columns in (("before", change.before), ("after", change.after))
     }
-    return {**vars(one), **sides}
+    return {**vars(change), **sides}
 
 
 def _ordered(store: Store, first: int, second: int) -> tuple[int, int]:

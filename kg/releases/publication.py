@@ -111,9 +111,9 @@ def publish(store: Store, note: str = "", *, strict: bool = False, progress: Pro
         _check_stated(versions, strict=strict, progress=progress)
         if all(v.since < draft.number for v in versions):
             return None
-        made = _publication(store, draft, versions, note)
-    copy_attributes(store, made.release)
-    return made
+        publication = _publication(store, draft, versions, note)
+    copy_attributes(store, publication.release)
+    return publication
 
 
 def discard(store: Store, dataset: str | None = None, progress: Progress = SILENT) -> int:
@@ -141,9 +141,11 @@ def verify(store: Store, release: int, progress: Progress = SILENT) -> Release:
         for dataset, row_hashes in _rehashed(store, type_, release, progress):
             sums[dataset] = hash_sum(row_hashes, sums.get(dataset, 0))
         progress.end()
-    found = {dataset: f"{total:032x}" for dataset, total in sums.items()}
+    recomputed = {dataset: f"{total:032x}" for dataset, total in sums.items()}
     wrong = sorted(
-        d for d in {*found, *recorded.datasets} if found.get(d, "0" * 32) != recorded.datasets.get(d, "0" * 32)
+        d
+        for d in {*recomputed, *recorded.datasets}
+        if recomputed.get(d, "0" * 32) != recorded.datasets.get(d, "0" * 32)
     )
     if wrong:
         raise ChecksumMismatch(

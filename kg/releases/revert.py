@@ -159,13 +159,13 @@ def _rows(store: Store, type_: RowType, dataset: str, release: int, draft: int) 
         pattern, key = f"(a:{type_.start})-[r:{type_.name}]->(b:{type_.end})", "edge_id"
         ends = ["a.id", "b.id"]
     columns = [*ends, *(f"r.{name}" for name in type_.schema.names[len(ends) :])]
-    found = store.stream(
+    stored = store.stream(
         f"MATCH {pattern} WHERE r.dataset = $dataset "
         "AND (r.until IN [$open, $draft, $release] OR r.since = $release) "
         f"RETURN r.{key}, r.row_hash, r.since, r.until, r.part, {', '.join(columns)}",
         dataset=dataset, open=OPEN, draft=draft, release=release,
     )  # fmt: skip
-    return (_Row(id_, hash_, since, until, part, values) for id_, hash_, since, until, part, *values in found)
+    return (_Row(id_, hash_, since, until, part, values) for id_, hash_, since, until, part, *values in stored)
 
 
 def _load(draft: Draft, version: DatasetVersion, undone: _Undone, progress: Progress, *, leaving: bool) -> None:
@@ -186,9 +186,9 @@ def _load(draft: Draft, version: DatasetVersion, undone: _Undone, progress: Prog
 
 def _snapshot(version: DatasetVersion, before: DatasetVersion | None) -> Snapshot:
     """What was loaded: the files of the version before, where the rows are those again."""
-    told = before or version
-    files = told.sha256[-1:] if before else ()
-    return Snapshot(files, told.loader, json.loads(told.parameters), told.rejected, reverts=version.since)
+    basis = before or version
+    files = basis.sha256[-1:] if before else ()
+    return Snapshot(files, basis.loader, json.loads(basis.parameters), basis.rejected, reverts=version.since)
 
 
 def _batch(type_: RowType, values: Sequence[Sequence[Any]]) -> Batch:

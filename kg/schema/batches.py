@@ -144,12 +144,12 @@ def _digests(constants: list[str], columns: list[pa.ChunkedArray], length: int) 
         return []
     texts = [_texts(column) for column in columns]
     prefix = blake2b(_BETWEEN.join(constants).encode(), digest_size=HASH_BITS // 8)
-    made = []
+    digests = []
     for row in zip(*texts, strict=True):
         digest = prefix.copy()
         digest.update(_BETWEEN.join(row).encode())
-        made.append(digest.hexdigest())
-    return made
+        digests.append(digest.hexdigest())
+    return digests
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:

@@ -138,21 +138,21 @@ def ensure_schema(store: Store) -> None:
     """Make constraints and indexes when the declared ones differ from those last made; check the version."""
     commands = constraints()
     fingerprint = hashlib.sha256("\n".join(commands).encode()).hexdigest()
-    found = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s {.version, .fingerprint, .restoring} AS s")
-    found = [row["s"] for row in found]
-    if found and found[0]["restoring"]:
+    recorded = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s {.version, .fingerprint, .restoring} AS s")
+    recorded = [row["s"] for row in recorded]
+    if recorded and recorded[0]["restoring"]:
         raise Conflict(
-            f"the graph at {store.uri} is half restored from {found[0]['restoring']}",
-            f"`regkg restore {found[0]['restoring']}` again begins anew and finishes it",
+            f"the graph at {store.uri} is half restored from {recorded[0]['restoring']}",
+            f"`regkg restore {recorded[0]['restoring']}` again begins anew and finishes it",
         )
-    if found and found[0]["version"] != schema.SCHEMA_VERSION:
-        older = found[0]["version"] < schema.SCHEMA_VERSION
+    if recorded and recorded[0]["version"] != schema.SCHEMA_VERSION:
+        older = recorded[0]["version"] < schema.SCHEMA_VERSION
         raise SchemaVersionMismatch(
-            f"the graph at {store.uri} has schema version {found[0]['version']}, "
+            f"the graph at {store.uri} has schema version {recorded[0]['version']}, "
             f"this program works with {schema.SCHEMA_VERSION}",
             "`regkg backup DIR`, then `regkg db migrate`" if older else "use the newer regkg that made the graph",
         )
-    if found and found[0]["fingerprint"] == fingerprint:
+    if recorded and recorded[0]["fingerprint"] == fingerprint:
         return
     for command in commands:
         store.implicit(command)

@@ -80,13 +80,13 @@ def held(store: Store, holder: str, name: str = DRAFT, *, renewed: bool = False)
         Conflict: likewise for another lease.
     """
     token = uuid.uuid4().hex
-    found = store.read(_FOUND, name=name)
-    evicted = found[0]["token"] if found and process_is_gone(str(found[0]["process"])) else ""
+    holders = store.read(_FOUND, name=name)
+    evicted = holders[0]["token"] if holders and process_is_gone(str(holders[0]["process"])) else ""
     taken = store.write(
         _TAKE, name=name, token=token, holder=holder, process=this_process(), evicted=evicted, lease_s=LEASE_S
     )
     if not taken:
-        other = f"{found[0]['holder']}` ({found[0]['process']})" if found else "another command`"
+        other = f"{holders[0]['holder']}` ({holders[0]['process']})" if holders else "another command`"
         doing = "the draft is being written" if name == DRAFT else f"a {name} is under way"
         raise _refusal(name)(f"{doing} by `{other}", "wait until it ends; a lease that nobody renews ends by itself")
     lease, over = Lease(name, token, holder), threading.Event()

@@ -11,7 +11,7 @@ import pytest
 
 from kg.errors import ChecksumMismatch, Conflict, MissingInput, SchemaVersionMismatch, UnknownRelease
 from kg.evidence.draft import Snapshot, open_draft
-from kg.evidence.release_hashes import Ledger
+from kg.evidence.release_hashes import ReleaseHashes
 from kg.operations import backup, parquet_dump
 from kg.operations.backup import MANIFEST, UNFINISHED, back_up, back_up_rows, read_manifest
 from kg.operations.restore import BESIDE, _verified, left_by_restore, restore
@@ -227,13 +227,13 @@ def test_another_graph_than_was_backed_up_is_not_taken(store: Store, world: Worl
 
 def test_a_ledger_adds_up_like_the_rows_that_hold() -> None:
     rows = [("A", 1, 3), ("B", 2, 9), ("F", 3, 9), ("ff", 1, 2)]
-    ledger = Ledger()
+    recomputed = ReleaseHashes()
     for value, since, until in rows:
-        ledger.add("NEAR", "d", value, since, until)
+        recomputed.add("NEAR", "d", value, since, until)
     for release in range(1, 10):
         expected = sum(int(v, 16) for v, since, until in rows if since <= release < until)
-        assert ledger.hash("NEAR", "d", release) == f"{expected:032x}"
-        assert ledger.datasets(release) == {"d": f"{expected:032x}"}
+        assert recomputed.hash("NEAR", "d", release) == f"{expected:032x}"
+        assert recomputed.datasets(release) == {"d": f"{expected:032x}"}
 
 
 def test_a_managed_server_is_dumped_and_restored(

@@ -204,7 +204,7 @@ def test_lineage(graph: PublishedGraph, world: Published) -> None:
     assert family.nodes[world.served[0]]["slot"] == "glue:cortex"
     one, two = (run for run in runs.runs(graph.store) if run.id in world.served)
     three = replace(one, id="glue-three", parent=two.id)
-    assert list(lineage_of([replace(two, parent=one.id), one, three]).edges) == [(one.id, two.id), (two.id, three.id)]
+    assert set(lineage_of([replace(two, parent=one.id), one, three]).edges) == {(one.id, two.id), (two.id, three.id)}
     assert list(lineage_of([three]).edges) == []
     with pytest.raises(Conflict, match=f"own ancestors: .*{two.id}"):
         lineage_of([replace(one, parent=three.id), replace(two, parent=one.id), three])

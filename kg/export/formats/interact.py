@@ -28,9 +28,9 @@ def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
 
     def lines(links: Frame) -> Frame:
         nonlocal skipped
-        made = _lines(links)
-        skipped += len(links) - made.index.nunique()
-        return made
+        shaped = _lines(links)
+        skipped += len(links) - shaped.index.nunique()
+        return shaped
 
     tally = write_lines(streams[0], content.links(), lines, head)
     return Tally(tally.written, skipped)
