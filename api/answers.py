@@ -30,13 +30,13 @@ class Latest:
 
 
 def reader_of(request: Request) -> Reader:
-    """What carries plans out for this app."""
+    """Return what carries plans out for this app."""
     reader: Reader = request.app.state.reader
     return reader
 
 
 async def answer(request: Request, question: Question, parameters: Parameters) -> Response:
-    """The answer as JSON, or 304 when the caller has it."""
+    """Return the answer as JSON, or 304 when the caller has it."""
     latest: Latest = request.app.state.latest
     reader = reader_of(request)
     narrowed = parameters.release is not None or parameters.run is not None

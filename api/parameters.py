@@ -22,7 +22,7 @@ P = TypeVar("P", bound=Parameters)
 def endpoint(
     parameters: type[P], answer: Callable[[Request, P], Awaitable[Response]], *, path: tuple[str, ...] = ()
 ) -> Callable[..., Awaitable[Response]]:
-    """An endpoint that reads `parameters` from the query string (those named in `path` from the path) and answers.
+    """Return an endpoint that reads `parameters` from the query string, or from the path where named there, and answers.
 
     A query parameter that nobody declared is refused, since a misspelt filter would otherwise be no filter.
     """
@@ -50,7 +50,9 @@ def refuse_unknown(request: Request, known: set[str]) -> None:
     """
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
-        message = f"no such parameter; there are {', '.join(sorted(known))}" if known else "takes no parameters"
+        message = (
+            f"no such parameter; the parameters are {', '.join(sorted(known))}" if known else "takes no parameters"
+        )
         raise RequestValidationError([{"loc": ("query", name), "msg": message} for name in unknown])
 
 

@@ -39,7 +39,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("admin", "Run the whole loop on a simulated world and print what came of it."),
-    "doctor": Command("admin", "Check what the product needs, and say how to mend it."),
+    "doctor": Command("admin", "Check what the product needs, and say how to fix it."),
     "simulate": Command("load", "Write a seeded world in the field's file formats, with the truth."),
     "db": Command("admin", "Start, stop and look after the managed Neo4j."),
     "cells": Command("load", "Count ATAC fragments in peaks."),
@@ -108,12 +108,12 @@ class LazyGroup(click.Group):
     """A group whose commands are modules of `cli`; listing them imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the work."""
+        """Return the names in the order of the work."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported now."""
+        """Return the command of that name, imported now."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -124,13 +124,13 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with near matches among commands that are not imported."""
+        """Resolve as click does, with near matches among commands that are not imported."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.exceptions.NoSuchCommand(args[0], possibilities=list(COMMANDS), ctx=ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table above, so that `--help` imports nothing."""
+        """Write the table above, so that `--help` imports nothing."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
@@ -180,7 +180,7 @@ def interrupt_message(sentence: str) -> None:
 
 
 def exit_code(error: type[RegkgError]) -> int:
-    """The exit code of a kind of error, by its family."""
+    """Return the exit code of a kind of error, by its family."""
     return next(EXIT_CODES[family] for family in error.__mro__ if family in EXIT_CODES)
 
 

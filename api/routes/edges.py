@@ -34,14 +34,14 @@ class EdgePageParameters(EdgeParameters):
     cursor: str | None = param("where the next page begins; take it from the Link header of the page before", None)
 
     def filter(self) -> dict[str, Any]:
-        """What must stay the same from page to page."""
+        """Return what must stay the same from page to page."""
         return {
             f.name: value for f in fields(self) if f.name != "cursor" and (value := getattr(self, f.name)) is not None
         }
 
 
 async def list_edges(request: Request, filters: EdgePageParameters) -> Response:
-    """One page; a cursor pins the publication, so later publishing does not shift the pages."""
+    """Return one page; a cursor pins the publication, so later publishing does not shift the pages."""
     reader = reader_of(request)
     publication, after = _decoded(filters) if filters.cursor else (None, None)
     scope = await reader.run(scope_of(filters.release, filters.run, publication))
@@ -77,7 +77,7 @@ def _encoded(filters: EdgePageParameters, publication: int, last: Position) -> s
 
 
 def _decoded(filters: EdgePageParameters) -> tuple[int, Position]:
-    """Publication and position.
+    """Return publication and position.
 
     Raises:
         ParameterError: not a cursor, or one of another query.

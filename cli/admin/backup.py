@@ -24,7 +24,7 @@ def command(folder: Path, *, logical: bool, as_json: bool) -> None:
     """
     from kg.operations.backup import back_up, back_up_rows  # noqa: PLC0415 - `--help` needs no driver
 
-    interrupt_message(f"{folder} is no backup: `regkg backup` into it begins anew")
+    interrupt_message(f"{folder} is not a backup: run `regkg backup` into it again to start over")
     with progress(as_json=as_json) as report:
         made = (back_up_rows if logical else back_up)(Settings.from_environment(), folder, report)
     shown = {

@@ -77,7 +77,7 @@ def migrate(*, as_json: bool) -> None:
     from kg.server import endpoint  # noqa: PLC0415
     from kg.store import open_store  # noqa: PLC0415
 
-    interrupt_message("the graph has its old schema version: `regkg db migrate` again goes on")
+    interrupt_message("the graph has its old schema version: run `regkg db migrate` again to go on")
     with progress(as_json=as_json) as report, open_store(endpoint(Settings.from_environment(), report)) as store:
         done = step_up(store, report)
     told = f"schema version {done[0]} -> {SCHEMA_VERSION}" if done else f"schema version {SCHEMA_VERSION} already"
@@ -85,7 +85,7 @@ def migrate(*, as_json: bool) -> None:
 
 
 def managed() -> Server:
-    """The managed server of the settings.
+    """Return the managed server of the settings.
 
     Raises:
         SettingsError: REGKG_NEO4J_URI names a server that is not ours to start or stop.

@@ -11,7 +11,7 @@ import click
 from api.app import create_app
 from api.errors import status_of, type_of
 from cli import main
-from cli.options import attributes_of
+from cli.options import attributes_of, attributes_of_class
 from kg import errors, schema
 from kg.errors import RegkgError
 from kg.parameters import parameters_of
@@ -28,14 +28,14 @@ WIDTH = 100
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = (_settings, _commands, _questions, _routes, _types, _loaders, _models, _errors)
     intro = "# Reference\n\nMade from the program by `python -m cli.admin.reference`; do not edit it by hand."
     return "\n\n".join([intro, *("\n\n".join(part()) for part in parts)]) + "\n"
 
 
 def all_commands() -> Iterator[click.Context]:
-    """A context of every command, groups before their members."""
+    """Yield a context of every command, groups before their members."""
 
     def below(context: click.Context) -> Iterator[click.Context]:
         yield context
@@ -49,7 +49,7 @@ def all_commands() -> Iterator[click.Context]:
 
 
 def all_errors() -> Iterator[tuple[int, type[RegkgError]]]:
-    """Every error with its depth in the tree, parents before children."""
+    """Yield every error with its depth in the tree, parents before children."""
 
     def below(family: type[RegkgError], depth: int) -> Iterator[tuple[int, type[RegkgError]]]:
         declared = [e for e in vars(errors).values() if isinstance(e, type) and e.__bases__ == (family,)]
@@ -100,11 +100,11 @@ def _questions() -> Iterator[str]:
 
 
 def _columns(title: str, row: type) -> str:
-    told = attributes_of(row.__doc__)
+    meanings = attributes_of_class(row)
     return _table(
         (title, "type", "meaning"),
         (
-            (f"`{f.name}`", f"{f.type}".replace(" | None", ", may be null"), told.get(f.name, ""))
+            (f"`{f.name}`", f"{f.type}".replace(" | None", ", may be null"), meanings.get(f.name, ""))
             for f in dataclasses.fields(row)
         ),
     )

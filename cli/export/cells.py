@@ -29,9 +29,9 @@ def export_cells(*, run: str | None, out: Path, as_json: bool) -> None:
     from models.jobs.export_mudata import write_h5mu  # noqa: PLC0415 - without the extra, nobody should wait for the graph
 
     if out.suffix != ".h5mu":
-        raise SettingsError(f"{out} is no .h5mu", "say --out FILE.h5mu")
+        raise SettingsError(f"{out} does not end in .h5mu", "use --out FILE.h5mu")
     if not out.parent.is_dir():
-        raise SettingsError(f"{out.parent}: no such folder", "make it first")
+        raise SettingsError(f"{out.parent}: no such folder", "create it first")
     interrupt_message(f"{out} is as it was")
     with graph(as_json=as_json) as (store, settings, report):
         chosen = one_run(run_plan(scope_of(None, run), store), "an export of cells")

@@ -32,15 +32,17 @@ _out = click.option(
     "--out", required=True, help="File to write, whole or not at all, with FILE.json beside it; - for stdout."
 )
 _format = click.option(
-    "--format", "said", type=click.Choice(list(formats())), help="Default: what the ending of FILE says."
+    "--format", "said", type=click.Choice(list(formats())), help="By default the ending of FILE decides."
 )
-_release = click.option("--release", type=click.IntRange(min=1), help="A published one; default: what is served.")
-_run = click.option("--run", help="This complete run; default: those that are served.")
+_release = click.option(
+    "--release", type=click.IntRange(min=1), help="A published release; by default the one that is served."
+)
+_run = click.option("--run", help="A complete run; by default the runs that are served.")
 
 
 _HELP = f"""Write what the graph holds into files.
 
-Formats; text may be packed, as in FILE.bed.gz:
+Formats (text may be compressed, as in FILE.bed.gz):
 
 \b
 {_LIST}
@@ -49,7 +51,7 @@ Formats; text may be packed, as in FILE.bed.gz:
 
 @click.group(help=_HELP)
 def group() -> None:
-    """What each command writes is said there."""
+    """Each command says what it writes."""
 
 
 def _types(names: list[str], help_text: str, *, multiple: bool = True, **more: Any) -> Callable[[Any], Any]:
@@ -59,7 +61,7 @@ def _types(names: list[str], help_text: str, *, multiple: bool = True, **more: A
 
 
 @group.command()
-@_types(list(EDGE_TYPES), "Only edges of this type; may be said several times.  [default: all]")
+@_types(list(EDGE_TYPES), "Only edges of this type; may be repeated.  [default: all]")
 @click.option("--called-only", is_flag=True, help="Leave out predictions that the run did not call.")
 @_release
 @_run
@@ -85,7 +87,7 @@ def nodes(label: str, *, release: int | None, **to: Any) -> None:
 
 
 @group.command()
-@_types(list(POLICY), "Edges that guide; may be said several times.", default=("NEAR",), show_default=True)
+@_types(list(POLICY), "Edges that guide; may be repeated.", default=("NEAR",), show_default=True)
 @_release
 @_out
 @_format
@@ -116,12 +118,12 @@ class Answers(click.Group):
     """One command for each question."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the questions."""
+        """Return the names of the questions."""
         del ctx
         return list(questions())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The question as a command.
+        """Return the question as a command.
 
         Raises:
             UnknownQuestion: with the names that exist.
@@ -157,4 +159,4 @@ def _write(content: Content, *, out: str, said: str | None, as_json: bool) -> No
         done = writing.write(content, Path(out), said)
         emit(done, as_json=as_json)
     if done.skipped:
-        note(f"{done.skipped:,} rows have no form in {done.format}, such as an end without a position")
+        note(f"{done.skipped:,} rows cannot be represented in {done.format}, for example an end without a position")

@@ -30,8 +30,8 @@ _LISTED = ", ".join(f"{said} ({ending})" for ending, said in _ENDINGS.items())
 
 
 @click.command("graph")
-@click.option("--release", type=click.IntRange(min=1), help="A published one; default: what is served.")
-@click.option("--gene", "genes", multiple=True, help="Ensembl id or symbol; may be said several times.  [default: all]")
+@click.option("--release", type=click.IntRange(min=1), help="A published release; by default the one that is served.")
+@click.option("--gene", "genes", multiple=True, help="Ensembl id or symbol; may be repeated.  [default: all]")
 @click.option(
     "--hops", type=click.IntRange(min=0), help="How many edges away from the genes.  [default: 1, their peaks]"
 )
@@ -41,7 +41,7 @@ _LISTED = ", ".join(f"{said} ({ending})" for ending, said in _ENDINGS.items())
     multiple=True,
     default=("NEAR",),
     show_default=True,
-    help="Evidence that guides; may be said several times.",
+    help="Evidence that guides; may be repeated.",
 )
 @click.option(
     "--policy",
@@ -50,7 +50,7 @@ _LISTED = ", ".join(f"{said} ({ending})" for ending, said in _ENDINGS.items())
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Whole or not at all.")
 @click.option(
-    "--format", "said", type=click.Choice(list(_ENDINGS.values())), help="Default: what the ending of FILE says."
+    "--format", "said", type=click.Choice(list(_ENDINGS.values())), help="By default the ending of FILE decides."
 )
 @json_option
 def export_graph(
@@ -67,15 +67,15 @@ def export_graph(
     """The guidance graph of a release, or the part around some genes, for PyTorch Geometric, HDF5 or GraphML.
 
     Its manifest says release, hashes, datasets, and by which policy edges were weighed; what reads the file
-    (kg.snapshot.read_snapshot, models.pyg.load_pyg) refuses one that does not fit.
+    (kg.guidance.snapshot.read_snapshot, models.inputs.pyg_export.load_pyg) refuses one that does not match.
     """
     name = said or _ENDINGS.get(out.suffix)
     if name is None:
-        raise SettingsError(f"{out} does not say its format", f"say --format: {_LISTED}")
+        raise SettingsError(f"{out} has no ending of a known format", f"choose one with --format: {_LISTED}")
     if not out.parent.is_dir():
-        raise SettingsError(f"{out.parent}: no such folder", "make it first")
+        raise SettingsError(f"{out.parent}: no such folder", "create it first")
     if hops is not None and not genes:
-        raise SettingsError("--hops goes from genes, and none was said", "say --gene, or leave --hops out")
+        raise SettingsError("--hops counts from genes, and no gene was given", "add --gene, or omit --hops")
     if name == "pyg":
         import models.inputs.pyg_export  # noqa: F401, PLC0415 - without the extra, nobody should wait for the graph
     rules = read_policy(policy) if policy else POLICY

@@ -18,12 +18,12 @@ class Questions(click.Group):
     """One command for each question."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the questions."""
+        """Return the names of the questions."""
         del ctx
         return list(questions())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The question as a command.
+        """Return the question as a command.
 
         Raises:
             UnknownQuestion: with the names that exist.
@@ -41,7 +41,7 @@ def group() -> None:
 
 
 def command_for(question: Question) -> click.Command:
-    """A command that asks this question."""
+    """Return a command that asks this question."""
 
     @json_option
     def ask(*, as_json: bool, **values: Any) -> None:
@@ -57,7 +57,7 @@ def command_for(question: Question) -> click.Command:
 
 
 def _print_provenance(answer: Answer) -> None:
-    """What a reader should know of an answer: how many rows, from which release and runs, how fresh."""
+    """Print what a reader should know of an answer: how many rows, from which release and runs, how fresh."""
     runs = ", ".join(run.run for run in answer.runs) or "no run"
     note(f"{len(answer.rows)} rows; release {answer.release}; {runs}")
     if answer.truncated:

@@ -36,8 +36,8 @@ _STYLE = (
 @click.argument("second", type=click.IntRange(min=1))
 @click.option("--rows", "rows_to", type=_file, help="Every row that differs, into a .parquet or .ndjson.")
 @click.option("--html", type=_file, help="A page with the counts and the first rows, in one file.")
-@click.option("--type", "types", multiple=True, help="Only this node or edge type; may be said several times.")
-@click.option("--dataset", "datasets", multiple=True, help="Only this dataset; may be said several times.")
+@click.option("--type", "types", multiple=True, help="Only this node or edge type; may be repeated.")
+@click.option("--dataset", "datasets", multiple=True, help="Only this dataset; may be repeated.")
 @json_option
 def diff(
     first: int,
@@ -74,7 +74,7 @@ def diff(
 
 
 def write_rows(changes: Iterator[RowChange], path: Path) -> int:
-    """All rows for machines, table by table; the file appears whole or not at all. Gives their number."""
+    """Write all rows for programs, table by table, whole or not at all; return their number."""
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     from kg.files import replaced  # noqa: PLC0415
@@ -96,7 +96,7 @@ def write_rows(changes: Iterator[RowChange], path: Path) -> int:
 
 
 def page(first: int, second: int, differences: Sequence[Difference], shown: Sequence[RowChange]) -> str:
-    """A page that needs nothing else: counts with bars, and the first rows with what changed in them."""
+    """Return a page that needs nothing else: counts with bars, and the first rows with what changed in them."""
     most = max((d.added + d.removed + d.changed for d in differences), default=1)
     counts = "".join(_count_row(d, most) for d in differences)
     rows = "".join(
@@ -124,7 +124,7 @@ def _count_row(d: Difference, most: int) -> str:
 
 
 def _described(change: RowChange) -> str:
-    """The columns that changed, or those of the only side there is."""
+    """Return the columns that changed, or those of the only side there is."""
     before, after = change.before or {}, change.after or {}
     if change.before and change.after:
         return "; ".join(f"{k}: {v} → {after[k]}" for k, v in before.items() if after[k] != v)

@@ -124,7 +124,7 @@ def revert(number: int, *, as_json: bool) -> None:
     from kg.releases.revert import revert as undo  # noqa: PLC0415 - not needed for --help
 
     interrupt_message(
-        f"nobody can publish a half: run `regkg release revert {number}` again, or `regkg release discard`"
+        f"a half-finished revert cannot be published: run `regkg release revert {number}` again, or `regkg release discard`"
     )
     with graph(as_json=as_json) as (store, _, report):
         emit(undo(store, number, report), as_json=as_json)

@@ -116,7 +116,7 @@ class CellsFile:
     coverage: float
 
     def check_unchanged(self) -> None:
-        """The file is still there with the same content.
+        """Check that the file is still there with the same content.
 
         Raises:
             MissingInput: it is not at its path.
@@ -130,7 +130,7 @@ class CellsFile:
 
 
 def read_header(path: Path) -> Header:
-    """Shape, names, layers and assembly of an h5ad or zarr store.
+    """Read shape, names, layers and assembly of an h5ad or zarr store.
 
     Raises:
         MissingInput: no such file.
@@ -160,12 +160,12 @@ def read_header(path: Path) -> Header:
 
 
 def checksum(path: Path) -> str:
-    """sha256 of an h5ad, or of all files of a zarr store."""
+    """Return sha256 of an h5ad, or of all files of a zarr store."""
     return folder_sha256(path) if path.is_dir() else sha256(path)
 
 
 def modality_of(names: Sequence[str]) -> str:
-    """The modality that most of these names of features belong to, `rna` where they say nothing."""
+    """Return the modality that most of these feature names belong to, `rna` where they say nothing."""
     text = pd.Series(list(names), dtype=object)
     if len(text) and text.str.match(_POSITION).mean() > 0.5:
         return "atac"
@@ -174,12 +174,12 @@ def modality_of(names: Sequence[str]) -> str:
 
 
 def is_gene_layer(modality: str) -> bool:
-    """Whether the features of a modality are genes under names of their own, such as mCH:ENSG00000181449."""
+    """Return whether the features of a modality are genes under names of their own, such as mCH:ENSG00000181449."""
     return re.match(_LAYER, f"{modality}:x") is not None
 
 
 def split_positions(names: pd.Series[str]) -> pd.DataFrame:
-    """chrom, start and end as text from chrom:start-end, chrom-start-end or chrom_start_end; missing if it is none."""
+    """Return chrom, start and end as text from chrom:start-end, chrom-start-end or chrom_start_end, else missing."""
     return names.str.extract(_POSITION)
 
 
@@ -251,7 +251,7 @@ def register(
 
 
 def cells(store: Store, name: str) -> list[CellsFile]:
-    """The files of a named set, by modality.
+    """Return the files of a named set, by modality.
 
     Raises:
         NotFound: no such set.
@@ -284,7 +284,7 @@ def _what_happened(before: CellsFile | None, now: CellsFile) -> str:
 
 
 def _length(index: Any) -> int:
-    """Of an index, which is an array or, where values may be missing, a group with one."""
+    """Return the length of an index, which is an array or, where values may be missing, a group with one."""
     return int((index["values"] if hasattr(index, "keys") else index).shape[0])
 
 
@@ -294,7 +294,7 @@ def _of(table: pa.Table, assembly: str | None) -> pd.DataFrame:
 
 
 def _keys(names: Iterable[str]) -> list[str]:
-    """Names as they are looked up: positions in one form, Ensembl ids without version, anything else unchanged."""
+    """Return names as they are looked up: positions in one form, Ensembl ids without version, others unchanged."""
     text = pd.Series(list(names), dtype=object)
     parts = split_positions(text)
     positions = _position_keys(parts["chrom"], parts["start"], parts["end"])
@@ -308,7 +308,7 @@ def _position_keys(chrom: pd.Series[str], start: pd.Series[Any], end: pd.Series[
 
 
 def _gene_names(genes: pd.DataFrame) -> tuple[dict[str, str], set[str]]:
-    """Name -> id for all that mean one gene, and the symbols that mean several."""
+    """Return name -> id for all that mean one gene, and the symbols that mean several."""
     main = genes["chrom"].str.match(_MAIN_CHROM) & ~genes["id"].str.endswith("_PAR_Y")
     counts, main_counts = Counter(genes["symbol"]), Counter(genes["symbol"][main])
     only = genes["symbol"].map(counts) == 1

@@ -52,27 +52,27 @@ class Draft:
         self._known: dict[str, dict[str, str]] = {}
 
     def datasets(self) -> list[DatasetVersion]:
-        """Every dataset that the draft has, by id; withdrawn ones included."""
+        """Return every dataset that the draft has, by id; withdrawn ones included."""
         return dataset_versions(self._store, self.number)
 
     def dataset(self, dataset: str) -> DatasetVersion | None:
-        """One of them, or None when no load was ever begun."""
+        """Return the version of one dataset, or None when no load of it was ever begun."""
         return next((v for v in self.datasets() if v.dataset == dataset), None)
 
     def nodes(self, type_: NodeType) -> pa.Table:
-        """All nodes of a type as the draft has them: id and declared columns, one row a node, by id."""
+        """Return all nodes of a type as the draft has them: id and declared columns, one row a node, by id."""
         if type_.label not in self._nodes:
             self._nodes[type_.label] = read_nodes(self._store, type_, self.number)
         return self._nodes[type_.label]
 
     def _ids(self, label: str) -> dict[str, str]:
-        """Ids of all nodes of a type and the server's ids of them; columns are read for those who look them up."""
+        """Return id -> the server's own id of all nodes of a type; columns are read only for those who look them up."""
         if label not in self._known:
             self._known[label] = node_ids(self._store, NODE_TYPES[label], self.number)
         return self._known[label]
 
     def nothing_to_do(self, source: Source, snapshot: Snapshot) -> bool:
-        """The same files were loaded with the same loader and parameters, over the same looked-up nodes."""
+        """Return whether the same files were loaded by the same loader with the same parameters and looked-up nodes."""
         version = self.dataset(source.dataset)
         return (
             version is not None
@@ -195,9 +195,7 @@ class Draft:
         return changes
 
     def adopt(self, source: Source, version: Row) -> None:
-        """Record the version of a dataset whose rows are in the graph already, as `kg.evidence.bulk` puts them
-        there.
-        """
+        """Record the version of a dataset whose rows `kg.evidence.bulk` has put into the graph already."""
         columns = {key: value for key, value in version.items() if key != "sha256"}
         self._record(source, columns, since=self.number, state="complete", sha256=version["sha256"])
 
@@ -234,7 +232,7 @@ class Draft:
         self._lease.check(tx)
 
     def _check_ends(self, batch: Batch, incoming: Mapping[str, Batch]) -> None:
-        """Every node that a row rests on is in the draft or comes with it."""
+        """Refuse rows that rest on nodes which are neither in the draft nor come with them."""
         wrong = []
         for column, label in _rests_on(batch.type):
             ids = batch.table.column(column)
@@ -242,7 +240,7 @@ class Draft:
             if label in incoming:
                 missing = missing.filter(pc.invert(pc.is_in(missing, incoming[label].table.column("id"))))
             if len(missing):
-                wrong.append(f"{column}: {len(missing)} rows name a {label} that is not there, such as {missing[0]}")
+                wrong.append(f"{column}: {len(missing)} rows name a {label} that does not exist, such as {missing[0]}")
         if wrong:
             raise SchemaError(f"rows of {batch.type.name} do not fit the draft", wrong, "load genes and peaks first")
 
@@ -254,7 +252,7 @@ class Draft:
         if removed * 2 > before and not replace:
             raise Conflict(
                 f"this load would remove {removed:,} of the {before:,} rows of dataset {dataset!r}",
-                "if the files are the whole dataset now, say --replace; if they are one part of it, say --part NAME",
+                "if the files are now the whole dataset, add --replace; if they are one part of it, add --part NAME",
             )
         for name, plan in plans.items():
             type_ = row_type(name)
@@ -262,7 +260,7 @@ class Draft:
                 self._check_unused(type_, dataset, plan, incoming)
 
     def _check_unused(self, type_: NodeType, dataset: str, plan: RowWrites, incoming: Mapping[str, Batch]) -> None:
-        """Nodes that only this dataset asserts may go when no edge keeps needing them.
+        """Refuse to remove nodes that only this dataset asserts while an edge still needs them.
 
         Derived edges do not count: publish refuses until they are rebuilt.
         """
@@ -330,7 +328,7 @@ class Draft:
 
 @contextmanager
 def open_draft(store: Store, holder: str, *, after_rollback: bool = False) -> Iterator[Draft]:
-    """The draft for writing, `holder` being the command that people would recognise.
+    """Open the draft for writing; `holder` is the command that people would recognise.
 
     Args:
         store: the graph.
@@ -353,17 +351,17 @@ def _check_not_held(store: Store) -> None:
     if held is not None:
         raise Conflict(
             f"release {held} was rolled back from, and the draft would be built on it",
-            f"`regkg release revert {held}` drafts its undoing; `regkg release keep` goes on upon it all the same",
+            f"`regkg release revert {held}` drafts its reversal; `regkg release keep` builds on it all the same",
         )
 
 
 def draft_number(store: Store) -> int:
-    """One more than the highest release."""
+    """Return one more than the highest release."""
     return int(store.read("MATCH (r:Release) RETURN coalesce(max(r.number), 0) + 1 AS number")[0]["number"])
 
 
 def _rests_on(type_: RowType) -> list[tuple[str, str]]:
-    """Columns that name nodes which must be there, and the labels of those."""
+    """Return the columns that name nodes which must be there, and the labels of those."""
     if isinstance(type_, EdgeType):
         return [("start_id", type_.start), ("end_id", type_.end)]
     return [("id", type_.role_of)] if type_.role_of else []

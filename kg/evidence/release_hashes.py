@@ -19,12 +19,12 @@ class ReleaseHashes:
         changes[until] = changes.get(until, 0) - value
 
     def hash(self, type_: str, dataset: str, release: int) -> str:
-        """Of the rows of one type and dataset at a release; zeros when there are none."""
+        """Return the hash of the rows of one type and dataset at a release; zeros when there are none."""
         changes = self._changes.get((type_, dataset), {})
         return _hex(sum(value for number, value in changes.items() if number <= release))
 
     def datasets(self, release: int) -> dict[str, str]:
-        """Dataset -> hash over its row types at a release; those without rows have zeros."""
+        """Return dataset -> hash over its row types at a release; those without rows have zeros."""
         sums: dict[str, int] = {}
         for type_, dataset in self._changes:
             sums[dataset] = sums.get(dataset, 0) + int(self.hash(type_, dataset, release), 16)

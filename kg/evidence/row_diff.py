@@ -78,7 +78,7 @@ class RowWrites:
 def compare(
     stored: Iterable[StoredRow], ids: Sequence[str], hashes: Sequence[str], *, draft: int, part: str | None = None
 ) -> RowWrites:
-    """What to write so that the dataset's rows (or those of one part) become the incoming ones.
+    """Work out what to write so that the dataset's rows (or those of one part) become the incoming ones.
 
     Args:
         stored: open rows of the dataset and those that this draft closed.

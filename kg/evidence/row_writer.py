@@ -109,7 +109,7 @@ class RowWriter:
         if counted and done != len(rows):  # raised inside the transaction, which therefore rolls back
             raise StoreRefused(
                 f"{self._type.name}: {len(rows)} rows were to be written, {done} were",
-                "the graph changed under the load; run it again",
+                "the graph changed during the load; run the command again",
             )
 
 
@@ -120,7 +120,7 @@ def _match(type_: RowType) -> str:
 
 
 def _left_over(type_: NodeType) -> str:
-    """What becomes of a node that has lost its last record of this type."""
+    """Return Cypher for what becomes of a node that has lost its last record of this type."""
     if type_.role_of:
         return f"WHERE NOT (n)-[:HAS_RECORD]->(:{type_.record_label}) REMOVE n:{type_.label}"
     return "WHERE NOT (n)--() DELETE n"

@@ -26,7 +26,7 @@ def writes_of(
     draft: int,
     part: str | None,
 ) -> RowWrites:
-    """The writes of one load of one type.
+    """Return the writes of one load of one type.
 
     Hashes that sum to those of a whole version are the same rows, in whatever order: then the graph is not asked for a
     million of them.
@@ -49,7 +49,7 @@ def writes_of(
 
 
 def stored_rows(store: Store, type_: RowType, dataset: str, draft: int) -> list[StoredRow]:
-    """Open rows of the dataset, and those that this draft closed."""
+    """Return open rows of the dataset, and those that this draft closed."""
     pattern, row_id = row_pattern(type_)
     rows = store.stream(
         f"MATCH {pattern} WHERE r.dataset = $dataset AND (r.until = $open OR r.until = $draft) "
@@ -62,14 +62,14 @@ def stored_rows(store: Store, type_: RowType, dataset: str, draft: int) -> list[
 
 
 def has_parts(store: Store, type_: RowType, dataset: str) -> bool:
-    """Whether an open row of the dataset belongs to a part."""
+    """Return whether an open row of the dataset belongs to a part."""
     pattern, _ = row_pattern(type_)
     question = f"MATCH {pattern} WHERE r.dataset = $dataset AND r.until = $open AND r.part IS NOT NULL RETURN 1 LIMIT 1"
     return bool(store.read(question, dataset=dataset, open=OPEN))
 
 
 def row_pattern(type_: RowType) -> tuple[str, str]:
-    """Cypher pattern that binds a row as `r`, and the name of its id property."""
+    """Return the Cypher pattern that binds a row as `r`, and the name of its id property."""
     if isinstance(type_, NodeType):
         return f"(r:{type_.record_label})", "row_id"
     return f"(:{type_.start})-[r:{type_.name}]->(:{type_.end})", "edge_id"

@@ -30,7 +30,7 @@ RETURN n.id AS id, r {{.*}} AS found
 
 
 def of_answer(store: Store, answer: Answer, row: type) -> Content:
-    """An answer; its rows join what they name as `peak` and `gene`, or one of these and what was asked about.
+    """Export an answer; its rows join what they name as `peak` and `gene`, or one of these and the subject.
 
     Args:
         store: where the peaks and genes of the rows are described.
@@ -76,7 +76,7 @@ def of_answer(store: Store, answer: Answer, row: type) -> Content:
 
 
 def _ends(columns: Sequence[str], subject: str) -> tuple[str, str] | None:
-    """Columns of the start and the end; "" is what was asked about."""
+    """Return the columns of the start and the end; "" is what was asked about."""
     named = [c for c in ("peak", "gene") if c in columns]
     if len(named) == 2:
         return "peak", "gene"
@@ -98,6 +98,6 @@ def _plain(value: Any) -> Any:
 
 
 def _type(hint: Any) -> pa.DataType:
-    """Arrow type of a field of a row; anything but the plain ones goes as text."""
+    """Return the Arrow type of a field of a row; anything but the plain types becomes text."""
     kind = next((one for one in get_args(hint) if one is not type(None)), hint)
     return _TYPES.get(kind, pa.string())

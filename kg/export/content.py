@@ -57,14 +57,14 @@ class Content:
     isolated: bool = False
 
     def frames(self) -> Iterator[Frame]:
-        """The rows with whole numbers and truth values that may be missing, and lists as text, separated by ;."""
+        """Yield the rows with nullable integers and booleans, and lists as text separated by semicolons."""
         lists = [field.name for field in self.schema if pa.types.is_list(field.type)]
         for table in self.rows:
             frame = table.to_pandas(types_mapper=_NULLABLE.get)
             yield frame.assign(**{name: frame[name].map(";".join, na_action="ignore") for name in lists})
 
     def links(self) -> Iterator[Frame]:
-        """The links, with name, chrom, start, end and strand of both ends, such as `start_name`, `end_chrom`."""
+        """Yield the links, with name, chrom, start, end and strand of both ends, such as `start_name`, `end_chrom`."""
         assert self.ends is not None  # noqa: S101 - formats are only given what they take
         for frame in self.frames():
             links = self.ends(frame)
@@ -72,26 +72,26 @@ class Content:
             yield pd.concat([links.reset_index(drop=True), *sides], axis=1)
 
     def places(self) -> Iterator[Frame]:
-        """Where the rows lie."""
+        """Yield where the rows lie."""
         assert self.place is not None  # noqa: S101
         for frame in self.frames():
             yield self.place(frame)
 
 
 def no_nodes() -> Frame:
-    """None, with the columns of `Content.nodes`."""
+    """Return no nodes, with the columns of `Content.nodes`."""
     return pd.DataFrame(columns=list(NODES), index=pd.Index([], name="id", dtype=object)).astype(_DTYPES)
 
 
 def together(parts: Iterable[Frame]) -> Frame:
-    """Nodes of several types, each once."""
+    """Return nodes of several types, each once."""
     present = [part for part in parts if len(part)]
     every = pd.concat(present) if present else no_nodes()
     return every[~every.index.duplicated()]
 
 
 def described(type_: NodeType, table: pa.Table) -> Frame:
-    """Nodes of a type as `Content.nodes` has them."""
+    """Return nodes of a type as `Content.nodes` has them."""
     frame = table.to_pandas(types_mapper=_NULLABLE.get).set_index("id")
     name = next((c for c in ("symbol", "name", "rsid") if c in frame), None)
     attributes = frame.reindex(columns=list(NODES)).astype(_DTYPES)
@@ -101,7 +101,7 @@ def described(type_: NodeType, table: pa.Table) -> Frame:
 
 
 def links(frame: Frame) -> Frame:
-    """Rows with start_id and end_id as `Content.ends` gives them; columns that they lack are missing."""
+    """Return rows with start_id and end_id as `Content.ends` gives them; columns that they lack are missing."""
     columns = frame.reindex(columns=list(_GIVEN))
     said_by = columns["dataset"].where(columns["dataset"].notna(), columns["run"])
     numbers: dict[str, Any] = {"score": np.float64, "weight": np.float64, "sign": "Int64"}
@@ -110,7 +110,7 @@ def links(frame: Frame) -> Frame:
 
 
 def peaks_of(links: Frame, nodes: Frame) -> Frame:
-    """The peak of each link, under the name of its other end; of two peaks the first."""
+    """Return the peak of each link, under the name of its other end; of two peaks the first."""
     first = (nodes["label"].reindex(links["start_id"]) == PEAK.label).to_numpy()
     peaks = links["start_id"].where(first, links["end_id"])
     others = links["end_id"].where(first, links["start_id"])
@@ -120,7 +120,7 @@ def peaks_of(links: Frame, nodes: Frame) -> Frame:
 
 
 def places_of(nodes: Frame, ids: pd.Series[str], name: pd.Series[str], score: pd.Series[Any]) -> Frame:
-    """Places of nodes under other names."""
+    """Return the places of nodes under other names."""
     placed = nodes.reindex(ids)
     columns = {c: placed[c].to_numpy() for c in ("chrom", "start", "end", "strand", "assembly")}
     return pd.DataFrame({**columns, "name": name.to_numpy(), "score": score.to_numpy()})[[*PLACE, "assembly"]]

@@ -36,7 +36,7 @@ _SAID = (("dataset", pa.string()), ("run", pa.string()), ("since", pa.int64()))
 
 
 def about(export: str, scope: Scope, **more: Any) -> dict[str, Any]:
-    """What every export says of itself."""
+    """Return what every export says about itself."""
     return {
         "export": export,
         "release": scope.release,
@@ -56,7 +56,7 @@ def edges(
     run: str | None = None,
     called_only: bool = False,
 ) -> Content:
-    """Edges as they are at a release, with all columns of their types; ordered by type and edge_id.
+    """Read edges as they are at a release, with all columns of their types; ordered by type and edge_id.
 
     Args:
         store: the graph.
@@ -91,7 +91,7 @@ def edges(
 
 
 def nodes(store: Store, label: str, *, release: int | None = None) -> Content:
-    """Nodes of a type as they are at a release, with all columns, ordered by id.
+    """Read nodes of a type as they are at a release, with all columns, ordered by id.
 
     Raises:
         UnknownRelease: nothing is published, or not this.
@@ -116,7 +116,7 @@ def nodes(store: Store, label: str, *, release: int | None = None) -> Content:
 
 
 def guidance(store: Store, types: Sequence[str], *, release: int | None = None) -> Content:
-    """The guidance graph of a release as a model reads it: weights and signs by policy, all nodes, also lone ones.
+    """Read the guidance graph of a release as a model does: weights and signs by policy, nodes without edges too.
 
     Raises:
         Conflict: a type is truth or a prediction.
@@ -127,7 +127,7 @@ def guidance(store: Store, types: Sequence[str], *, release: int | None = None) 
 
 
 def guidance_graph(store: Store, scope: Scope, graph: GuidanceGraph) -> Content:
-    """A guidance graph that was read at `scope`, or a part of it, with its manifest (`kg.guidance.snapshot`)."""
+    """Export a guidance graph that was read at `scope`, or a part of it, with its manifest (`kg.guidance.snapshot`)."""
     known = _nodes(store, scope.release, set(graph.kinds.tolist()))
     schema = pa.schema(
         {"start_id": pa.string(), "end_id": pa.string(), "weight": pa.float32(), "sign": pa.int8()}.items()
@@ -153,7 +153,7 @@ def guidance_graph(store: Store, scope: Scope, graph: GuidanceGraph) -> Content:
 
 
 def embeddings(store: Store, *, release: int | None = None, run: str | None = None) -> Content:
-    """Vectors of a run's genes and peaks, with what the release says of them; ordered by kind and id.
+    """Read the vectors of a run's genes and peaks, with what the release says of them; ordered by kind and id.
 
     Raises:
         ParameterError: several runs are served and none was said.
@@ -185,13 +185,13 @@ def embeddings(store: Store, *, release: int | None = None, run: str | None = No
 
 
 def _nodes(store: Store, release: int, labels: set[str]) -> Frame:
-    """All nodes of these labels at a release."""
+    """Read all nodes of these labels at a release."""
     types = [NODE_TYPES[label] for label in sorted(labels)]
     return together(described(type_, read_nodes(store, type_, release)) for type_ in types)
 
 
 def _edges_of(store: Store, type_: EdgeType, scope: Scope, *, called_only: bool) -> Iterator[pa.Table]:
-    """Start, end and edge id, the columns of the type, and who says so; in the order of the index on edge ids."""
+    """Yield start, end and edge id, the columns of the type, and who says so; in the order of the index on edge ids."""
     names = type_.schema.names[2:]
     if type_.kind is Kind.PREDICTED:
         second, valid = "run", "e.run IN $runs AND (e.called OR NOT $called_only)"
@@ -211,12 +211,12 @@ def _edges_of(store: Store, type_: EdgeType, scope: Scope, *, called_only: bool)
 
 
 def _columns(own: Iterable[pa.Field]) -> pa.Schema:
-    """Columns of edges of several types; those of their own may be missing."""
+    """Return the columns of edges of several types; those of their own may be missing."""
     return pa.schema([*_FIRST, *(field.with_nullable(nullable=True) for field in own), *_SAID])
 
 
 def _whose_ends_are(table: pa.Table, type_: EdgeType, present: Iterable[str]) -> pa.Table:
-    """A run may link nodes that the release has no more; evidence cannot."""
+    """Keep predictions whose ends the release still has; evidence always has its ends."""
     if type_.kind is not Kind.PREDICTED:
         return table
     ends = zip(table["start_id"].to_pylist(), table["end_id"].to_pylist(), strict=True)
@@ -224,7 +224,7 @@ def _whose_ends_are(table: pa.Table, type_: EdgeType, present: Iterable[str]) ->
 
 
 def _shaped(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """With all columns of the schema, those that the type does not have empty."""
+    """Return the table with all columns of the schema; those that the type does not have are empty."""
     missing = pa.scalar(None)
     columns = [
         table[field.name].cast(field.type)

@@ -46,12 +46,12 @@ class Format:
 
 @cache
 def formats() -> dict[str, Format]:
-    """Every format by name."""
+    """Return every format by name."""
     return discover("kg.export.formats", "FORMAT")
 
 
 def format_for(file: str, named: str | None = None) -> tuple[str, Format]:
-    """The format that was named, or the one that the file's ending means; .gz does not matter.
+    """Return the named format, or the one that the file's ending implies; .gz does not matter.
 
     Raises:
         SettingsError: neither says one.
@@ -61,6 +61,6 @@ def format_for(file: str, named: str | None = None) -> tuple[str, Format]:
     fitting = [name for name, format_ in known.items() if bare.endswith(format_.suffixes)]
     name = named or next(iter(fitting), None)
     if name not in known:
-        problem = f"no format is called {named!r}" if named else f"{file} does not say its format"
-        raise SettingsError(problem, f"say --format: {', '.join(known)}")
+        problem = f"no format is called {named!r}" if named else f"{file} has no ending of a known format"
+        raise SettingsError(problem, f"choose one with --format: {', '.join(known)}")
     return name, known[name]

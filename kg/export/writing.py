@@ -50,9 +50,9 @@ def write(content: Content, out: Path, named: str | None = None) -> Exported:
     name, chosen = fitting(content, out.name, named)
     packed = out.suffix == ".gz"
     if packed and not chosen.text:
-        raise SettingsError(f"{name} is compressed already", "leave .gz out")
+        raise SettingsError(f"{name} is already compressed", "omit .gz")
     if not out.parent.is_dir():
-        raise SettingsError(f"{out.parent}: no such folder", "make it first")
+        raise SettingsError(f"{out.parent}: no such folder", "create it first")
     paths = [_part(out, chosen, part) for part in chosen.parts]
     with ExitStack() as stack:
         beside = stack.enter_context(replaced(out.with_name(f"{out.name}.json")))
@@ -76,13 +76,13 @@ def write_to(stream: BinaryIO, content: Content, named: str | None) -> Exported:
     """
     name, chosen = fitting(content, "-", named)
     if not chosen.text or len(chosen.parts) > 1:
-        raise SettingsError(f"{name} is not one file of text", "say --out FILE")
+        raise SettingsError(f"{name} is not one file of text", "use --out FILE")
     tally = chosen.write(content, [stream])
     return Exported(name, {}, tally.written, tally.skipped)
 
 
 def fitting(content: Content, file: str, named: str | None) -> tuple[str, Format]:
-    """The format, which must be able to hold the content."""
+    """Return the format, which must be able to hold the content."""
     name, chosen = format_for(file, named)
     if getattr(content, chosen.takes) is None:
         able = [n for n, f in formats().items() if getattr(content, f.takes) is not None]

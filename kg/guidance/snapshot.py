@@ -58,13 +58,13 @@ class GuidanceManifest:
     regkg: str
 
     def stamp(self, graph: GuidanceGraph) -> GuidanceGraph:
-        """The graph with all that this says of where it comes from."""
+        """Return the graph with all that this says of where it comes from."""
         names = ("release", "release_hash", "datasets", "policy", "genes", "hops")
         return replace(graph, **{name: getattr(self, name) for name in names})
 
 
 def manifest_of(graph: GuidanceGraph) -> GuidanceManifest:
-    """What is to be said of a graph."""
+    """Describe a graph in a manifest."""
     ids = {str(kind): graph.vertices[graph.kinds == kind] for kind in np.unique(graph.kinds)}
     return GuidanceManifest(
         release=graph.release,
@@ -97,7 +97,7 @@ def write_snapshot(graph: GuidanceGraph, path: Path) -> GuidanceManifest:
 
 
 def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tuple[GuidanceGraph, GuidanceManifest]:
-    """The graph of an HDF5 file, and its manifest.
+    """Read the graph of an HDF5 file, and its manifest.
 
     Args:
         path: of the file.
@@ -105,8 +105,8 @@ def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tup
 
     Raises:
         MissingInput: there is no such file.
-        ChecksumMismatch: its arrays do not fit its manifest.
-        InputError: it is no such file, of another version, or was weighed by another policy.
+        ChecksumMismatch: its arrays do not match its manifest.
+        InputError: it is not such a file, is of another version, or was weighed by another policy.
     """
     if not path.exists():
         raise MissingInput(f"{path}: no such file", AGAIN)
@@ -116,7 +116,7 @@ def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tup
             vertices, kinds = (np.char.decode(file[f"vertices/{name}"][()], "utf-8") for name in _VERTICES)
             edges = [file[f"edges/{name}"][()] for name in _EDGES]
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is no snapshot of a guidance graph: {error}", AGAIN) from error
+        raise InputError(f"{path} is not a snapshot of a guidance graph: {error}", AGAIN) from error
     manifest = read_header(path, header)
     try:
         graph = manifest.stamp(GuidanceGraph(vertices, kinds, *edges))
@@ -127,15 +127,15 @@ def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tup
 
 
 def header_of(manifest: GuidanceManifest) -> str:
-    """Format and manifest as JSON."""
+    """Return format and manifest as JSON."""
     return json.dumps({"format": FORMAT, "manifest": asdict(manifest)}, sort_keys=True)
 
 
 def read_header(path: Path, text: str) -> GuidanceManifest:
-    """The manifest in a header.
+    """Read the manifest in a header.
 
     Raises:
-        InputError: it is none, or of another version.
+        InputError: it is not one, or is of another version.
     """
     try:
         header = json.loads(text)
@@ -145,7 +145,7 @@ def read_header(path: Path, text: str) -> GuidanceManifest:
         policy = {name: Policy(**rules) for name, rules in about["policy"].items()}
         return GuidanceManifest(**{**about, "policy": policy, "genes": tuple(about["genes"])})
     except (ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
-        raise InputError(f"{path}: no manifest of a guidance graph in its header: {error!r}", AGAIN) from error
+        raise InputError(f"{path}: its header has no manifest of a guidance graph: {error!r}", AGAIN) from error
 
 
 def check_fit(
@@ -155,7 +155,7 @@ def check_fit(
 
     Raises:
         ChecksumMismatch: ids, edges, weights or signs are not those of the manifest.
-        InputError: a type was weighed otherwise.
+        InputError: a type was weighted by another policy.
     """
     actual = asdict(manifest_of(graph))
     expected = asdict(manifest)
@@ -163,9 +163,9 @@ def check_fit(
         f"{name} {actual[name]}, expected {expected[name]}" for name in _MEASURED if actual[name] != expected[name]
     ]
     if wrong:
-        raise ChecksumMismatch(f"{path}: its arrays do not fit its manifest: {'; '.join(wrong)}", AGAIN)
+        raise ChecksumMismatch(f"{path}: its arrays do not match its manifest: {'; '.join(wrong)}", AGAIN)
     if policy is None:
         return
     other = [f"{n} by {rule}, expected {policy.get(n)}" for n, rule in manifest.policy.items() if rule != policy.get(n)]
     if other:
-        raise InputError(f"{path} was weighed otherwise: {'; '.join(other)}", f"{AGAIN} --policy FILE.toml")
+        raise InputError(f"{path} was weighted by another policy: {'; '.join(other)}", f"{AGAIN} --policy FILE.toml")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def gene_ids(store: Store, scope: Scope, names: Sequence[str]) -> list[str]:
-    """Ids of genes that are named by Ensembl id, with or without version, or by symbol, at a release.
+    """Return the ids of genes that are named by Ensembl id, with or without version, or by symbol, at a release.
 
     Raises:
         UnknownGene: the release does not have all of them; all that it lacks are named, with symbols that look alike.
@@ -38,7 +38,7 @@ def gene_ids(store: Store, scope: Scope, names: Sequence[str]) -> list[str]:
 
 
 def around(graph: GuidanceGraph, genes: Sequence[str], hops: int) -> GuidanceGraph:
-    """The induced subgraph of all vertices at most `hops` edges, in either direction, from any of the genes.
+    """Return the induced subgraph of all vertices at most `hops` edges, in either direction, from any of the genes.
 
     Each hop takes time linear in the edges of `graph`.
 

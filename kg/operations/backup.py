@@ -92,7 +92,7 @@ def back_up(settings: Settings, folder: Path, progress: Progress = SILENT) -> Ba
     """
     if settings.neo4j_uri is not None:
         raise Conflict(
-            f"{settings.neo4j_uri} is not ours to stop and dump",
+            f"{settings.neo4j_uri} is not managed here, so it cannot be stopped and dumped",
             "`regkg backup DIR --logical` reads it while it runs; its own operators can dump it",
         )
     server = Server(settings.home, settings.neo4j_version, settings.jars)
@@ -141,7 +141,7 @@ def back_up_rows(settings: Settings, folder: Path, progress: Progress = SILENT) 
 
 
 def read_manifest(folder: Path) -> BackupManifest:
-    """The manifest of a backup.
+    """Read the manifest of a backup.
 
     Raises:
         MissingInput: there is none, so this is no backup, or an unfinished one.
@@ -149,9 +149,9 @@ def read_manifest(folder: Path) -> BackupManifest:
     """
     path = folder / MANIFEST
     if not path.exists():
-        what, do = "no backup", "name the folder of a backup; `regkg backup DIR` makes one"
+        what, do = "not a backup", "name the folder of a backup; `regkg backup DIR` makes one"
         if (folder / UNFINISHED).exists():
-            what, do = "an unfinished backup", f"restore another one; `regkg backup {folder}` begins it anew"
+            what, do = "an unfinished backup", f"restore another one; `regkg backup {folder}` starts it again"
         held = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
         raise MissingInput(f"{folder} is {what}: expected {MANIFEST}, which is written last, found {held}", do)
     try:
@@ -181,7 +181,7 @@ def check_files(folder: Path, manifest: BackupManifest, progress: Progress = SIL
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ChecksumMismatch(f"{folder / MANIFEST} names {name}, outside the backup", "take another backup")
         if not path.is_file():
-            raise MissingInput(f"{path}: the backup is not whole", "restore another backup")
+            raise MissingInput(f"{path}: the backup is incomplete", "restore another backup")
         if copied(path, None, progress) != file:
             raise ChecksumMismatch(f"{path}: the bytes are not those that were backed up", "restore another backup")
     progress.end()
@@ -201,7 +201,7 @@ def check_idle(store: Store) -> None:
     busy += [f"run {r.id} ({r.outcome})" for r in runs(store) if r.outcome in _UNDER_WAY and not r.interrupted]
     if busy:
         raise Conflict(
-            f"the server would be stopped under {', '.join(busy)}", "wait until it ends; or back up --logical"
+            f"stopping the server would interrupt {', '.join(busy)}", "wait until it ends; or back up --logical"
         )
 
 
@@ -258,7 +258,7 @@ def copied(source: Path, target: Path | None, progress: Progress) -> File:
 
 
 def size_of(folders: Iterable[Path]) -> int:
-    """Bytes of all files below."""
+    """Return the bytes of all files below."""
     return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
@@ -283,7 +283,7 @@ def _run_folders(settings: Settings, ids: Iterable[str]) -> list[Path]:
 
 
 def _copy_runs(settings: Settings, folder: Path, ids: Iterable[str], progress: Progress) -> dict[str, File]:
-    """Every file of these runs but those that a killed writer left; `runs` is there even when there are none."""
+    """Return every file of these runs but those that a killed writer left; `runs` is there even when there are none."""
     (folder / "runs").mkdir()
     found = [path for one in _run_folders(settings, ids) for path in sorted(one.rglob("*")) if path.is_file()]
     chosen = [path for path in found if not path.name.startswith(".")]

@@ -1,4 +1,4 @@
-"""Whether this machine and the graph can do what the product needs; each failing check says how to mend it."""
+"""Whether this machine and the graph can do what the product needs; each failing check says how to fix it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Check:
 
 
 def check(name: str, examine: Callable[[], str]) -> Check:
-    """Look, and turn what is raised into a finding."""
+    """Examine, and turn what is raised into a finding."""
     try:
         return Check(name, True, examine())  # noqa: FBT003 - named in the type
     except RegkgError as error:
@@ -46,7 +46,7 @@ def check(name: str, examine: Callable[[], str]) -> Check:
 
 
 def check_graph(settings: Settings, progress: Progress = SILENT) -> Iterator[Check]:
-    """Java, jars, disk and memory for the managed server, and then what any Neo4j must do: answer, write, refuse.
+    """Check Java, jars, disk and memory for the managed server, then that any Neo4j answers, writes and refuses.
 
     The managed server is started, and stays. The graph is the same afterwards.
     """

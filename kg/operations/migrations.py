@@ -32,7 +32,7 @@ Translation = dict[tuple[str, str], str]
 
 
 def schema_version(store: Store) -> int | None:
-    """That of the graph; None when it is new."""
+    """Return the schema version of the graph; None when it is new."""
     found = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s.version AS version")
     return int(found[0]["version"]) if found else None
 
@@ -64,7 +64,7 @@ def migrate(store: Store, progress: Progress = SILENT) -> list[int]:
 
 
 def _from_1(store: Store, held: leases.Lease, progress: Progress) -> None:
-    """Peaks have one column more, `original`, and the hash of a row is over all its columns: so they change.
+    """Rehash peaks: they have one more column, `original`, and the hash of a row covers all its columns.
 
     With them change the hashes of dataset versions that hold peaks, of what looked peaks up, of releases, and of the
     datasets that runs have used. The column is null for all of them, which is how a null is stored. The other types
@@ -84,7 +84,7 @@ def _from_1(store: Store, held: leases.Lease, progress: Progress) -> None:
 
 
 def _peaks(store: Store) -> Iterator[tuple[str, list[Any]]]:
-    """Dataset and rows of it: row id, since, until, then the declared columns."""
+    """Yield dataset and rows of it: row id, since, until, then the declared columns."""
     own = ", ".join(f"r.{name}" for name in PEAK.schema.names[1:])
     pending: dict[str, list[Any]] = {}
     for dataset, *row in store.stream(
@@ -108,7 +108,7 @@ def _set_hashes(store: Store, held: leases.Lease, rows: list[list[Any]]) -> None
 
 
 def _record_2(store: Store, held: leases.Lease, recomputed: ReleaseHashes) -> None:
-    """Everything that follows from the new hashes of peaks, and the version, in one transaction."""
+    """Record everything that follows from the new hashes of peaks, and the version, in one transaction."""
     numbers = [row["n"] for row in store.read("MATCH (v:DatasetVersion) RETURN DISTINCT v.since AS n ORDER BY n")]
     states = []
     for number in numbers:
@@ -143,7 +143,7 @@ def _record_2(store: Store, held: leases.Lease, recomputed: ReleaseHashes) -> No
 
 
 def _of_2(version: DatasetVersion, recomputed: ReleaseHashes) -> DatasetVersion:
-    """With the hash of its peaks as they are now; of an unfinished load, of those that it has written so far."""
+    """Return a version with the hash of its peaks as they are now; of an unfinished load, of those written so far."""
     if PEAK.name not in version.hashes:
         return version
     now = recomputed.hash(PEAK.name, version.dataset, version.since)
@@ -151,7 +151,7 @@ def _of_2(version: DatasetVersion, recomputed: ReleaseHashes) -> DatasetVersion:
 
 
 def _looked_up(states: list[tuple[list[DatasetVersion], list[DatasetVersion]]]) -> Translation:
-    """Hashes of what was looked up; one that no state of the graph has was stale, and stays so."""
+    """Return hashes of what was looked up; one that no state of the graph has was stale, and stays so."""
     kinds = {(v.dataset, v.looked_up) for before, _ in states for v in before}
     return {
         (dataset, looked_up_hash(before, looked_up, dataset)): looked_up_hash(after, looked_up, dataset)

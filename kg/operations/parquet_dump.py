@@ -61,7 +61,7 @@ class Bookkeeping:
 
 
 def read_bookkeeping(store: Store) -> Bookkeeping:
-    """The bookkeeping of the latest release and all before it, and of the runs that are settled.
+    """Read the bookkeeping of the latest release and all before it, and of the runs that are settled.
 
     Raises:
         UnknownRelease: nothing was ever published.

@@ -74,7 +74,7 @@ def restore(settings: Settings, folder: Path, *, replace: bool = False, progress
 
 
 def left_by_restore(server: Server) -> str:
-    """What a restore that was killed left in a home, and what to do about it; "" when nothing."""
+    """Describe what a killed restore left in a home, and what to do about it; "" when nothing."""
     beside = server.root / BESIDE
     if not beside.exists():
         return ""
@@ -101,7 +101,9 @@ def _check_place(settings: Settings, manifest: BackupManifest, *, replace: bool)
             "unset REGKG_NEO4J_URI; or take a backup with --logical, which any Neo4j can be filled from",
         )
     if replace:
-        raise Conflict(f"{settings.neo4j_uri} is not ours to replace", "--replace is for the managed server")
+        raise Conflict(
+            f"{settings.neo4j_uri} is not managed here, so it cannot be replaced", "--replace is for the managed server"
+        )
 
 
 def _check_target(settings: Settings, server: Server, *, replace: bool, progress: Progress) -> None:
@@ -204,7 +206,7 @@ def _check_runs(home: Path, manifest: BackupManifest) -> None:
 
 
 def _verified(store: Store, manifest: BackupManifest, progress: Progress) -> Restored:
-    """Every release is the one that was backed up, by the hashes recorded and by those of its rows."""
+    """Check that every release is the one that was backed up, by the hashes recorded and by those of its rows."""
     restored = {release.number: release.hash for release in releases(store)}
     wrong = [number for number, hash_ in manifest.releases.items() if restored.get(int(number)) != hash_]
     if wrong:

@@ -89,7 +89,7 @@ def export_run(store: Store, home: Path, run_id: str, folder: Path, progress: Pr
 def commands(
     run: Run, environment: Mapping[str, Any], read: Sequence[DatasetVersion], of_cells: Sequence[CellsFile]
 ) -> list[str]:
-    """Shell commands that make the run from an empty graph; files stand there as FILE_ and their checksum."""
+    """Return shell commands that make the run from an empty graph; files stand there as FILE_ and their checksum."""
     lines = [
         "#!/bin/sh",
         f"# How {run.id} came about, with regkg {run.code}.",
@@ -117,7 +117,7 @@ def crate(
     of_cells: Sequence[CellsFile],
     files: Mapping[str, File],
 ) -> Entity:
-    """The JSON-LD document."""
+    """Return the JSON-LD document."""
     evidence = [_evidence(version) for version in read]
     inputs = [*evidence, *(_cells_entity(file) for file in of_cells)]
     described = [_file(name, file) for name, file in sorted(files.items())]
@@ -197,7 +197,7 @@ def _cells_entity(file: CellsFile) -> Entity:
 
 
 def _cells(store: Store, run: Run) -> list[CellsFile]:
-    """The files that the run read; those that are registered under the name today, where they are the same."""
+    """Return the files that the run read; those that are registered under the name today, where they are the same."""
     try:
         registered = cells(store, run.cells)
     except NotFound:
@@ -231,7 +231,7 @@ def _train(run: Run, request: Mapping[str, Any]) -> str:
 
 
 def _options(values: Mapping[str, Any]) -> list[str]:
-    """As the commands take them: nothing for None, a flag for True or False."""
+    """Return options as the commands take them: nothing for None, a flag for True or False."""
     words: list[str] = []
     for name, value in values.items():
         option = name.replace("_", "-")

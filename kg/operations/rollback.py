@@ -39,7 +39,7 @@ class Publication:
 
 
 def journal(store: Store) -> list[Publication]:
-    """Every publication, newest first."""
+    """Return every publication, newest first."""
     rows = store.read(
         "MATCH (p:Publication) OPTIONAL MATCH (s:Pointer {name: 'served'}) "
         "RETURN p.number AS number, p.release AS release, p.runs AS runs, toString(p.at) AS at, "

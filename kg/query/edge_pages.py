@@ -32,7 +32,7 @@ class EdgeParameters(Parameters):
     dataset: str | None = param("only evidence that this dataset asserts", None)
     min_score: float | None = param("only edges that carry a score of at least this", None)
     called: bool | None = param("only predictions that were called (true) or were not (false)", None)
-    limit: int = param("edges a page", 100, low=1, high=1000)
+    limit: int = param("edges per page", 100, low=1, high=1000)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Page:
 
 
 def edge_page(filters: EdgeParameters, scope: Scope, after: Position | None = None) -> Plan[Page]:
-    """One page.
+    """Return one page.
 
     Raises:
         ParameterError: an unknown type, a region that is none, or a limit that is too large.
@@ -106,11 +106,9 @@ def edge_page(filters: EdgeParameters, scope: Scope, after: Position | None = No
 
 
 def _types(filters: EdgeParameters) -> list[EdgeType]:
-    """The types that can hold an edge that is asked for, in declared order."""
+    """Return the types that can hold an edge that is asked for, in declared order."""
     if filters.type is not None and filters.type not in EDGE_TYPES:
-        raise ParameterError(
-            f"no type of edge is named {filters.type!r}", hint=f"the types are {', '.join(EDGE_TYPES)}"
-        )
+        raise ParameterError(f"no edge type is called {filters.type!r}", hint=f"the types are {', '.join(EDGE_TYPES)}")
     needs = {"score": filters.min_score, "called": filters.called}
     ends = {GENE.label: filters.gene, PEAK.label: filters.peak or filters.region}
     return [
@@ -124,7 +122,7 @@ def _types(filters: EdgeParameters) -> list[EdgeType]:
 
 
 def _anchors(filters: EdgeParameters, scope: Scope) -> Plan[dict[str, Any]]:
-    """What the names that are asked for mean at the release, as parameters."""
+    """Resolve the names in the filters at the release, as parameters of a query."""
     anchors: dict[str, Any] = {}
     if filters.gene is not None:
         parameters = {**gene_parameters(filters.gene), "release": scope.release}
@@ -156,7 +154,7 @@ def _cypher(filters: EdgeParameters, type_: EdgeType) -> str:
 
 
 def _head(filters: EdgeParameters, type_: EdgeType) -> str:
-    """Edges (e) and their ends (a, b) by way of what narrows most; all conditions follow.
+    """Return edges (e) and their ends (a, b) by way of what narrows most; all conditions follow.
 
     Conditions on what a WITH has named anew are not turned into scans of relationship indexes, whose sizes the planner
     does not know when a run or a dataset has just been written.
@@ -172,7 +170,7 @@ def _head(filters: EdgeParameters, type_: EdgeType) -> str:
 
 
 def _predicted(type_: EdgeType) -> list[str]:
-    """A run may link nodes that the release has no more; evidence cannot."""
+    """Return the conditions of a prediction: a run may link nodes that the release no longer has."""
     start, end = NODE_TYPES[type_.start], NODE_TYPES[type_.end]
     return ["run IN $runs", f"{record('a', start)} IS NOT NULL", f"{record('b', end)} IS NOT NULL"]
 

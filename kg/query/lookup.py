@@ -53,12 +53,12 @@ class Region:
 
 
 def gene_parameters(name: str) -> dict[str, Any]:
-    """Parameters of GENES_NAMED: an id matches with or without its version, a symbol as it is written."""
+    """Return the parameters of GENES_NAMED: an id matches with or without its version, a symbol as it is written."""
     return {"gene_id": _VERSION.sub("", name), "symbol": name}
 
 
 def only_gene(rows: list[Row], name: str, scope: Scope) -> Plan[Row]:
-    """The one row that GENES_NAMED found.
+    """Return the one row that GENES_NAMED found.
 
     Raises:
         UnknownGene: none, with symbols that look alike.
@@ -77,7 +77,7 @@ def only_gene(rows: list[Row], name: str, scope: Scope) -> Plan[Row]:
 
 
 def only_peak(rows: list[Row], name: str, scope: Scope) -> Plan[Row]:
-    """The one row that a query by peak id found.
+    """Return the one row that a query by peak id found.
 
     Raises:
         UnknownPeak: none, with the peaks nearest to it.
@@ -104,7 +104,9 @@ def region(text: str) -> Region:
     """
     match = _INTERVAL.fullmatch(text.strip())
     if match is None:
-        raise ParameterError(f"region {text!r} is not chrom:start-end", hint="such as chr1:183,550,000-183,620,000")
+        raise ParameterError(
+            f"region {text!r} is not chrom:start-end", hint="write it like chr1:183,550,000-183,620,000"
+        )
     parsed = _interval(match)
     if parsed.end <= parsed.start:
         raise ParameterError(f"region {text!r} is empty: end {parsed.end} is not greater than start {parsed.start}")

@@ -26,7 +26,7 @@ class RankedParameters(Protocol):
 
 
 def ranked_parameters(parameters: RankedParameters, scope: Scope) -> Row:
-    """Of the query; one row more than asked for, which tells whether the answer is cut."""
+    """Return the parameters of the query; its limit is one row more, which shows whether the answer is cut off."""
     return {
         "release": scope.release,
         "runs": scope.run_ids,
@@ -43,7 +43,7 @@ def ranked_answer(
     scope: Scope,
     about: Row,
 ) -> Result:
-    """Rows of a type from the lists of the query, each with the release that its run was made on."""
+    """Return rows of a type from the lists of the query, each with the release that its run was made on."""
     release_of = {run.run: run.release for run in scope.runs}
     named = [dict(zip(columns, row_values, strict=True)) for row_values in rows[: parameters.limit]]
     return Result(

@@ -68,7 +68,7 @@ class Question:
     find: Callable[[Any, Scope], Plan[Result]]
 
     def plan(self, parameters: Parameters) -> Plan[Answer]:
-        """All reads of one answer.
+        """Return all reads of one answer as a plan.
 
         Raises:
             ParameterError: a parameter is outside its limits.
@@ -80,13 +80,13 @@ class Question:
         return (yield from self.read_consistently(parameters, scope))
 
     def read_consistently(self, parameters: Parameters, scope: Scope) -> Plan[Answer]:
-        """The answer at this scope, or at what it is by now when a run that it reads was pruned meanwhile."""
+        """Answer at this scope, or at the current one if a run that it reads was pruned meanwhile."""
         return read_consistently(
             scope, partial(self.answer, parameters), partial(scope_of, parameters.release, parameters.run)
         )
 
     def answer(self, parameters: Parameters, scope: Scope) -> Plan[Answer]:
-        """The reads that are left once it is known which version answers."""
+        """Make the reads that are left once it is known which version answers."""
         result = yield from self.find(parameters, scope)
         return Answer(
             question=self.name,
@@ -112,12 +112,12 @@ def question(*, parameters: type[Parameters], row: type) -> Callable[[Callable[[
 
 @cache
 def questions() -> dict[str, Question]:
-    """Every question by name, found in the modules of `kg.questions`."""
+    """Return every question by name, found in the modules of `kg.questions`."""
     return {q.name: q for q in discover("kg.questions").values() if isinstance(q, Question)}
 
 
 def question_named(name: str) -> Question:
-    """The question of this name.
+    """Return the question of this name.
 
     Raises:
         UnknownQuestion: with the names that exist.

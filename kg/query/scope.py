@@ -100,7 +100,7 @@ def scope_of(release: int | None = None, run: str | None = None, publication: in
 
 
 def read_consistently(scope: Scope, read: Callable[[Scope], Plan[T]], again: Callable[[], Plan[Scope]]) -> Plan[T]:
-    """What `read` gives at a scope whose runs stayed whole meanwhile; read anew when one was pruned under it.
+    """Return what `read` gives at a scope whose runs stayed complete; read again if one was pruned meanwhile.
 
     Raises:
         WriteConflict: runs are pruned faster than they can be read.
@@ -110,7 +110,7 @@ def read_consistently(scope: Scope, read: Callable[[Scope], Plan[T]], again: Cal
         if (yield from are_complete(scope.run_ids)):
             return result
         scope = yield from again()
-    raise WriteConflict("runs were pruned while they were read", "ask again")
+    raise WriteConflict("runs were pruned while they were read", "try again")
 
 
 def are_complete(run_ids: Sequence[str]) -> Plan[bool]:
@@ -120,12 +120,12 @@ def are_complete(run_ids: Sequence[str]) -> Plan[bool]:
 
 
 def guard_of(scope: Scope) -> Query:
-    """Head of a query that finds nothing once another publication is served."""
+    """Return the head of a query that finds nothing once another publication is served."""
     return Query(_GUARD, {"guard_number": scope.publication, "guard_at": scope.published_at})
 
 
 def one_run(scope: Scope, what: str) -> str:
-    """The only run that is read.
+    """Return the only run that is read.
 
     Raises:
         UnknownRun: none is served.
@@ -135,17 +135,19 @@ def one_run(scope: Scope, what: str) -> str:
         raise UnknownRun(f"{what} needs a run, and none is served", "regkg train, then `regkg runs publish RUN`")
     embedding = [run.run for run in scope.runs if not run.derived] or scope.run_ids
     if len(embedding) > 1:
-        raise ParameterError(f"{what} compares vectors of one run only", hint=f"say run={' or run='.join(embedding)}")
+        raise ParameterError(
+            f"{what} compares vectors of one run only", hint=f"choose one: run={' or run='.join(embedding)}"
+        )
     return embedding[0]
 
 
 def valid(row: str) -> str:
-    """Cypher: the evidence row or record is open at $release."""
+    """Return Cypher: the evidence row or record is open at $release."""
     return f"{row}.since <= $release AND $release < {row}.until"
 
 
 def record(node: str, type_: NodeType) -> str:
-    """Cypher: the record of a node that holds at $release; the dataset whose id sorts first wins."""
+    """Return Cypher: the record of a node that holds at $release; the dataset whose id sorts first wins."""
     return (
         f"head(COLLECT {{ MATCH ({node})-[:HAS_RECORD]->(rec:{type_.record_label}) "
         f"WHERE {valid('rec')} RETURN rec ORDER BY rec.dataset LIMIT 1 }})"

@@ -47,7 +47,7 @@ class Support:
 
 @dataclass(frozen=True)
 class LinkCompared:
-    """A peak that a run, another program or evidence ties to the gene.
+    """A peak that a run, another program or evidence links to the gene.
 
     Attributes:
         peak: id, assembly:chrom:start-end.
@@ -106,7 +106,7 @@ RETURN {GENE_FIELDS}, COLLECT {{
 def compare_links(parameters: CompareLinks, scope: Scope) -> Plan[Result]:
     """What do we, other programs and evidence say of the peaks around this gene?
 
-    One row a peak that a served run looked at, or that an external link, a contact, an eQTL or a CRISPRi test ties to
+    One row a peak that a served run looked at, or that an external link, a contact, an eQTL or a CRISPRi test links to
     the gene; our best score first, then those that no run looked at. CRISPRi is shown to be compared with, it trains
     nothing.
     """
@@ -143,7 +143,7 @@ def _compared(
 
 
 def _supports(edges: list[dict[str, Any]], by: str) -> list[Support]:
-    """One for each source; of several rows the best score counts."""
+    """Return one for each source; of several rows the best score counts."""
 
     def source(edge: dict[str, Any]) -> tuple[str, str, str, str]:
         return edge["dataset"], edge[by], edge["biosample"], edge["score_kind"]

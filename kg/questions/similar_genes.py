@@ -62,7 +62,7 @@ class _Vectors:
     directions: NDArray[np.float32]
 
     def nearest(self, gene: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows of all other genes by falling cosine (ties by id), and the cosine of every row; an exact scan."""
+        """Return rows of all other genes by falling cosine (ties by id), and the cosine of every row; an exact scan."""
         here = self.row[gene]
         cosine = self.directions @ self.directions[here]
         order = np.lexsort((self.genes, -cosine))

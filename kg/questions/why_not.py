@@ -139,7 +139,7 @@ def why_not(parameters: WhyNot, scope: Scope) -> Plan[Result]:
     """Why is this factor not among the regulators of this gene?
 
     Walks from the factor to the gene and stops where the way ends: gene and factor known, a motif of the factor (or
-    ChIP-seq), a site of it in a peak, such a peak open, near the gene or tied to it by a contact or an eQTL, scored by
+    ChIP-seq), a site of it in a peak, such a peak open, near the gene or linked to it by a contact or an eQTL, scored by
     a served run, called. Each stage gives its numbers; when none fails the answer is yes, with the links.
     """
     walk, stages = _Walk(parameters, scope), []
@@ -186,7 +186,7 @@ def _motif(walk: _Walk) -> Plan[Stage]:
     if motifs:
         shown = ", ".join(motifs[:5]) + (", ..." if len(motifs) > 5 else "")
         return _passes("motif", len(motifs), f"{symbol} has {_count(len(motifs), 'motif')}: {shown}{chip}")
-    none = f"no motif is known of {symbol}"
+    none = f"no motif is known for {symbol}"
     return Stage("motif", bool(bound), 0, none + (chip or ", and no ChIP-seq of it is loaded"))
 
 
@@ -204,9 +204,7 @@ def _accessible(walk: _Walk) -> Plan[Stage]:
     yield from ()
     n, of, biosample = walk.sites["open"], walk.sites["sites"], walk.parameters.biosample
     if biosample is None and not walk.sites["measured"]:
-        sentence = (
-            "the release says of no biosample where chromatin is open, so every peak of its peak set counts as open"
-        )
+        sentence = "the release has no accessibility data, so every peak of its peak set counts as open"
         return _passes("accessible", n, sentence)
     where = biosample or "any biosample"
     return Stage("accessible", n > 0, n, f"{n:,} of the {_count(of, 'peak')} with a site are open in {where}")
@@ -215,11 +213,11 @@ def _accessible(walk: _Walk) -> Plan[Stage]:
 def _reach(walk: _Walk) -> Plan[Stage]:
     n, symbol = len(walk.sites["reaching"]), walk.gene["symbol"]
     if n:
-        sentence = f"{n:,} of them lie near {symbol}, or a contact or an eQTL ties them to it"
+        sentence = f"{n:,} of them lie near {symbol}, or a contact or an eQTL links them to it"
         return _passes("reach", n, sentence)
     where = {name: walk.gene[name] for name in ("chrom", "assembly", "tss")}
     nearest = yield walk.query(_NEAREST, measured=walk.sites["measured"], **where)
-    sentence = f"none of them lies within the window of {symbol}, and no contact or eQTL ties one to it"
+    sentence = f"none of them lies within the window of {symbol}, and no contact or eQTL links one to it"
     if nearest:
         at = nearest[0]
         return _fails("reach", f"{sentence}; the nearest, {at['peak']}, is {at['distance_bp']:,} bp from its TSS")
@@ -234,7 +232,7 @@ def _scored(walk: _Walk) -> Plan[Stage]:
     walk.links = [LinkAt(**row) for row in rows]
     n, named = len(rows), ", ".join(runs)
     if not n:
-        sentence = f"{named} scored none of these peaks with {walk.gene['symbol']}: not in its cells, or loaded since"
+        sentence = f"{named} scored none of these peaks with {walk.gene['symbol']}: they were not in its cells, or were loaded later"
         return _fails("scored", sentence)
     sentence = f"{_count(n, 'link')} from {_count(len({r['peak'] for r in rows}), 'peak')} were scored by {named}"
     return _passes("scored", n, sentence, walk.links[: walk.parameters.limit])

@@ -113,7 +113,7 @@ def _check_untouched(draft: Draft, datasets: Sequence[str], release: int) -> Non
 
 
 def _in_order(touched: Sequence[DatasetVersion]) -> list[tuple[DatasetVersion, bool]]:
-    """What rests on nodes leaves (True) before them, and comes back after them."""
+    """Return the order of undoing: what rests on nodes leaves (True) before them, and comes back after them."""
     nodes, edges = [v for v in touched if not v.looked_up], [v for v in touched if v.looked_up]
     return [*((v, True) for v in edges), *((v, False) for v in nodes), *((v, False) for v in edges)]
 
@@ -135,7 +135,7 @@ def _undone(store: Store, version: DatasetVersion, release: int, draft: int) -> 
 
 
 def _inverted(rows: Sequence[_Row], name: str, dataset: str, release: int, draft: int) -> tuple[list[_Row], list[_Row]]:
-    """Rows of today that the release did not write; and these with those that it closed."""
+    """Return rows of today that the release did not write; and these with those that it closed."""
     now = {row.id: row for row in rows if row.until == OPEN}
     gone = {row.id: row for row in rows if row.until == release}
     # what an earlier attempt has undone belongs to the draft
@@ -185,7 +185,7 @@ def _load(draft: Draft, version: DatasetVersion, undone: _Undone, progress: Prog
 
 
 def _snapshot(version: DatasetVersion, before: DatasetVersion | None) -> Snapshot:
-    """What was loaded: the files of the version before, where the rows are those again."""
+    """Return what was loaded: the files of the version before, where the rows are those again."""
     basis = before or version
     files = basis.sha256[-1:] if before else ()
     return Snapshot(files, basis.loader, json.loads(basis.parameters), basis.rejected, reverts=version.since)

@@ -6,7 +6,7 @@ from kg.schema.edge_types import EDGE_TYPES, NODE_TYPES, Kind
 
 
 def constraints() -> list[str]:
-    """Cypher that makes every constraint and index; safe to run again."""
+    """Return Cypher that makes every constraint and index; safe to run again."""
     commands = [
         *(_unique(label, key) for label, key in _BOOKKEEPING.items()),
         *(_unique(t.label, ("id",)) for t in NODE_TYPES.values() if not t.role_of),

@@ -61,7 +61,7 @@ class Lease:
         if tx.run(_RENEW, name=self.name, token=self.token, lease_s=LEASE_S).single() is None:
             raise _refusal(self.name)(
                 f"{self.holder} lost the {self.name} to another command; nothing more was written",
-                "run the command again: it goes on where the rows differ",
+                "run the command again: it continues with the rows that differ",
             )
 
 
@@ -113,12 +113,12 @@ def _refusal(name: str) -> type[Conflict]:
 
 
 def this_process() -> str:
-    """host:pid:start, which no later process shares."""
+    """Return host:pid:start, which no later process shares."""
     return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def process_is_gone(process: str) -> bool:
-    """Whether `this_process` of somebody else names a process of this machine that no longer runs."""
+    """Return whether `this_process` of somebody else names a process of this machine that no longer runs."""
     host, _, rest = process.partition(":")
     pid, _, started = rest.partition(":")
     if host != socket.gethostname() or not pid.isdigit():

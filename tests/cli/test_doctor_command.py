@@ -92,7 +92,7 @@ def test_people_read_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert call(["doctor"]) == 1
     said = capsys.readouterr().out
     assert "\nFAIL  server     Neo4j does not answer at bolt://127.0.0.1:1" in said
-    assert said.splitlines()[-1].strip() == "mend: regkg db status; regkg db start; regkg db logs"
+    assert said.splitlines()[-1].strip() == "fix: regkg db status; regkg db start; regkg db logs"
     assert all(line.startswith(("ok  ", "FAIL", " " * 17)) for line in said.splitlines())
 
 

@@ -163,7 +163,7 @@ def test_nothing_is_touched_when_a_restore_is_refused(store: Store, world: World
         assert (everything(store), files_below(home)) == before
 
     refused(Conflict, "holds .* nodes; a backup is restored into an empty one")
-    refused(Conflict, "is not ours to replace", replace=True)
+    refused(Conflict, "is not managed here", replace=True)
     manifest = json.loads((folder / MANIFEST).read_text())
 
     def said(**changes: object) -> None:
@@ -185,7 +185,7 @@ def test_nothing_is_touched_when_a_restore_is_refused(store: Store, world: World
     near.write_bytes(good[:-1] + b"x")
     refused(ChecksumMismatch, "are not those that were backed up")
     near.unlink()
-    refused(MissingInput, "the backup is not whole")
+    refused(MissingInput, "the backup is incomplete")
     near.write_bytes(good)
     assert read_manifest(folder) == made
 
@@ -197,9 +197,9 @@ def test_folders_and_disks_that_do_not_do(store: Store, world: World, tmp_path: 
         back_up_rows(world.settings, tmp_path / "full")
     with pytest.raises(Conflict, match="MB are free, up to"):
         backup.check_room(tmp_path / "not" / "there", 1 << 60)
-    with pytest.raises(Conflict, match="is not ours to stop"):
+    with pytest.raises(Conflict, match="is not managed here"):
         back_up(world.settings, tmp_path / "backup")
-    with pytest.raises(MissingInput, match="is no backup"):
+    with pytest.raises(MissingInput, match="is not a backup"):
         restore(world.settings, tmp_path / "full")
     emptied(store, world.settings.home)
     with pytest.raises(UnknownRelease, match="nothing is published"):

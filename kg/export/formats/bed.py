@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """A line a row: the peak (or node), named by what it is linked to; the score of BED is for shading."""
+    """Write one line per row: the peak (or node), named after what it is linked to; BED's score is for shading."""
     return write_lines(streams[0], content.places(), _lines)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """Genes and peaks in obs, their vectors in X; `uns["regkg"]` says where they come from."""
+    """Write genes and peaks as obs and their vectors as X; `uns["regkg"]` holds the provenance."""
     import anndata  # noqa: PLC0415 - other formats need not wait for it
     from anndata.io import write_elem  # noqa: PLC0415
 
