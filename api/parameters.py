@@ -22,7 +22,7 @@ P = TypeVar("P", bound=Parameters)
 def endpoint(
     parameters: type[P], answer: Callable[[Request, P], Awaitable[Response]], *, path: tuple[str, ...] = ()
 ) -> Callable[..., Awaitable[Response]]:
-    """Return an endpoint that reads `parameters` from the query string, or from the path where named there, and answers.
+    """Return an endpoint that reads `parameters` from the query string (or the path) and answers.
 
     A query parameter that nobody declared is refused, since a misspelt filter would otherwise be no filter.
     """

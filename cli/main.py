@@ -52,7 +52,7 @@ COMMANDS = {
     "train": Command("runs", "Train a model on the served release and write its predictions back."),
     "retrain": Command("runs", "Train published runs again where evidence changed, and publish what passes the gate."),
     "runs": Command("runs", "List, compare, report, publish, take back, prune, export and reproduce model runs."),
-    "bench": Command("runs", "Measure how a model fares on priors that are partly made up."),
+    "bench": Command("runs", "Measure how a model fares on priors that are partly invented."),
     "backup": Command("admin", "Back up the graph and the files of its runs."),
     "restore": Command("admin", "Restore a backup and verify every release of it."),
     "ask": Command("query", "Ask the graph a named question."),
@@ -85,7 +85,7 @@ _EXTRA_OF = {
 
 @dataclass(frozen=True)
 class Failure:
-    """What people (or, with --json, programs) are told when a command fails."""
+    """What people (or, with --json, programs) see when a command fails."""
 
     type: str
     message: str
@@ -95,8 +95,8 @@ class Failure:
     def show(self, *, as_json: bool) -> int:
         """Write it to stderr; gives the exit code."""
         if as_json:
-            told = {"type": self.type, "message": self.message, "hint": self.hint}
-            click.echo(json.dumps({"error": told, "exit_code": self.exit_code}), err=True)
+            failure = {"type": self.type, "message": self.message, "hint": self.hint}
+            click.echo(json.dumps({"error": failure, "exit_code": self.exit_code}), err=True)
         else:
             click.echo(f"error: {self.message}", err=True)
             if self.hint:

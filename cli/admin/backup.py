@@ -26,17 +26,17 @@ def command(folder: Path, *, logical: bool, as_json: bool) -> None:
 
     interrupt_message(f"{folder} is not a backup: run `regkg backup` into it again to start over")
     with progress(as_json=as_json) as report:
-        made = (back_up_rows if logical else back_up)(Settings.from_environment(), folder, report)
+        manifest = (back_up_rows if logical else back_up)(Settings.from_environment(), folder, report)
     shown = {
         "backup": str(folder),
-        "kind": made.kind,
-        "releases": len(made.releases),
-        "runs": len(made.runs),
-        "files": len(made.files),
-        "bytes": made.bytes,
-        "left_out": list(made.left_out),
+        "kind": manifest.kind,
+        "releases": len(manifest.releases),
+        "runs": len(manifest.runs),
+        "files": len(manifest.files),
+        "bytes": manifest.bytes,
+        "left_out": list(manifest.left_out),
     }
     emit(shown if as_json else {k: v for k, v in shown.items() if k != "left_out"}, as_json=as_json)
     if not as_json:
-        for left in made.left_out:
+        for left in manifest.left_out:
             note(f"left out: {left}")

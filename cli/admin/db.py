@@ -80,8 +80,8 @@ def migrate(*, as_json: bool) -> None:
     interrupt_message("the graph has its old schema version: run `regkg db migrate` again to go on")
     with progress(as_json=as_json) as report, open_store(endpoint(Settings.from_environment(), report)) as store:
         done = step_up(store, report)
-    told = f"schema version {done[0]} -> {SCHEMA_VERSION}" if done else f"schema version {SCHEMA_VERSION} already"
-    emit({"steps": done, "schema_version": SCHEMA_VERSION} if as_json else told, as_json=as_json)
+    outcome = f"schema version {done[0]} -> {SCHEMA_VERSION}" if done else f"schema version {SCHEMA_VERSION} already"
+    emit({"steps": done, "schema_version": SCHEMA_VERSION} if as_json else outcome, as_json=as_json)
 
 
 def managed() -> Server:

@@ -60,8 +60,8 @@ def examine(settings: Settings, report: Progress) -> Iterator[Check]:
 
 def line(check: Check) -> str:
     """Return the check as people read it."""
-    told = f"{check.found}\nfix: {check.mend}" if check.mend else check.found
-    return f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<10} " + told.replace("\n", "\n" + " " * 17)
+    text = f"{check.found}\nfix: {check.mend}" if check.mend else check.found
+    return f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<10} " + text.replace("\n", "\n" + " " * 17)
 
 
 def _python() -> str:
@@ -72,9 +72,9 @@ def _one_place() -> str:
     """Check that the packages come from one place: others use these names too, and the first on the path wins."""
     places = {name: place_of(name) for name in OURS}
     if len(set(places.values())) > 1 or None in places.values():
-        told = ", ".join(f"{name} from {place}" for name, place in places.items())
+        listed = ", ".join(f"{name} from {place}" for name, place in places.items())
         raise SettingsError(
-            f"the five packages do not come from one place: {told}", "install regkg in an environment of its own"
+            f"the five packages do not come from one place: {listed}", "install regkg in an environment of its own"
         )
     return f"{', '.join(OURS)} come from {places['cli']}"
 

@@ -32,7 +32,7 @@ _out = click.option(
     "--out", required=True, help="File to write, whole or not at all, with FILE.json beside it; - for stdout."
 )
 _format = click.option(
-    "--format", "said", type=click.Choice(list(formats())), help="By default the ending of FILE decides."
+    "--format", "format_name", type=click.Choice(list(formats())), help="By default the ending of FILE decides."
 )
 _release = click.option(
     "--release", type=click.IntRange(min=1), help="A published release; by default the one that is served."
@@ -141,22 +141,22 @@ def _command_for(question: Question) -> click.Command:
     @_out
     @_format
     @json_option
-    def export(*, out: str, said: str | None, as_json: bool, **values: Any) -> None:
+    def export(*, out: str, format_name: str | None, as_json: bool, **values: Any) -> None:
         with graph(as_json=as_json) as (store, _, _):
             answer = run_plan(question.plan(question.parameters(**values)), store)
-            _write(answers.of_answer(store, answer, question.row), out=out, said=said, as_json=as_json)
+            _write(answers.of_answer(store, answer, question.row), out=out, format_name=format_name, as_json=as_json)
 
     command = click.command(question.name, help=question.doc)(export)
     command.params = [*options_for(parameters_of(question.parameters, Parameters)), *command.params]
     return command
 
 
-def _write(content: Content, *, out: str, said: str | None, as_json: bool) -> None:
+def _write(content: Content, *, out: str, format_name: str | None, as_json: bool) -> None:
     if out == "-":
-        done = writing.write_to(sys.stdout.buffer, content, said)
+        done = writing.write_to(sys.stdout.buffer, content, format_name)
         note(f"{done.rows:,} rows; release {content.about['release']}, {content.about['hash']}")
     else:
-        done = writing.write(content, Path(out), said)
+        done = writing.write(content, Path(out), format_name)
         emit(done, as_json=as_json)
     if done.skipped:
         note(f"{done.skipped:,} rows cannot be represented in {done.format}, for example an end without a position")

@@ -94,7 +94,7 @@ def journal(*, as_json: bool) -> None:
 def rollback(publication: int | None, text: str, *, keep: bool, as_json: bool) -> None:
     """Serve an earlier release with its runs again (default: the release before); no row is touched.
 
-    Until the release that was left is reverted, `regkg load` and `publish` are refused, unless you say --keep.
+    Until the release that was left is reverted, `regkg load` and `publish` are refused, unless you pass --keep.
     """
     interrupt_message("what is served is either the old or the new publication: `regkg release journal`")
     with graph(as_json=as_json) as (store, settings, report):
@@ -123,9 +123,8 @@ def revert(number: int, *, as_json: bool) -> None:
     """
     from kg.releases.revert import revert as undo  # noqa: PLC0415 - not needed for --help
 
-    interrupt_message(
-        f"a half-finished revert cannot be published: run `regkg release revert {number}` again, or `regkg release discard`"
-    )
+    again = f"`regkg release revert {number}` again, or `regkg release discard`"
+    interrupt_message(f"a half-finished revert cannot be published: run {again}")
     with graph(as_json=as_json) as (store, _, report):
         emit(undo(store, number, report), as_json=as_json)
     if not as_json:

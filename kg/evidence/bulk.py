@@ -191,7 +191,7 @@ def build(settings: Settings, input_bytes: int, progress: Progress = SILENT) -> 
     Args:
         settings: of a managed server.
         input_bytes: size of the files that will be loaded; what the disk must hold is estimated from it.
-        progress: told of each step.
+        progress: hears of each step.
 
     Raises:
         Conflict: the graph is not empty, not managed, or the disk too small; nothing was changed.

@@ -103,7 +103,7 @@ class Draft:
             part: compare only within this part of the dataset.
             replace: allow closing more than half of the dataset.
             plan: write nothing, only count.
-            progress: told of rows compared and written.
+            progress: hears of rows compared and written.
 
         Raises:
             Conflict: too many rows would close, a closed node is still used, or a row is in two parts.

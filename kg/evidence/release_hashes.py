@@ -6,7 +6,7 @@ from kg.schema.batches import HASH_BITS
 
 
 class ReleaseHashes:
-    """What the hashes of releases must be, said by the rows themselves; needs no memory for rows."""
+    """What the hashes of releases must be, summed from the rows themselves; keeps no rows in memory."""
 
     def __init__(self) -> None:
         self._changes: dict[tuple[str, str], dict[int, int]] = {}

@@ -58,10 +58,10 @@ class RowWriter:
         columns = [*identity, *(c.to_pylist() for c in chosen.columns)]
         if isinstance(self._type, EdgeType):
             columns += [[known[node] for node in chosen.column(i).to_pylist()] for i, known in enumerate(ends)]
-        made = list(zip(*columns, strict=True))
+        values = list(zip(*columns, strict=True))
         if isinstance(self._type, EdgeType):
-            made.sort(key=lambda row: (row[3], row[2]))  # edges of one node lie together in the store
-        self._each(_create(self._type), made, f"writing {self._type.name}", part=part)
+            values.sort(key=lambda row: (row[3], row[2]))  # edges of one node lie together in the store
+        self._each(_create(self._type), values, f"writing {self._type.name}", part=part)
 
     def delete(self, keys: Sequence[Key]) -> None:
         """Remove rows of the draft itself; a node that keeps no record goes with its last one."""

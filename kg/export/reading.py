@@ -156,7 +156,7 @@ def embeddings(store: Store, *, release: int | None = None, run: str | None = No
     """Read the vectors of a run's genes and peaks, with what the release says of them; ordered by kind and id.
 
     Raises:
-        ParameterError: several runs are served and none was said.
+        ParameterError: several runs are served and none was named.
         UnknownRun: no complete run has this id, or none is served.
     """
     scope = run_plan(scope_of(release, run), store)
@@ -203,7 +203,7 @@ def _edges_of(store: Store, type_: EdgeType, scope: Scope, *, called_only: bool)
         f"WHERE e.edge_id >= '' AND {valid} WITH a, e, b ORDER BY e.edge_id, e.{second} "
         f"RETURN a.id, b.id, e.edge_id, {''.join(f'e.{c}, ' for c in names)}{origin}"
     )
-    schema = pa.schema(list(_columns(list(type_.schema)[2:]))[1:])  # the type is said once for all
+    schema = pa.schema(list(_columns(list(type_.schema)[2:]))[1:])  # the type is the same in every row
     rows = store.stream(query, release=scope.release, runs=scope.run_ids, called_only=called_only)
     while chunk := list(islice(rows, ROWS)):
         columns = [pa.array(values, field.type) for values, field in zip(zip(*chunk, strict=True), schema, strict=True)]

@@ -40,8 +40,8 @@ def write(content: Content, out: Path, named: str | None = None) -> Exported:
 
     Args:
         content: what to write.
-        out: where to; its ending says the format, and .gz packs text. Formats of several files put theirs after it.
-        said: the format, when the ending does not say it.
+        out: where to; its ending implies the format, and .gz compresses text. Formats of several files add endings.
+        named: the format, where the ending does not imply one.
 
     Raises:
         SettingsError: no format is known.
@@ -71,7 +71,7 @@ def write_to(stream: BinaryIO, content: Content, named: str | None) -> Exported:
     """Write text to a stream.
 
     Raises:
-        SettingsError: no format was said, or it is not one file of text.
+        SettingsError: no format was named, or it is not a single file of text.
         ParameterError: it cannot hold this content.
     """
     name, chosen = fitting(content, "-", named)

@@ -187,7 +187,7 @@ def _read_edges(
     names = [np.array(table[c].to_pylist(), np.str_) for c in ("start_id", "end_id")]
     ends = [np.searchsorted(vertices, name) for name in names]
     kept = np.ones(table.num_rows, bool)
-    if without:  # an end that only a dataset left out knows is no vertex
+    if without:  # an end that only a dataset left out knows is not a vertex
         kept &= np.all([np.isin(name, vertices) for name in names], axis=0)
     if held_out and type_.name in HELD_OUT:
         kept &= ~np.isin([chrom_of(peak) for peak in names[0].tolist()], list(held_out))

@@ -48,7 +48,7 @@ def around(graph: GuidanceGraph, genes: Sequence[str], hops: int) -> GuidanceGra
         hops: 0 keeps the genes and the edges between them; 1 adds the peaks that guide them, and so on.
 
     Raises:
-        UnknownGene: some are no vertices of the graph.
+        UnknownGene: some are not vertices of the graph.
         ParameterError: hops are negative.
     """
     if hops < 0:

@@ -1,6 +1,6 @@
 """Backups: the store as Neo4j dumps it, or its rows as Parquet; the runs' files; a manifest that is written last.
 
-A folder without manifest is no backup, so a killed one is none: the next backup into the same folder begins anew.
+A folder without a manifest is not a backup, so a killed backup is not one: the next into the same folder starts over.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def back_up(settings: Settings, folder: Path, progress: Progress = SILENT) -> Ba
 
     Args:
         settings: of a managed server.
-        folder: made; an empty one is taken, and one with an unfinished backup begun anew.
-        progress: told of each step.
+        folder: is created; an empty one is used, and an unfinished backup in it is started over.
+        progress: hears of each step.
 
     Raises:
         Conflict: the server is not managed, somebody is writing, the disk is too small, or the folder is not empty.
@@ -144,7 +144,7 @@ def read_manifest(folder: Path) -> BackupManifest:
     """Read the manifest of a backup.
 
     Raises:
-        MissingInput: there is none, so this is no backup, or an unfinished one.
+        MissingInput: there is none, so this is not a backup, or an unfinished one.
         ChecksumMismatch: it is damaged, or of a later format.
     """
     path = folder / MANIFEST
@@ -226,7 +226,8 @@ def claim(folder: Path, last: str = MANIFEST) -> None:
     writer = mark.read_text() if mark.exists() else ""
     if writer not in {"", this_process()} and not process_is_gone(writer):
         raise Conflict(
-            f"{folder} is being written by {writer}", "name another folder; or remove it, if that process is no more"
+            f"{folder} is being written by {writer}",
+            "name another folder; or remove it, if that process no longer runs",
         )
     held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if last in held or (held and UNFINISHED not in held) or folder.is_file():
@@ -285,8 +286,10 @@ def _run_folders(settings: Settings, ids: Iterable[str]) -> list[Path]:
 def _copy_runs(settings: Settings, folder: Path, ids: Iterable[str], progress: Progress) -> dict[str, File]:
     """Return every file of these runs but those that a killed writer left; `runs` is there even when there are none."""
     (folder / "runs").mkdir()
-    found = [path for one in _run_folders(settings, ids) for path in sorted(one.rglob("*")) if path.is_file()]
-    chosen = [path for path in found if not path.name.startswith(".")]
+    files_of_runs = [
+        path for run_folder in _run_folders(settings, ids) for path in sorted(run_folder.rglob("*")) if path.is_file()
+    ]
+    chosen = [path for path in files_of_runs if not path.name.startswith(".")]
     progress.begin("copying runs", sum(path.stat().st_size for path in chosen), "bytes")
     files = {}
     for path in chosen:
@@ -299,9 +302,9 @@ def _copy_runs(settings: Settings, folder: Path, ids: Iterable[str], progress: P
 
 def _hashed(path: Path, progress: Progress) -> File:
     progress.begin(f"hashing {path.name}", path.stat().st_size, "bytes")
-    found = copied(path, None, progress)
+    hashed = copied(path, None, progress)
     progress.end()
-    return found
+    return hashed
 
 
 def _finish(

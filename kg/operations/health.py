@@ -29,7 +29,7 @@ READ_ONLY = "Neo.ClientError.Statement.AccessMode"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: what was found, and what mends it where it is not well."""
+    """One thing that was examined: what was found, and what fixes it where it is wrong."""
 
     name: str
     ok: bool

@@ -33,8 +33,8 @@ Translation = dict[tuple[str, str], str]
 
 def schema_version(store: Store) -> int | None:
     """Return the schema version of the graph; None when it is new."""
-    found = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s.version AS version")
-    return int(found[0]["version"]) if found else None
+    recorded = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s.version AS version")
+    return int(recorded[0]["version"]) if recorded else None
 
 
 def migrate(store: Store, progress: Progress = SILENT) -> list[int]:

@@ -2,8 +2,8 @@
 
 One consistent view needs no pause: a release never changes once it is published, and neither does a complete run. So
 the latest release and all before it are dumped (rows that the draft closed are open there, rows that it made are not),
-with the runs that are complete; the draft and runs under way are left out, and that is said. Every release's hash is
-worked out from the rows as they were dumped and compared with the one recorded.
+with the runs that are complete; the draft and runs under way are left out, as the manifest says. Every release's hash
+is worked out from the rows as they were dumped and compared with the one recorded.
 """
 
 from __future__ import annotations

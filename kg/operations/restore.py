@@ -53,10 +53,10 @@ def restore(settings: Settings, folder: Path, *, replace: bool = False, progress
         settings: whose graph it becomes.
         folder: of the backup.
         replace: put it in the place of what the managed server holds, graph and runs.
-        progress: told of each step.
+        progress: hears of each step.
 
     Raises:
-        MissingInput, ChecksumMismatch: it is no backup, or not whole; nothing was touched.
+        MissingInput, ChecksumMismatch: it is not a backup, or incomplete; nothing was touched.
         Conflict: the graph or the runs' folder is not empty, in use, or the disk too small; nothing was touched.
         SchemaVersionMismatch: it was made by a newer program, or rows by an older one.
     """

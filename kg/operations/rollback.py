@@ -55,14 +55,14 @@ def roll_back(
 
     Runs of it that were pruned are written back first, from their kept files. When a release later than the one served
     exists, the draft stays on top of it, so that the next release would bring back what was rolled back from: drafts
-    are refused until that release is reverted, or `keep` is said.
+    are refused until that release is reverted, or `keep` is given.
 
     Args:
         store: the graph.
         home: whose run folders hold the files of pruned runs.
         publication: its number; by default the last one that served another release.
         keep: drafts go on upon the latest release all the same.
-        progress: told of runs written back.
+        progress: hears of runs written back.
         note: for people.
 
     Raises:
@@ -84,7 +84,7 @@ def roll_back_run(store: Store, home: Path, slot: str | None, progress: Progress
         store: the graph.
         home: as in `roll_back`.
         slot: "model:cells"; None when there is only one.
-        progress: told of a run written back.
+        progress: hears of a run written back.
         note: for people.
 
     Raises:

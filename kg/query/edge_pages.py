@@ -17,7 +17,7 @@ from kg.schema import EDGE_TYPES, GENE, NODE_TYPES, OPEN, PEAK, EdgeType, Kind
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeParameters(Parameters):
-    """Which edges; every condition that is said must hold."""
+    """Which edges; every condition that is given must hold."""
 
     type: str | None = param(f"only this type: {', '.join(EDGE_TYPES)}", None, example="PREDICTED_LINK")
     gene: str | None = param(

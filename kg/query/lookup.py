@@ -44,7 +44,7 @@ RETURN DISTINCT p.id AS id, abs(r.start - $start) AS off ORDER BY off, id LIMIT 
 
 @dataclass(frozen=True)
 class Region:
-    """An interval, 0-based half-open; `assembly` is None when it was not said."""
+    """An interval, 0-based half-open; `assembly` is None when it was not given."""
 
     assembly: str | None
     chrom: str

@@ -94,16 +94,16 @@ def similar_genes(parameters: SimilarGenes, scope: Scope) -> Plan[Result]:
             f"{gene['symbol']} ({gene['id']}) has no embedding in run {run}", "it was not among its features"
         )
     order, cosine = vectors.nearest(gene["id"])
-    found: list[SimilarGene] = []
+    similar: list[SimilarGene] = []
     for at in range(0, len(order), 2 * parameters.limit):  # genes that the release lacks leave gaps to fill
-        some = order[at : at + 2 * parameters.limit]
-        rows = yield Query(_GENES, {"genes": [vectors.genes[i] for i in some], "release": scope.release})
+        chunk = order[at : at + 2 * parameters.limit]
+        rows = yield Query(_GENES, {"genes": [vectors.genes[i] for i in chunk], "release": scope.release})
         about = {row["gene"]: row["about"] for row in rows}
-        near = [(vectors.genes[i], float(cosine[i])) for i in some if vectors.genes[i] in about]
-        found += [SimilarGene(gene=id_, **about[id_], cosine=score, run=run) for id_, score in near]
-        if len(found) > parameters.limit:
+        near = [(vectors.genes[i], float(cosine[i])) for i in chunk if vectors.genes[i] in about]
+        similar += [SimilarGene(gene=id_, **about[id_], cosine=score, run=run) for id_, score in near]
+        if len(similar) > parameters.limit:
             break
-    return Result(found[: parameters.limit], gene, truncated=len(found) > parameters.limit)
+    return Result(similar[: parameters.limit], gene, truncated=len(similar) > parameters.limit)
 
 
 def _directions(rows: list[Row]) -> _Vectors:

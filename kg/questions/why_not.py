@@ -139,7 +139,7 @@ def why_not(parameters: WhyNot, scope: Scope) -> Plan[Result]:
     """Why is this factor not among the regulators of this gene?
 
     Walks from the factor to the gene and stops where the way ends: gene and factor known, a motif of the factor (or
-    ChIP-seq), a site of it in a peak, such a peak open, near the gene or linked to it by a contact or an eQTL, scored by
+    ChIP-seq), a site of it in a peak, such a peak open, near the gene or linked to it by a contact or eQTL, scored by
     a served run, called. Each stage gives its numbers; when none fails the answer is yes, with the links.
     """
     walk, stages = _Walk(parameters, scope), []
@@ -232,8 +232,8 @@ def _scored(walk: _Walk) -> Plan[Stage]:
     walk.links = [LinkAt(**row) for row in rows]
     n, named = len(rows), ", ".join(runs)
     if not n:
-        sentence = f"{named} scored none of these peaks with {walk.gene['symbol']}: they were not in its cells, or were loaded later"
-        return _fails("scored", sentence)
+        why = "they were not in its cells, or were loaded later"
+        return _fails("scored", f"{named} scored none of these peaks with {walk.gene['symbol']}: {why}")
     sentence = f"{_count(n, 'link')} from {_count(len({r['peak'] for r in rows}), 'peak')} were scored by {named}"
     return _passes("scored", n, sentence, walk.links[: walk.parameters.limit])
 

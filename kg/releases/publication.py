@@ -92,7 +92,7 @@ def publish(store: Store, note: str = "", *, strict: bool = False, progress: Pro
     Args:
         note: for people.
         strict: also refuse datasets without licence or citation and those stale by lookup.
-        progress: told of warnings.
+        progress: hears of warnings.
 
     Raises:
         LoadIncomplete: a load was interrupted.

@@ -48,7 +48,7 @@ def revert(store: Store, release: int, progress: Progress = SILENT) -> list[Diff
     Args:
         store: the graph.
         release: whose changes are undone.
-        progress: told of each dataset.
+        progress: hears of each dataset.
 
     Returns:
         How the draft now differs from the latest release.
