@@ -3,14 +3,16 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
+PYTHONS := 3.11 3.12 3.13
+PLATFORMS := x86_64-manylinux_2_28 aarch64-apple-darwin
 
-.PHONY: help setup demo test soak check bench lock clean
+.PHONY: help setup demo test soak check platforms bench lock clean
 
 help:
 	@echo "make demo    set up, then run the whole loop on a simulated world (about 4 minutes)"
 	@echo "make test    set up, then run the tests"
 	@echo "make soak    a hundred kills and many random sequences (half an hour)"
-	@echo "make check   linters, types, structure"
+	@echo "make check   linters, types, structure, and whether every platform has its wheels"
 	@echo "make bench   the benchmark against scglue (hours; resumable)"
 	@echo "make lock    pin the requirements again"
 
@@ -34,13 +36,20 @@ test: setup
 soak: setup
 	REGKG_KILLS=100 REGKG_EXAMPLES=100 $(BIN)/python -m pytest tests/faults tests/kg/test_stateful.py
 
-check: setup
+check: setup platforms
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/codespell kg loaders models api cli tests docs README.md CHANGELOG.md
+
+# Whether everything installs from wheels alone; what is resolved is thrown away.
+platforms: setup
+	@for python in $(PYTHONS); do for platform in $(PLATFORMS); do echo $$python $$platform; done; done \
+	| xargs -P 6 -L 1 sh -c '$(BIN)/uv pip compile --quiet --only-binary :all: --all-extras --no-emit-index-url \
+	  --python-version $$0 --python-platform $$1 pyproject.toml >/dev/null \
+	  || { echo "not everything has a wheel for Python $$0 on $$1" >&2; exit 1; }'
 
 bench: setup
 	$(BIN)/python tests/bench/glue_vs_scglue.py

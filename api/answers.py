@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fastapi.responses import Response
 
     from kg.query.plan import Reader
-    from kg.query.registry import Asked, Question
+    from kg.query.registry import Parameters, Question
     from kg.query.scope import Scope
 
 
@@ -30,23 +30,23 @@ class Latest:
 
 
 def reader_of(request: Request) -> Reader:
-    """What carries plans out for this app."""
+    """Return what carries plans out for this app."""
     reader: Reader = request.app.state.reader
     return reader
 
 
-async def answer(request: Request, question: Question, asked: Asked) -> Response:
-    """The answer as JSON, or 304 when the caller has it."""
+async def answer(request: Request, question: Question, parameters: Parameters) -> Response:
+    """Return the answer as JSON, or 304 when the caller has it."""
     latest: Latest = request.app.state.latest
     reader = reader_of(request)
-    narrowed = asked.release is not None or asked.run is not None
+    narrowed = parameters.release is not None or parameters.run is not None
     if latest.scope is not None and not narrowed and "if-none-match" not in request.headers:
         with suppress(NoRows):
-            found = await reader.run(question.answer(asked, latest.scope), guard_of(latest.scope))
-            return json_response(found, etag_of(request, latest.scope))
-    scope = await reader.run(scope_of(asked.release, asked.run))
+            fresh_answer = await reader.run(question.answer(parameters, latest.scope), guard_of(latest.scope))
+            return json_response(fresh_answer, etag_of(request, latest.scope))
+    scope = await reader.run(scope_of(parameters.release, parameters.run))
     if not narrowed:
         latest.scope = scope
     etag = etag_of(request, scope)
     known = not_modified(request, etag)
-    return known or json_response(await reader.run(question.settled(asked, scope)), etag)
+    return known or json_response(await reader.run(question.read_consistently(parameters, scope)), etag)

@@ -35,7 +35,7 @@ send it back as If-None-Match. A limit that is too large, or a parameter that do
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The API of the graph that the settings name; it connects when it starts, not when it is made."""
+    """Return the API of the graph that the settings name; it connects when it starts, not when it is made."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,15 +53,15 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _add_problem_schema(app: FastAPI) -> None:
-    """FastAPI collects the models of its own JSON responses only; problems have another media type."""
+    """Add the schema of problems, which FastAPI leaves out: it collects models of its JSON responses only."""
     document = app.openapi
 
     def openapi() -> dict[str, Any]:
-        made = document()
+        described = document()
         parts = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas = made["components"]["schemas"]
+        schemas = described["components"]["schemas"]
         schemas |= parts.pop("$defs", {})
         schemas["Problem"] = parts
-        return made
+        return described
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -51,12 +51,12 @@ _log = logging.getLogger(__name__)
 
 
 def status_of(error: type[RegkgError]) -> int:
-    """The HTTP status of a kind of error, by its family."""
+    """Return the HTTP status of a kind of error, by its family."""
     return next(STATUSES[family] for family in error.__mro__ if family in STATUSES)
 
 
 def type_of(error: type[RegkgError]) -> str:
-    """The problem type of an error: a URN, in kebab case."""
+    """Return the problem type of an error: a URN, in kebab case."""
     return f"urn:regkg:error:{re.sub(r'(?<!^)(?=[A-Z])', '-', error.__name__).lower()}"
 
 
@@ -78,7 +78,7 @@ def problem(
     hint: str = "",
     errors: Sequence[Any] = (),
 ) -> Response:
-    """A problem as a response; empty members are left out."""
+    """Return a problem as a response; empty members are left out."""
     request_id = request.scope["state"]["request_id"]
     body: dict[str, Any] = {"type": type_, "title": title, "status": status, "detail": detail, "hint": hint}
     body |= {"instance": request.url.path, "errors": list(errors), "request_id": request_id}
@@ -90,7 +90,7 @@ def problem(
 
 
 def problem_of(request: Request, error: RegkgError, status: int | None = None) -> Response:
-    """An error of ours as a problem; of the server's own failures only the kind is told."""
+    """Return an error of ours as a problem; of the server's own failures only the kind is told."""
     code = status or status_of(type(error))
     title = (type(error).__doc__ or "").partition("\n")[0]
     if code >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, NotFound):

@@ -76,7 +76,7 @@ class Readiness(BaseModel):
 
 
 def answer_model(question: Question) -> type[BaseModel]:
-    """The shape of an answer to this question."""
+    """Return the shape of an answer to this question."""
     fields: dict[str, Any] = {f.name: (f.type, ...) for f in dataclasses.fields(Answer)}
     fields |= {"rows": (list[question.row], ...), "runs": (list[RunRead], ...), "subject": (dict[str, Any] | None, ...)}  # type: ignore[name-defined]
     name = "".join(part.title() for part in question.name.split("-"))
@@ -84,7 +84,7 @@ def answer_model(question: Question) -> type[BaseModel]:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The responses that are problems, for a route's documentation."""
+    """Return the responses that are problems, for a route's documentation."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     about = {
         404: "Nothing has that name at that release.",

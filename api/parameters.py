@@ -11,27 +11,27 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 
 from kg.parameters import Parameter, parameters_of
-from kg.query.registry import Asked
+from kg.query.registry import Parameters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-P = TypeVar("P", bound=Asked)
+P = TypeVar("P", bound=Parameters)
 
 
 def endpoint(
     parameters: type[P], answer: Callable[[Request, P], Awaitable[Response]], *, path: tuple[str, ...] = ()
 ) -> Callable[..., Awaitable[Response]]:
-    """An endpoint that reads `parameters` from the query string (those named in `path` from the path) and answers.
+    """Return an endpoint that reads `parameters` from the query string (or the path) and answers.
 
     A query parameter that nobody declared is refused, since a misspelt filter would otherwise be no filter.
     """
-    declared = parameters_of(parameters, Asked)
+    declared = parameters_of(parameters, Parameters)
     known = {p.name for p in declared} - set(path)
 
-    async def call(request: Request, **given: Any) -> Response:
+    async def call(request: Request, **values: Any) -> Response:
         refuse_unknown(request, known)
-        return await answer(request, parameters(**given))
+        return await answer(request, parameters(**values))
 
     arguments = [Argument("request", Argument.KEYWORD_ONLY, annotation=Request)]
     arguments += [
@@ -50,7 +50,9 @@ def refuse_unknown(request: Request, known: set[str]) -> None:
     """
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
-        message = f"no such parameter; there are {', '.join(sorted(known))}" if known else "takes no parameters"
+        message = (
+            f"no such parameter; the parameters are {', '.join(sorted(known))}" if known else "takes no parameters"
+        )
         raise RequestValidationError([{"loc": ("query", name), "msg": message} for name in unknown])
 
 
@@ -59,7 +61,7 @@ def _annotation(parameter: Parameter) -> Any:
 
 
 def _field(parameter: Parameter, *, in_path: bool) -> Any:
-    said: dict[str, Any] = {
+    documented: dict[str, Any] = {
         "description": parameter.doc,
         "ge": parameter.low,
         "le": parameter.high,
@@ -68,5 +70,5 @@ def _field(parameter: Parameter, *, in_path: bool) -> Any:
         "examples": None if parameter.example is None else [parameter.example],
     }
     if in_path:
-        return Path(**said)
-    return Query(**said) if parameter.required else Query(parameter.default, **said)
+        return Path(**documented)
+    return Query(**documented) if parameter.required else Query(parameter.default, **documented)

@@ -20,19 +20,19 @@ FOREVER = "public, max-age=31536000, immutable"
 
 
 def to_json(value: Any) -> bytes:
-    """JSON of plain values and dataclasses."""
+    """Return JSON of plain values and dataclasses."""
     return json.dumps(value, default=vars, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 
 def etag_of(request: Request, scope: Scope) -> str:
-    """Names what this query answers at this publication, before it is asked."""
+    """Return a name for what this query answers at this publication, before it is answered."""
     version = (scope.publication, scope.published_at, scope.hash, *scope.run_ids, request.app.version)
     text = "\n".join([*map(str, version), request.url.path, *sorted(request.url.query.split("&"))])
     return f'"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"'
 
 
 def not_modified(request: Request, etag: str, cache: str = REVALIDATE) -> Response | None:
-    """A 304 when the caller has this version already."""
+    """Return a 304 when the caller has this version already."""
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if etag in known or known == ["*"]:
         return Response(status_code=304, headers={"ETag": etag, "Cache-Control": cache})
@@ -40,14 +40,14 @@ def not_modified(request: Request, etag: str, cache: str = REVALIDATE) -> Respon
 
 
 def json_response(value: Any, etag: str, cache: str = REVALIDATE, headers: Mapping[str, str] | None = None) -> Response:
-    """A 200 that caches may keep as `cache` says."""
+    """Return a 200 response that caches may keep as `cache` says."""
     return Response(
         to_json(value), media_type="application/json", headers={"ETag": etag, "Cache-Control": cache, **(headers or {})}
     )
 
 
 def listing(request: Request, value: Any) -> Response:
-    """A list that changes with no publication: its ETag is the hash of the bytes."""
+    """Return a list that changes with no publication: its ETag is the hash of the bytes."""
     body = to_json(value)
     etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": REVALIDATE}

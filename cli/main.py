@@ -39,7 +39,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("admin", "Run the whole loop on a simulated world and print what came of it."),
-    "doctor": Command("admin", "Check what the product needs, and say how to mend it."),
+    "doctor": Command("admin", "Check what the product needs, and say how to fix it."),
     "simulate": Command("load", "Write a seeded world in the field's file formats, with the truth."),
     "db": Command("admin", "Start, stop and look after the managed Neo4j."),
     "cells": Command("load", "Count ATAC fragments in peaks."),
@@ -52,7 +52,7 @@ COMMANDS = {
     "train": Command("runs", "Train a model on the served release and write its predictions back."),
     "retrain": Command("runs", "Train published runs again where evidence changed, and publish what passes the gate."),
     "runs": Command("runs", "List, compare, report, publish, take back, prune, export and reproduce model runs."),
-    "bench": Command("runs", "Measure how a model fares on priors that are partly made up."),
+    "bench": Command("runs", "Measure how a model fares on priors that are partly invented."),
     "backup": Command("admin", "Back up the graph and the files of its runs."),
     "restore": Command("admin", "Restore a backup and verify every release of it."),
     "ask": Command("query", "Ask the graph a named question."),
@@ -77,7 +77,7 @@ EXIT_CODES: dict[type[RegkgError], int] = {
 INTERRUPTED = 130
 _LEFT = "cli.main.left"
 _EXTRA_OF = {
-    **dict.fromkeys(("torch", "torch_geometric", "safetensors", "sklearn", "sknetwork", "networkx", "mudata"), "train"),
+    **dict.fromkeys(("torch", "torch_geometric", "safetensors", "sklearn", "sknetwork", "mudata"), "train"),
     **dict.fromkeys(("fastapi", "uvicorn"), "api"),
     **dict.fromkeys(("numba", "pyjaspar"), "motifs"),
 }
@@ -85,7 +85,7 @@ _EXTRA_OF = {
 
 @dataclass(frozen=True)
 class Failure:
-    """What people (or, with --json, programs) are told when a command fails."""
+    """What people (or, with --json, programs) see when a command fails."""
 
     type: str
     message: str
@@ -95,8 +95,8 @@ class Failure:
     def show(self, *, as_json: bool) -> int:
         """Write it to stderr; gives the exit code."""
         if as_json:
-            told = {"type": self.type, "message": self.message, "hint": self.hint}
-            click.echo(json.dumps({"error": told, "exit_code": self.exit_code}), err=True)
+            failure = {"type": self.type, "message": self.message, "hint": self.hint}
+            click.echo(json.dumps({"error": failure, "exit_code": self.exit_code}), err=True)
         else:
             click.echo(f"error: {self.message}", err=True)
             if self.hint:
@@ -108,12 +108,12 @@ class LazyGroup(click.Group):
     """A group whose commands are modules of `cli`; listing them imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the work."""
+        """Return the names in the order of the work."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported now."""
+        """Return the command of that name, imported now."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -124,13 +124,13 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with near matches among commands that are not imported."""
+        """Resolve as click does, with near matches among commands that are not imported."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             raise click.exceptions.NoSuchCommand(args[0], possibilities=list(COMMANDS), ctx=ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table above, so that `--help` imports nothing."""
+        """Write the table above, so that `--help` imports nothing."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
@@ -174,13 +174,13 @@ def call(args: Sequence[str]) -> int:
     return 0
 
 
-def leaves(sentence: str) -> None:
+def interrupt_message(sentence: str) -> None:
     """Say what an interruption from here on would leave behind, and how to go on; "" when nothing."""
     click.get_current_context().meta[_LEFT] = sentence
 
 
 def exit_code(error: type[RegkgError]) -> int:
-    """The exit code of a kind of error, by its family."""
+    """Return the exit code of a kind of error, by its family."""
     return next(EXIT_CODES[family] for family in error.__mro__ if family in EXIT_CODES)
 
 

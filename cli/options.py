@@ -21,10 +21,15 @@ def options_for(parameters: Iterable[Parameter]) -> list[click.Parameter]:
 
 
 def attributes_of(docstring: str | None) -> dict[str, str]:
-    """Name -> text of an Attributes section; one entry may describe several names, and run over several lines."""
+    """Return name -> text of an Attributes section, whose entries may describe several names over several lines."""
     section = cleandoc(docstring or "").partition("Attributes:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+(?:, \w+)*): (.+(?:\n {5,}.+)*)$", section, re.MULTILINE)
     return {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
+
+
+def attributes_of_class(cls: type) -> dict[str, str]:
+    """Return name -> text of the Attributes sections of a class and of those that it inherits from."""
+    return {name: text for base in reversed(cls.__mro__) for name, text in attributes_of(base.__doc__).items()}
 
 
 def _option(parameter: Parameter) -> click.Option:

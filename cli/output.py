@@ -32,7 +32,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @contextmanager
 def progress(*, as_json: bool = False) -> Iterator[Progress]:
-    """Where a job reports: bars on a terminal, plain lines elsewhere, nothing when a program reads our JSON."""
+    """Open where a job reports: bars on a terminal, plain lines elsewhere, nothing when a program reads our JSON."""
     if sys.stderr.isatty():
         bars = TerminalProgress()
         try:
@@ -57,12 +57,12 @@ def emit(value: Any, *, as_json: bool) -> None:
 
 
 def note(line: str) -> None:
-    """A line beside a result: it goes to stderr, so that the result can be piped."""
+    """Print a line beside a result, on stderr so that the result can be piped."""
     click.echo(line, err=True)
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's own types: dataclasses as objects, NaN as null, whatever else as text."""
+    """Return the value in JSON's own types: dataclasses as objects, NaN as null, whatever else as text."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):

@@ -8,16 +8,16 @@ from typing import Any
 
 
 def modules_in(package: str) -> list[str]:
-    """Names of the modules of a package, sorted; none of them is imported."""
+    """Return the names of the modules of a package, sorted; none of them is imported."""
     return sorted(module.name for module in iter_modules(import_module(package).__path__))
 
 
 def declared_in(package: str, module: str, attribute: str | None = None) -> Any:
-    """What one module of a package declares under `attribute`, by default under its own name; None when nothing."""
+    """Return what one module of a package declares under `attribute` (by default its own name), or None."""
     return getattr(import_module(f"{package}.{module}"), attribute or module, None)
 
 
 def discover(package: str, attribute: str | None = None) -> dict[str, Any]:
-    """What every module of a package declares under `attribute`, by default under its own name, by module name."""
-    found = {name: declared_in(package, name, attribute) for name in modules_in(package)}
-    return {name: declared for name, declared in found.items() if declared is not None}
+    """Return what each module of a package declares under `attribute` (by default its own name), by module name."""
+    declarations = {name: declared_in(package, name, attribute) for name in modules_in(package)}
+    return {name: declared for name, declared in declarations.items() if declared is not None}

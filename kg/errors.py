@@ -10,7 +10,7 @@ RegkgError
   NotFound
     UnknownGene  UnknownPeak  UnknownRelease  UnknownRun  UnknownQuestion  UnknownDataset  UnknownBiosample
   Conflict
-    ReleaseFrozen  WriteConflict  DraftHeld  LoadIncomplete  DatasetStale  SchemaVersionMismatch
+    WriteConflict  DraftHeld  LoadIncomplete  DatasetStale  SchemaVersionMismatch
   StoreError
     StoreUnavailable (worth retrying)  StoreRefused  ServerFailed
   TrainingError
@@ -126,10 +126,6 @@ class UnknownBiosample(NotFound):
 
 class Conflict(RegkgError):
     """The request collides with the state of the graph."""
-
-
-class ReleaseFrozen(Conflict):
-    """A published release cannot change."""
 
 
 class WriteConflict(Conflict):

@@ -26,20 +26,20 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def folder_sha256(path: Path, pattern: str = "*") -> str:
-    """Hex digest over the files below a folder: each one's path in it and digest, in the order of these paths."""
+    """Return the hex digest over the paths and digests of all files below a folder, in the order of the paths."""
     files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob(pattern) if file.is_file())
     listed = "".join(f"{sha256(file)} {name}\n" for name, file in files)
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
+    """Return the hex digest of a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file; 0 of what is none, or goes while one looks."""
+    """Return the bytes of a file; 0 where there is none, or where it disappears meanwhile."""
     try:
         return path.lstat().st_size if path.is_file() else 0
     except FileNotFoundError:

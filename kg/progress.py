@@ -9,32 +9,32 @@ class Progress(Protocol):
     """Where a long job reports; implementations must be cheap to call."""
 
     def begin(self, task: str, total: float | None = None, unit: str = "") -> None:
-        """A named piece of work starts; `total` in `unit`s if it is known."""
+        """Start a named piece of work; `total` is in `unit`s, if it is known."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        """So many more `unit`s are done; `note` is a short state such as a loss."""
+        """Report that `amount` more `unit`s are done; `note` is a short state such as a loss."""
 
     def end(self, summary: str = "") -> None:
-        """The piece of work is done."""
+        """Finish the piece of work."""
 
     def say(self, line: str) -> None:
-        """A line that people should read."""
+        """Show a line that people should read."""
 
 
 class Silent:
     """Reports nothing."""
 
     def begin(self, task: str, total: float | None = None, unit: str = "") -> None:
-        """Do nothing."""
+        """Start a named piece of work; `total` is in `unit`s, if it is known."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        """Do nothing."""
+        """Report that `amount` more `unit`s are done; `note` is a short state such as a loss."""
 
     def end(self, summary: str = "") -> None:
-        """Do nothing."""
+        """Finish the piece of work."""
 
     def say(self, line: str) -> None:
-        """Do nothing."""
+        """Show a line that people should read."""
 
 
 SILENT = Silent()

@@ -14,7 +14,9 @@ REGULATORS = question_named("gene-regulators")
 router = APIRouter(prefix="/v1/genes", tags=["genes"])
 router.add_api_route(
     "/{gene}/regulators",
-    endpoint(REGULATORS.parameters, lambda request, asked: answer(request, REGULATORS, asked), path=("gene",)),
+    endpoint(
+        REGULATORS.parameters, lambda request, parameters: answer(request, REGULATORS, parameters), path=("gene",)
+    ),
     operation_id="list_gene_regulators",
     summary="Which peaks regulate a gene?",
     description=REGULATORS.doc,

@@ -18,7 +18,7 @@ _NEVER_KEPT = {"Cache-Control": "no-store"}
 
 @router.get("/healthz", operation_id="get_health", response_model=Health)
 async def health() -> Response:
-    """The process answers; says nothing of the database."""
+    """Answer that the process is alive; this says nothing about the database."""
     return Response(to_json({"status": "ok"}), media_type="application/json", headers=_NEVER_KEPT)
 
 

@@ -13,14 +13,14 @@ from api.parameters import endpoint
 from kg.query.registry import question_named, questions
 
 if TYPE_CHECKING:
-    from kg.query.registry import Asked, Question
+    from kg.query.registry import Parameters, Question
 
 router = APIRouter(prefix="/v1/q", tags=["questions"])
 
 
 def _add(question: Question) -> None:
-    async def ask(request: Request, asked: Asked) -> Response:
-        return await answer(request, question, asked)
+    async def ask(request: Request, parameters: Parameters) -> Response:
+        return await answer(request, question, parameters)
 
     router.add_api_route(
         f"/{question.name}",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note, progress
 from kg.settings import Settings
 
@@ -24,19 +24,19 @@ def command(folder: Path, *, logical: bool, as_json: bool) -> None:
     """
     from kg.operations.backup import back_up, back_up_rows  # noqa: PLC0415 - `--help` needs no driver
 
-    leaves(f"{folder} is no backup: `regkg backup` into it begins anew")
+    interrupt_message(f"{folder} is not a backup: run `regkg backup` into it again to start over")
     with progress(as_json=as_json) as report:
-        made = (back_up_rows if logical else back_up)(Settings.from_environment(), folder, report)
+        manifest = (back_up_rows if logical else back_up)(Settings.from_environment(), folder, report)
     shown = {
         "backup": str(folder),
-        "kind": made.kind,
-        "releases": len(made.releases),
-        "runs": len(made.runs),
-        "files": len(made.files),
-        "bytes": made.bytes,
-        "left_out": list(made.left_out),
+        "kind": manifest.kind,
+        "releases": len(manifest.releases),
+        "runs": len(manifest.runs),
+        "files": len(manifest.files),
+        "bytes": manifest.bytes,
+        "left_out": list(manifest.left_out),
     }
     emit(shown if as_json else {k: v for k, v in shown.items() if k != "left_out"}, as_json=as_json)
     if not as_json:
-        for left in made.left_out:
+        for left in manifest.left_out:
             note(f"left out: {left}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note, progress
 from kg.errors import SettingsError
 from kg.settings import Settings
@@ -77,15 +77,15 @@ def migrate(*, as_json: bool) -> None:
     from kg.server import endpoint  # noqa: PLC0415
     from kg.store import open_store  # noqa: PLC0415
 
-    leaves("the graph has its old schema version: `regkg db migrate` again goes on")
+    interrupt_message("the graph has its old schema version: run `regkg db migrate` again to go on")
     with progress(as_json=as_json) as report, open_store(endpoint(Settings.from_environment(), report)) as store:
         done = step_up(store, report)
-    told = f"schema version {done[0]} -> {SCHEMA_VERSION}" if done else f"schema version {SCHEMA_VERSION} already"
-    emit({"steps": done, "schema_version": SCHEMA_VERSION} if as_json else told, as_json=as_json)
+    outcome = f"schema version {done[0]} -> {SCHEMA_VERSION}" if done else f"schema version {SCHEMA_VERSION} already"
+    emit({"steps": done, "schema_version": SCHEMA_VERSION} if as_json else outcome, as_json=as_json)
 
 
 def managed() -> Server:
-    """The managed server of the settings.
+    """Return the managed server of the settings.
 
     Raises:
         SettingsError: REGKG_NEO4J_URI names a server that is not ours to start or stop.

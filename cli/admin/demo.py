@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, progress
 from kg.settings import Settings
 
@@ -64,7 +64,7 @@ def command(*, quick: bool, seed: int, as_json: bool) -> None:
 
     Works in a home of its own (REGKG_HOME/demo, always on the managed Neo4j), which it empties first.
     """
-    leaves("the demo's own home is left half-filled: the next `regkg demo` starts afresh")
+    interrupt_message("the demo's own home is left half-filled: the next `regkg demo` starts afresh")
     settings = Settings.from_environment()
     jars = settings.jars or settings.home / "neo4j" / "jars"
     home = settings.home / ("demo-quick" if quick else "demo")

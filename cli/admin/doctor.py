@@ -1,4 +1,4 @@
-"""`regkg doctor`: look at everything the product needs, and say how to mend what is not well."""
+"""`regkg doctor`: look at everything the product needs, and say how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GPU_TIMEOUT_S = 120
 def command(context: click.Context, *, as_json: bool) -> None:
     """Check what the product needs: Java, server, writing and refusing, disk, memory, GPU, versions.
 
-    Ends with 1 if a check fails; each says how to mend it.
+    Ends with 1 if a check fails; each says how to fix it.
     """
     settings = Settings.from_environment()
     with progress(as_json=as_json) as report:
@@ -48,7 +48,7 @@ def command(context: click.Context, *, as_json: bool) -> None:
 
 
 def examine(settings: Settings, report: Progress) -> Iterator[Check]:
-    """Every check, the quick ones first."""
+    """Yield every check, the quick ones first."""
     from kg.operations.health import check, check_graph  # noqa: PLC0415 - `doctor --help` needs no driver
 
     yield check("python", _python)
@@ -59,9 +59,9 @@ def examine(settings: Settings, report: Progress) -> Iterator[Check]:
 
 
 def line(check: Check) -> str:
-    """The check as people read it."""
-    told = f"{check.found}\nmend: {check.mend}" if check.mend else check.found
-    return f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<10} " + told.replace("\n", "\n" + " " * 17)
+    """Return the check as people read it."""
+    text = f"{check.found}\nfix: {check.mend}" if check.mend else check.found
+    return f"{'ok  ' if check.ok else 'FAIL'}  {check.name:<10} " + text.replace("\n", "\n" + " " * 17)
 
 
 def _python() -> str:
@@ -69,18 +69,18 @@ def _python() -> str:
 
 
 def _one_place() -> str:
-    """`models`, `api` and `cli` are names that other distributions use too, and the first on the path wins."""
+    """Check that the packages come from one place: others use these names too, and the first on the path wins."""
     places = {name: place_of(name) for name in OURS}
     if len(set(places.values())) > 1 or None in places.values():
-        told = ", ".join(f"{name} from {place}" for name, place in places.items())
+        listed = ", ".join(f"{name} from {place}" for name, place in places.items())
         raise SettingsError(
-            f"the five packages do not come from one place: {told}", "install regkg in an environment of its own"
+            f"the five packages do not come from one place: {listed}", "install regkg in an environment of its own"
         )
     return f"{', '.join(OURS)} come from {places['cli']}"
 
 
 def place_of(name: str) -> Path | None:
-    """The directory that a package would be imported from; nothing is imported."""
+    """Return the directory that a package would be imported from; nothing is imported."""
     spec = find_spec(name)
     return Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
 
@@ -105,6 +105,6 @@ def _training() -> str:
             [sys.executable, "-c", GPU], capture_output=True, text=True, timeout=GPU_TIMEOUT_S, check=True
         )
     except (subprocess.SubprocessError, OSError) as error:
-        told = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1]
-        raise RegkgError(f"torch does not work: {told}", "pip install --force-reinstall 'regkg[train]'") from error
+        reason = str(getattr(error, "stderr", "") or error).strip().splitlines()[-1]
+        raise RegkgError(f"torch does not work: {reason}", "pip install --force-reinstall 'regkg[train]'") from error
     return f"torch works; {f'GPU: {name}' if (name := done.stdout.strip()) else 'no GPU: models train on the CPU'}"

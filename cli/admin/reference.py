@@ -11,11 +11,11 @@ import click
 from api.app import create_app
 from api.errors import status_of, type_of
 from cli import main
-from cli.options import attributes_of
+from cli.options import attributes_of, attributes_of_class
 from kg import errors, schema
 from kg.errors import RegkgError
 from kg.parameters import Parameter, parameters_of
-from kg.query.registry import Asked, questions
+from kg.query.registry import Parameters, questions
 from kg.settings import Settings
 from loaders import registry as sources
 from models import registry as models
@@ -28,14 +28,14 @@ WIDTH = 100
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = (_settings, _commands, _questions, _routes, _types, _loaders, _models, _errors)
     intro = "# Reference\n\nMade from the program by `python -m cli.admin.reference`; do not edit it by hand."
     return "\n\n".join([intro, *("\n\n".join(part()) for part in parts)]) + "\n"
 
 
 def all_commands() -> Iterator[click.Context]:
-    """A context of every command, groups before their members."""
+    """Yield a context of every command, groups before their members."""
 
     def below(context: click.Context) -> Iterator[click.Context]:
         yield context
@@ -49,7 +49,7 @@ def all_commands() -> Iterator[click.Context]:
 
 
 def all_errors() -> Iterator[tuple[int, type[RegkgError]]]:
-    """Every error with its depth in the tree, parents before children."""
+    """Yield every error with its depth in the tree, parents before children."""
 
     def below(family: type[RegkgError], depth: int) -> Iterator[tuple[int, type[RegkgError]]]:
         declared = [e for e in vars(errors).values() if isinstance(e, type) and e.__bases__ == (family,)]
@@ -84,7 +84,7 @@ def _questions() -> Iterator[str]:
     yield "## Questions\n\nEach is `regkg ask NAME` and `GET /v1/q/NAME`; both give the same JSON."
     for q in questions().values():
         yield f"### {q.name}\n\n{q.doc}"
-        yield _parameters(q.parameters, Asked)
+        yield _parameters(q.parameters, Parameters)
         yield _columns("column", q.row)
 
 
@@ -111,11 +111,11 @@ def _limits(parameter: Parameter) -> str:
 
 
 def _columns(title: str, row: type) -> str:
-    told = attributes_of(row.__doc__)
+    meanings = attributes_of_class(row)
     return _table(
         (title, "type", "meaning"),
         (
-            (f"`{f.name}`", f"{f.type}".replace(" | None", ", may be null"), told.get(f.name, ""))
+            (f"`{f.name}`", f"{f.type}".replace(" | None", ", may be null"), meanings.get(f.name, ""))
             for f in dataclasses.fields(row)
         ),
     )

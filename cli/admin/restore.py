@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, progress
 from kg.settings import Settings
 
@@ -24,7 +24,7 @@ def command(folder: Path, *, replace: bool, as_json: bool) -> None:
     from kg.operations.restore import restore  # noqa: PLC0415 - `--help` needs no driver
 
     settings = Settings.from_environment()
-    leaves(
+    interrupt_message(
         "the graph is as it was: run the same command again"
         if settings.neo4j_uri is None
         else "the graph is half restored, and refuses other commands: run the same command again"

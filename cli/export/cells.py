@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option
 from cli.session import graph
 from kg.errors import SettingsError
@@ -29,10 +29,10 @@ def export_cells(*, run: str | None, out: Path, as_json: bool) -> None:
     from models.jobs.export_mudata import write_h5mu  # noqa: PLC0415 - without the extra, nobody should wait for the graph
 
     if out.suffix != ".h5mu":
-        raise SettingsError(f"{out} is no .h5mu", "say --out FILE.h5mu")
+        raise SettingsError(f"{out} does not end in .h5mu", "use --out FILE.h5mu")
     if not out.parent.is_dir():
-        raise SettingsError(f"{out.parent}: no such folder", "make it first")
-    leaves(f"{out} is as it was")
+        raise SettingsError(f"{out.parent}: no such folder", "create it first")
+    interrupt_message(f"{out} is as it was")
     with graph(as_json=as_json) as (store, settings, report):
         chosen = one_run(run_plan(scope_of(None, run), store), "an export of cells")
         emit(write_h5mu(store, settings.home, chosen, out, report), as_json=as_json)

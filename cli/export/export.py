@@ -18,7 +18,7 @@ from kg.export.registry import formats
 from kg.guidance.policy import POLICY
 from kg.parameters import parameters_of
 from kg.query.plan import run_plan
-from kg.query.registry import Asked, Question, question_named, questions
+from kg.query.registry import Parameters, Question, question_named, questions
 from kg.schema import EDGE_TYPES, NODE_TYPES
 
 if TYPE_CHECKING:
@@ -32,15 +32,17 @@ _out = click.option(
     "--out", required=True, help="File to write, whole or not at all, with FILE.json beside it; - for stdout."
 )
 _format = click.option(
-    "--format", "said", type=click.Choice(list(formats())), help="Default: what the ending of FILE says."
+    "--format", "format_name", type=click.Choice(list(formats())), help="By default the ending of FILE decides."
 )
-_release = click.option("--release", type=click.IntRange(min=1), help="A published one; default: what is served.")
-_run = click.option("--run", help="This complete run; default: those that are served.")
+_release = click.option(
+    "--release", type=click.IntRange(min=1), help="A published release; by default the one that is served."
+)
+_run = click.option("--run", help="A complete run; by default the runs that are served.")
 
 
 _HELP = f"""Write what the graph holds into files.
 
-Formats; text may be packed, as in FILE.bed.gz:
+Formats (text may be compressed, as in FILE.bed.gz):
 
 \b
 {_LIST}
@@ -49,17 +51,17 @@ Formats; text may be packed, as in FILE.bed.gz:
 
 @click.group(help=_HELP)
 def group() -> None:
-    """What each command writes is said there."""
+    """Each command says what it writes."""
 
 
-def _types(names: list[str], told: str, *, multiple: bool = True, **more: Any) -> Callable[[Any], Any]:
+def _types(names: list[str], help_text: str, *, multiple: bool = True, **more: Any) -> Callable[[Any], Any]:
     return click.option(
-        "--type", "types" if multiple else "label", multiple=multiple, type=click.Choice(names), help=told, **more
+        "--type", "types" if multiple else "label", multiple=multiple, type=click.Choice(names), help=help_text, **more
     )
 
 
 @group.command()
-@_types(list(EDGE_TYPES), "Only edges of this type; may be said several times.  [default: all]")
+@_types(list(EDGE_TYPES), "Only edges of this type; may be repeated.  [default: all]")
 @click.option("--called-only", is_flag=True, help="Leave out predictions that the run did not call.")
 @_release
 @_run
@@ -85,7 +87,7 @@ def nodes(label: str, *, release: int | None, **to: Any) -> None:
 
 
 @group.command()
-@_types(list(POLICY), "Edges that guide; may be said several times.", default=("NEAR",), show_default=True)
+@_types(list(POLICY), "Edges that guide; may be repeated.", default=("NEAR",), show_default=True)
 @_release
 @_out
 @_format
@@ -116,12 +118,12 @@ class Answers(click.Group):
     """One command for each question."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the questions."""
+        """Return the names of the questions."""
         del ctx
         return list(questions())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The question as a command.
+        """Return the question as a command.
 
         Raises:
             UnknownQuestion: with the names that exist.
@@ -139,22 +141,22 @@ def _command_for(question: Question) -> click.Command:
     @_out
     @_format
     @json_option
-    def export(*, out: str, said: str | None, as_json: bool, **given: Any) -> None:
+    def export(*, out: str, format_name: str | None, as_json: bool, **values: Any) -> None:
         with graph(as_json=as_json) as (store, _, _):
-            answer = run_plan(question.plan(question.parameters(**given)), store)
-            _write(answers.of_answer(store, answer, question.row), out=out, said=said, as_json=as_json)
+            answer = run_plan(question.plan(question.parameters(**values)), store)
+            _write(answers.of_answer(store, answer, question.row), out=out, format_name=format_name, as_json=as_json)
 
     command = click.command(question.name, help=question.doc)(export)
-    command.params = [*options_for(parameters_of(question.parameters, Asked)), *command.params]
+    command.params = [*options_for(parameters_of(question.parameters, Parameters)), *command.params]
     return command
 
 
-def _write(content: Content, *, out: str, said: str | None, as_json: bool) -> None:
+def _write(content: Content, *, out: str, format_name: str | None, as_json: bool) -> None:
     if out == "-":
-        done = writing.write_to(sys.stdout.buffer, content, said)
+        done = writing.write_to(sys.stdout.buffer, content, format_name)
         note(f"{done.rows:,} rows; release {content.about['release']}, {content.about['hash']}")
     else:
-        done = writing.write(content, Path(out), said)
+        done = writing.write(content, Path(out), format_name)
         emit(done, as_json=as_json)
     if done.skipped:
-        note(f"{done.skipped:,} rows have no form in {done.format}, such as an end without a position")
+        note(f"{done.skipped:,} rows cannot be represented in {done.format}, for example an end without a position")

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 _ENDINGS = {".h5": "h5", ".safetensors": "pyg", ".graphml": "graphml"}
 _RULES = [" or ".join(f'"{rule}"' for rule in rules) for rules in (WEIGHTS, SIGNS)]
-_LISTED = ", ".join(f"{said} ({ending})" for ending, said in _ENDINGS.items())
+_LISTED = ", ".join(f"{format_name} ({ending})" for ending, format_name in _ENDINGS.items())
 
 
 @click.command("graph")
-@click.option("--release", type=click.IntRange(min=1), help="A published one; default: what is served.")
-@click.option("--gene", "genes", multiple=True, help="Ensembl id or symbol; may be said several times.  [default: all]")
+@click.option("--release", type=click.IntRange(min=1), help="A published release; by default the one that is served.")
+@click.option("--gene", "genes", multiple=True, help="Ensembl id or symbol; may be repeated.  [default: all]")
 @click.option(
     "--hops", type=click.IntRange(min=0), help="How many edges away from the genes.  [default: 1, their peaks]"
 )
@@ -41,7 +41,7 @@ _LISTED = ", ".join(f"{said} ({ending})" for ending, said in _ENDINGS.items())
     multiple=True,
     default=("NEAR",),
     show_default=True,
-    help="Evidence that guides; may be said several times.",
+    help="Evidence that guides; may be repeated.",
 )
 @click.option(
     "--policy",
@@ -50,7 +50,7 @@ _LISTED = ", ".join(f"{said} ({ending})" for ending, said in _ENDINGS.items())
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Whole or not at all.")
 @click.option(
-    "--format", "said", type=click.Choice(list(_ENDINGS.values())), help="Default: what the ending of FILE says."
+    "--format", "format_name", type=click.Choice(list(_ENDINGS.values())), help="By default the ending of FILE decides."
 )
 @json_option
 def export_graph(
@@ -61,21 +61,21 @@ def export_graph(
     edge_types: tuple[str, ...],
     policy: Path | None,
     out: Path,
-    said: str | None,
+    format_name: str | None,
     as_json: bool,
 ) -> None:
     """The guidance graph of a release, or the part around some genes, for PyTorch Geometric, HDF5 or GraphML.
 
     Its manifest says release, hashes, datasets, and by which policy edges were weighed; what reads the file
-    (kg.snapshot.read_snapshot, models.pyg.load_pyg) refuses one that does not fit.
+    (kg.guidance.snapshot.read_snapshot, models.inputs.pyg_export.load_pyg) refuses one that does not match.
     """
-    name = said or _ENDINGS.get(out.suffix)
+    name = format_name or _ENDINGS.get(out.suffix)
     if name is None:
-        raise SettingsError(f"{out} does not say its format", f"say --format: {_LISTED}")
+        raise SettingsError(f"{out} has no ending of a known format", f"choose one with --format: {_LISTED}")
     if not out.parent.is_dir():
-        raise SettingsError(f"{out.parent}: no such folder", "make it first")
+        raise SettingsError(f"{out.parent}: no such folder", "create it first")
     if hops is not None and not genes:
-        raise SettingsError("--hops goes from genes, and none was said", "say --gene, or leave --hops out")
+        raise SettingsError("--hops counts from genes, and no gene was given", "add --gene, or omit --hops")
     if name == "pyg":
         import models.inputs.pyg_export  # noqa: F401, PLC0415 - without the extra, nobody should wait for the graph
     rules = read_policy(policy) if policy else POLICY
@@ -83,20 +83,20 @@ def export_graph(
         scope = run_plan(scope_of(release), opened.store)
         ids = gene_ids(opened.store, scope, genes)
         opened.report.begin("reading the guidance graph")
-        made = read_guidance(opened.store, scope.release, edge_types, policy=rules)
-        opened.report.end(f"{len(made.vertices):,} vertices, {len(made.source):,} edges")
+        guidance = read_guidance(opened.store, scope.release, edge_types, policy=rules)
+        opened.report.end(f"{len(guidance.vertices):,} vertices, {len(guidance.source):,} edges")
         if ids:
-            made = around(made, ids, 1 if hops is None else hops)
-        emit(_write(opened, scope, made, out, name), as_json=as_json)
+            guidance = around(guidance, ids, 1 if hops is None else hops)
+        emit(_write(opened, scope, guidance, out, name), as_json=as_json)
 
 
-def _write(opened: Graph, scope: Scope, made: GuidanceGraph, out: Path, name: str) -> writing.Exported:
+def _write(opened: Graph, scope: Scope, guidance: GuidanceGraph, out: Path, name: str) -> writing.Exported:
     if name == "graphml":
-        return writing.write(reading.guidance_graph(opened.store, scope, made), out, name)
+        return writing.write(reading.guidance_graph(opened.store, scope, guidance), out, name)
     if name == "h5":
-        write_snapshot(made, out)
+        write_snapshot(guidance, out)
     else:
         from models.inputs.pyg_export import hetero_data, save_pyg  # noqa: PLC0415 - torch is for this format alone
 
-        save_pyg(hetero_data(made), out)
-    return writing.Exported(name, {out.name: sha256(out)}, len(made.source), 0)
+        save_pyg(hetero_data(guidance), out)
+    return writing.Exported(name, {out.name: sha256(out)}, len(guidance.source), 0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option
 from cli.session import graph
 from kg.evidence.datasets import dataset_versions
@@ -74,7 +74,7 @@ def cite(release: int | None, *, as_json: bool) -> None:
 @json_option
 def dependence(run: str | None, *, dataset: str | None, limit: int, out: Path | None, as_json: bool) -> None:
     """List the called links of RUN (default: of every published run) that rest on the evidence of one dataset only."""
-    leaves("nothing was changed" if out is None else f"{out} is whole, or not there")
+    interrupt_message("nothing was changed" if out is None else f"{out} is whole, or not there")
     with graph(as_json=as_json) as (store, _, _):
         runs = [run] if run else sorted(served(store).runs.values())
         counted = [{"run": r, **asdict(share)} for r in runs for share in dependences.shares(store, r)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.options import options_for
 from cli.output import emit, json_option, progress
 from loaders import registry
@@ -77,12 +77,14 @@ def load_manifest(manifest: Path, *, plan: bool, bulk: bool, as_json: bool) -> N
 
     prepared = prepare_all(read_manifest(manifest), plan=plan)
     if bulk:
-        leaves("the graph is empty, as it was, unless it says that it was imported: run the same command again")
+        interrupt_message(
+            "the graph is empty, as it was, unless it says that it was imported: run the same command again"
+        )
         settings = Settings.from_environment()
         with progress(as_json=as_json) as report:
             reports = build_all(settings, prepared, report)
     else:
-        leaves("datasets up to here are loaded: run the same command again to go on")
+        interrupt_message("datasets up to here are loaded: run the same command again to go on")
         with graph(as_json=as_json) as (store, settings, report):
             reports = load_all(store, settings.home, prepared, report)
     emit(reports if as_json else [_line(loaded) for loaded in reports], as_json=as_json)
@@ -116,7 +118,7 @@ def command_for(loader: Loader) -> click.Command:
 
         own = {p.name: common.pop(p.name) for p in loader.parameters}
         prepared = prepare(LoadRequest(loader.name, files, options=own, **common))
-        leaves("a load that was writing is unfinished: run the same command again to finish it")
+        interrupt_message("a load that was writing is unfinished: run the same command again to finish it")
         with graph(as_json=as_json) as (store, settings, report):
             show(load(store, settings.home, prepared, report), as_json=as_json)
 
@@ -163,7 +165,7 @@ def cells(files: Sequence[Path], name: str, *, assemblies: Sequence[str], covera
     from loaders.cells.parquet_cells import ensure_h5ad  # noqa: PLC0415
     from loaders.cells.registration import register_cells  # noqa: PLC0415
 
-    leaves("each file is registered or is not: run the same command again")
+    interrupt_message("each file is registered or is not: run the same command again")
     with graph(as_json=as_json) as (store, settings, report):
         paths = [ensure_h5ad(file, settings.home / "cells", report) for file in files]
         registered = register_cells(store, name, paths, coverage, assemblies)

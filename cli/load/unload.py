@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option
 from cli.session import graph
 from kg.evidence.draft import open_draft
@@ -18,7 +18,9 @@ from kg.evidence.draft import open_draft
 @json_option
 def command(dataset: str, *, plan: bool, as_json: bool) -> None:
     """Withdraw DATASET: the next release is without it, those that have it keep it."""
-    leaves("the dataset is half withdrawn: run the same command again, or `regkg release discard --dataset` it")
+    interrupt_message(
+        "the dataset is half withdrawn: run the same command again, or `regkg release discard --dataset` it"
+    )
     with graph(as_json=as_json) as (store, _, report), open_draft(store, f"regkg unload {dataset}") as draft:
         changes = draft.unload(dataset, plan=plan, progress=report)
         number = draft.number

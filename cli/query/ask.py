@@ -11,19 +11,19 @@ from cli.output import emit, json_option, note
 from cli.session import graph
 from kg.parameters import parameters_of
 from kg.query.plan import run_plan
-from kg.query.registry import Answer, Asked, Question, question_named, questions
+from kg.query.registry import Answer, Parameters, Question, question_named, questions
 
 
 class Questions(click.Group):
     """One command for each question."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the questions."""
+        """Return the names of the questions."""
         del ctx
         return list(questions())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The question as a command.
+        """Return the question as a command.
 
         Raises:
             UnknownQuestion: with the names that exist.
@@ -41,23 +41,23 @@ def group() -> None:
 
 
 def command_for(question: Question) -> click.Command:
-    """A command that asks this question."""
+    """Return a command that asks this question."""
 
     @json_option
-    def ask(*, as_json: bool, **given: Any) -> None:
+    def ask(*, as_json: bool, **values: Any) -> None:
         with graph(as_json=as_json) as (store, _, _):
-            answer = run_plan(question.plan(question.parameters(**given)), store)
+            answer = run_plan(question.plan(question.parameters(**values)), store)
         emit(answer if as_json else answer.rows, as_json=as_json)
         if not as_json:
-            _say_whence(answer)
+            _print_provenance(answer)
 
     command = click.command(question.name, help=question.doc)(ask)
-    command.params = [*options_for(parameters_of(question.parameters, Asked)), *command.params]
+    command.params = [*options_for(parameters_of(question.parameters, Parameters)), *command.params]
     return command
 
 
-def _say_whence(answer: Answer) -> None:
-    """What a reader should know of an answer: how many rows, from which release and runs, how fresh."""
+def _print_provenance(answer: Answer) -> None:
+    """Print what a reader should know of an answer: how many rows, from which release and runs, how fresh."""
     runs = ", ".join(run.run for run in answer.runs) or "no run"
     note(f"{len(answer.rows)} rows; release {answer.release}; {runs}")
     if answer.truncated:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note
 from cli.session import graph
 from kg.errors import ParameterError
@@ -36,8 +36,8 @@ _STYLE = (
 @click.argument("second", type=click.IntRange(min=1))
 @click.option("--rows", "rows_to", type=_file, help="Every row that differs, into a .parquet or .ndjson.")
 @click.option("--html", type=_file, help="A page with the counts and the first rows, in one file.")
-@click.option("--type", "types", multiple=True, help="Only this node or edge type; may be said several times.")
-@click.option("--dataset", "datasets", multiple=True, help="Only this dataset; may be said several times.")
+@click.option("--type", "types", multiple=True, help="Only this node or edge type; may be repeated.")
+@click.option("--dataset", "datasets", multiple=True, help="Only this dataset; may be repeated.")
 @json_option
 def diff(
     first: int,
@@ -57,22 +57,24 @@ def diff(
 
     if rows_to is not None and rows_to.suffix not in MACHINE:
         raise ParameterError(f"{rows_to.name} ends in neither of {', '.join(MACHINE)}")
-    leaves("the graph is as it was; a file is there whole or not at all")
+    interrupt_message("the graph is as it was; a file is there whole or not at all")
     with graph(as_json=as_json) as (store, _, _):
-        found = [d for d in release_diff.summary(store, first, second, types) if not datasets or d.dataset in datasets]
+        differences = [
+            d for d in release_diff.summary(store, first, second, types) if not datasets or d.dataset in datasets
+        ]
         if rows_to is not None:
             count = write_rows(release_diff.rows(store, first, second, types, datasets), rows_to)
             note(f"{count:,} rows in {rows_to}")
         if html is not None:
-            some = list(islice(release_diff.rows(store, first, second, types, datasets), ON_PAGE))
-            _write(html, page(first, second, found, some))
-    emit({"first": first, "second": second, "differences": found} if as_json else found, as_json=as_json)
-    if not found and not as_json:
+            shown = list(islice(release_diff.rows(store, first, second, types, datasets), ON_PAGE))
+            _write(html, page(first, second, differences, shown))
+    emit({"first": first, "second": second, "differences": differences} if as_json else differences, as_json=as_json)
+    if not differences and not as_json:
         note(f"releases {first} and {second} hold the same rows")
 
 
 def write_rows(changes: Iterator[RowChange], path: Path) -> int:
-    """All rows for machines, table by table; the file appears whole or not at all. Gives their number."""
+    """Write all rows for programs, table by table, whole or not at all; return their number."""
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     from kg.files import replaced  # noqa: PLC0415
@@ -93,21 +95,21 @@ def write_rows(changes: Iterator[RowChange], path: Path) -> int:
     return count
 
 
-def page(first: int, second: int, found: Sequence[Difference], some: Sequence[RowChange]) -> str:
-    """A page that needs nothing else: counts with bars, and the first rows with what changed in them."""
-    most = max((d.added + d.removed + d.changed for d in found), default=1)
-    counts = "".join(_count_row(d, most) for d in found)
+def page(first: int, second: int, differences: Sequence[Difference], shown: Sequence[RowChange]) -> str:
+    """Return a page that needs nothing else: counts with bars, and the first rows with what changed in them."""
+    most = max((d.added + d.removed + d.changed for d in differences), default=1)
+    counts = "".join(_count_row(d, most) for d in differences)
     rows = "".join(
         f'<tr><td class="{c.change}">{c.change}</td><td>{c.type}</td><td>{escape(c.dataset)}</td>'
-        f"<td>{escape(c.start_id)}</td><td>{escape(c.end_id or '')}</td><td>{escape(_told(c))}</td></tr>"
-        for c in some
+        f"<td>{escape(c.start_id)}</td><td>{escape(c.end_id or '')}</td><td>{escape(_described(c))}</td></tr>"
+        for c in shown
     )
-    total = sum(d.added + d.removed + d.changed for d in found)
+    total = sum(d.added + d.removed + d.changed for d in differences)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Release {first} to {second}</title>'
         f"<style>{_STYLE}</style><h1>From release {first} to release {second}</h1><p>{total:,} rows differ.</p>"
         '<table><tr><th>dataset<th>type<th class="n">added<th class="n">removed<th class="n">changed<th class="n">'
-        f"rows now<th></tr>{counts}</table><h2>The first {len(some)} of them</h2>"
+        f"rows now<th></tr>{counts}</table><h2>The first {len(shown)} of them</h2>"
         f"<table><tr><th><th>type<th>dataset<th>from<th>to<th>what</tr>{rows}</table></html>\n"
     )
 
@@ -121,8 +123,8 @@ def _count_row(d: Difference, most: int) -> str:
     return f"<tr><td>{escape(d.dataset)}</td><td>{d.type}</td>{numbers}<td>{bars}</td></tr>"
 
 
-def _told(change: RowChange) -> str:
-    """The columns that changed, or those of the only side there is."""
+def _described(change: RowChange) -> str:
+    """Return the columns that changed, or those of the only side there is."""
     before, after = change.before or {}, change.after or {}
     if change.before and change.after:
         return "; ".join(f"{k}: {v} → {after[k]}" for k, v in before.items() if after[k] != v)

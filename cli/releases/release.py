@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note
 from cli.releases.diff import diff
 from cli.session import graph
@@ -25,9 +25,9 @@ def group() -> None:
 def list_releases(*, as_json: bool) -> None:
     """All releases, newest first."""
     with graph(as_json=as_json) as (store, _, _):
-        found = releases.releases(store)
-    shown = [{"number": r.number, "created_at": r.created_at, "hash": r.hash[:12], "note": r.note} for r in found]
-    emit(found if as_json else shown, as_json=as_json)
+        recorded = releases.releases(store)
+    shown = [{"number": r.number, "created_at": r.created_at, "hash": r.hash[:12], "note": r.note} for r in recorded]
+    emit(recorded if as_json else shown, as_json=as_json)
 
 
 @group.command()
@@ -59,12 +59,12 @@ def show(number: int | None, *, as_json: bool) -> None:
 @json_option
 def publish(text: str, *, strict: bool, as_json: bool) -> None:
     """Freeze the draft as the next release and serve it."""
-    leaves("the release is either published or not: `regkg release list` says which")
+    interrupt_message("the release is either published or not: `regkg release list` says which")
     with graph(as_json=as_json) as (store, _, report):
-        made = releases.publish(store, text, strict=strict, progress=report)
-        current = made or releases.served(store)
-    emit({"published": made is not None, "served": current} if as_json else current, as_json=as_json)
-    if made is None and not as_json:
+        published = releases.publish(store, text, strict=strict, progress=report)
+        current = published or releases.served(store)
+    emit({"published": published is not None, "served": current} if as_json else current, as_json=as_json)
+    if published is None and not as_json:
         note("the draft holds nothing new: this is what is served already")
 
 
@@ -94,9 +94,9 @@ def journal(*, as_json: bool) -> None:
 def rollback(publication: int | None, text: str, *, keep: bool, as_json: bool) -> None:
     """Serve an earlier release with its runs again (default: the release before); no row is touched.
 
-    Until the release that was left is reverted, `regkg load` and `publish` are refused, unless you say --keep.
+    Until the release that was left is reverted, `regkg load` and `publish` are refused, unless you pass --keep.
     """
-    leaves("what is served is either the old or the new publication: `regkg release journal`")
+    interrupt_message("what is served is either the old or the new publication: `regkg release journal`")
     with graph(as_json=as_json) as (store, settings, report):
         now = publications.roll_back(
             store, settings.home, publication=publication, keep=keep, progress=report, note=text
@@ -123,7 +123,8 @@ def revert(number: int, *, as_json: bool) -> None:
     """
     from kg.releases.revert import revert as undo  # noqa: PLC0415 - not needed for --help
 
-    leaves(f"nobody can publish a half: run `regkg release revert {number}` again, or `regkg release discard`")
+    again = f"`regkg release revert {number}` again, or `regkg release discard`"
+    interrupt_message(f"a half-finished revert cannot be published: run {again}")
     with graph(as_json=as_json) as (store, _, report):
         emit(undo(store, number, report), as_json=as_json)
     if not as_json:
@@ -135,7 +136,7 @@ def revert(number: int, *, as_json: bool) -> None:
 @json_option
 def discard(dataset: str | None, *, as_json: bool) -> None:
     """Drop the draft, or what it changed in one dataset; releases stay as they are."""
-    leaves("some datasets are taken back, others not: run `regkg release discard` again")
+    interrupt_message("some datasets are taken back, others not: run `regkg release discard` again")
     with graph(as_json=as_json) as (store, _, report):
         count = releases.discard(store, dataset, progress=report)
     emit({"discarded": count} if as_json else f"{count} datasets taken back", as_json=as_json)

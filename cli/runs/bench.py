@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note
 from cli.session import graph
 
@@ -53,7 +53,7 @@ def prior_corruption(*, rates: tuple[float, ...], seeds: int, out: Path, as_json
     """
     from models.bench.corrupted_priors import rises  # noqa: PLC0415 - torch is not needed for --help
 
-    leaves(f"trials that came to their end stay in {out}; the same command again goes on from there")
+    interrupt_message(f"trials that came to their end stay in {out}; the same command again goes on from there")
     with graph(as_json=as_json) as (store, _, report):
         trials, programs = _prepared(store, report, out, said)
         wanted = [

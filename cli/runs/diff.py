@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note
 from cli.session import graph
 from kg.errors import ParameterError
@@ -51,7 +51,7 @@ def diff(
     """What moved from run FIRST to run SECOND, and why: noise, prior, propagated, code/config or unexplained."""
     if rows_to is not None and rows_to.suffix not in MACHINE:
         raise ParameterError(f"{rows_to.name} ends in neither of {', '.join(MACHINE)}")
-    leaves("the graph is as it was; a file is there whole or not at all")
+    interrupt_message("the graph is as it was; a file is there whole or not at all")
     from kg.run_diff import inputs  # noqa: PLC0415 - SciPy takes long to import
 
     with graph(as_json=as_json) as (store, settings, report):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note
 from cli.session import graph
 from kg import runs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @json_option
 def report(run: str, html: Path, *, as_json: bool) -> None:
     """RUN on one page: what it is, losses, consistency, labels, cells, scores by distance and the best edges."""
-    leaves("the graph is as it was; the page is there whole or not at all")
+    interrupt_message("the graph is as it was; the page is there whole or not at all")
     from cli.pages.run_report import write  # noqa: PLC0415 - pandas and scikit-learn take long to import
 
     with graph(as_json=as_json) as (store, settings, progress):

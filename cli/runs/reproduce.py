@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option
 from cli.session import graph
 from kg.errors import TrainingError
@@ -21,7 +21,7 @@ def export(run: str, folder: Path, *, as_json: bool) -> None:
     """Write RUN into FOLDER: weights, metrics, predictions, configuration, commands, and an RO-Crate of it all."""
     from kg.operations.ro_crate import export_run  # noqa: PLC0415 - `--help` needs no Parquet
 
-    leaves(f"{folder} has no ro-crate-metadata.json, so it is no export: the same command begins anew")
+    interrupt_message(f"{folder} has no ro-crate-metadata.json, so it is no export: the same command begins anew")
     with graph(as_json=as_json) as (store, settings, report):
         files = export_run(store, settings.home, run, folder, report)
     shown = {"run": run, "folder": str(folder), "files": len(files), "bytes": sum(f.bytes for f in files.values())}
@@ -40,7 +40,7 @@ def reproduce(run: str, *, as_json: bool) -> None:
     from models.jobs.reproduce import OTHER  # noqa: PLC0415 - torch is not needed for --help
     from models.jobs.reproduce import reproduce as train_again  # noqa: PLC0415
 
-    leaves("what is published stays: the same command finishes the run")
+    interrupt_message("what is published stays: the same command finishes the run")
     with graph(as_json=as_json) as (store, settings, report):
         found = train_again(store, settings.home, run, report)
     emit(found if as_json else {**asdict(found), "differs": found.reason}, as_json=as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note
 from cli.session import graph
 from kg.operations.rollback import roll_back_run
@@ -40,7 +40,9 @@ def prune(runs: tuple[str, ...], *, keep: int, delete: bool, plan: bool, as_json
 
     Their predictions stay as Parquet files, and `restore` brings them back, unless you say --delete.
     """
-    leaves("rows of some runs are gone, their files are not: `regkg runs prune` again, or `regkg runs restore RUN`")
+    interrupt_message(
+        "rows of some runs are gone, their files are not: `regkg runs prune` again, or `regkg runs restore RUN`"
+    )
     with graph(as_json=as_json) as (store, settings, report):
         gone = retention.prune(store, settings.home, runs, keep=keep, delete=delete, plan=plan, progress=report)
     emit(gone, as_json=as_json)
@@ -53,7 +55,7 @@ def prune(runs: tuple[str, ...], *, keep: int, delete: bool, plan: bool, as_json
 @json_option
 def restore(run: str, *, as_json: bool) -> None:
     """Write RUN, which was pruned, back into the graph from its files."""
-    leaves(f"run {run} is not complete, and nobody sees it: `regkg runs restore {run}` again")
+    interrupt_message(f"run {run} is not complete, and nobody sees it: `regkg runs restore {run}` again")
     with graph(as_json=as_json) as (store, settings, report):
         emit(retention.restore(store, settings.home, run, report), as_json=as_json)
 
@@ -64,6 +66,6 @@ def restore(run: str, *, as_json: bool) -> None:
 @json_option
 def rollback(slot: str | None, text: str, *, as_json: bool) -> None:
     """Serve for SLOT (model:cells) the run that it had before; the release stays."""
-    leaves("the slot has either the old or the new run: `regkg release journal`")
+    interrupt_message("the slot has either the old or the new run: `regkg release journal`")
     with graph(as_json=as_json) as (store, settings, report):
         emit(roll_back_run(store, settings.home, slot, report, text), as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note
 from cli.session import Graph, graph
 from kg.errors import TrainingError
@@ -63,7 +63,7 @@ def command(ctx: click.Context, /, *, plan: bool, as_json: bool, without: tuple[
         raise click.UsageError("--without and --as-experiment go together: a run without a dataset is never published")
     if without and (plan or said["if_changed"]):
         raise click.UsageError("--without trains at once: neither --plan nor --if-changed goes with it")
-    leaves("what is published stays; the same command again goes on with a run that was cut short")
+    interrupt_message("what is published stays; the same command again goes on with a run that was cut short")
     with graph(as_json=as_json) as where:
         if plan:
             code = _plan(where, said, as_json=as_json)

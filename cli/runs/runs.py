@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option, note
 from cli.runs.diff import diff, why
 from cli.runs.evaluate import evaluate
@@ -65,7 +65,7 @@ def show(run: str, *, as_json: bool) -> None:
 @json_option
 def publish(run: str, text: str, *, as_json: bool) -> None:
     """Serve RUN for its slot; the evidence served stays the same."""
-    leaves("the run is either served or not: `regkg runs list` says which")
+    interrupt_message("the run is either served or not: `regkg runs list` says which")
     with graph(as_json=as_json) as (store, _, _):
         emit(runs.publish_run(store, run, text), as_json=as_json)
 
@@ -75,7 +75,7 @@ def publish(run: str, text: str, *, as_json: bool) -> None:
 @json_option
 def resume(run: str, *, as_json: bool) -> None:
     """Finish RUN, which was interrupted: its training from the last checkpoint, or its write-back."""
-    leaves(f"run {run} is not complete, and nobody sees it: `regkg runs resume {run}` again")
+    interrupt_message(f"run {run} is not complete, and nobody sees it: `regkg runs resume {run}` again")
     with graph(as_json=as_json) as (store, settings, report):
         try:
             finished = runs.write_back(store, settings.home, run, report)
@@ -91,7 +91,7 @@ def resume(run: str, *, as_json: bool) -> None:
 @json_option
 def discard(run: str, *, as_json: bool) -> None:
     """Take the rows of RUN out of the graph; its record stays and says discarded."""
-    leaves(f"some rows of {run} are gone, and nobody sees the rest: `regkg runs discard {run}` again")
+    interrupt_message(f"some rows of {run} are gone, and nobody sees the rest: `regkg runs discard {run}` again")
     with graph(as_json=as_json) as (store, _, _):
         emit(runs.discard(store, run), as_json=as_json)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.output import emit, json_option
 from cli.session import graph
 from kg import runs
@@ -32,7 +32,7 @@ def targets(run: str, *, sites: str, best: int, publish: bool, as_json: bool) ->
     from models.jobs.targets import Wanted  # noqa: PLC0415 - SciPy and torch are not needed for --help
     from models.jobs.targets import targets as rank  # noqa: PLC0415
 
-    leaves("what is published stays; an unfinished run is finished by `regkg runs resume`, or discarded")
+    interrupt_message("what is published stays; an unfinished run is finished by `regkg runs resume`, or discarded")
     with graph(as_json=as_json) as (store, settings, report):
         made = rank(store, settings.home, run, Wanted(sites, best), report)
         if publish:

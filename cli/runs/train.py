@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.main import leaves
+from cli.main import interrupt_message
 from cli.options import options_for
 from cli.output import emit, json_option, note
 from cli.session import graph
@@ -118,7 +118,7 @@ def run_training(
     names = {"candidates": "candidates_bp", **{name: name for name in kept}}
     where = {field: options.pop(name) for name, field in names.items() if name in options}
     request = TrainingRequest(model.name, cells, options, reading, **where)
-    leaves("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
+    interrupt_message("what is published stays; `regkg runs list` shows the run, `regkg runs resume RUN` finishes it")
     with graph(as_json=as_json) as (store, settings, report):
         for left in runs.interrupted(store):
             note(f"run {left.id} was interrupted: `regkg runs resume {left.id}` or `regkg runs discard {left.id}`")

@@ -27,7 +27,7 @@ _BLOSC_HEADER = 16  # bytes; the last four say how long the whole is
 
 
 def open_group(path: str | Path) -> Any:
-    """The root of an h5ad or, of a folder, of a zarr store (format 2 or 3): an h5py or zarr group."""
+    """Return the root of an h5ad or, of a folder, of a zarr store (format 2 or 3): an h5py or zarr group."""
     if not Path(path).is_dir():
         return h5py.File(path)
     import zarr  # noqa: PLC0415 - most never need it
@@ -37,7 +37,7 @@ def open_group(path: str | Path) -> Any:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Any]:
-    """The same, closed at the end of the block."""
+    """Open the same and close it at the end of the block."""
     group = open_group(path)
     try:
         yield group
@@ -47,7 +47,7 @@ def opened(path: str | Path) -> Iterator[Any]:
 
 
 def values_in(root: Any) -> list[str]:
-    """Names of the matrices with a value for each cell and feature, such as X and layers/counts."""
+    """Return the names of the matrices with a value for each cell and feature, such as X and layers/counts."""
     return [name for name in ("X",) if name in root] + [f"layers/{name}" for name in root.get("layers", ())]
 
 
@@ -70,7 +70,7 @@ def check_whole(path: Path, root: Any) -> None:
 
 
 def _lost(folder: Path, node: Any, *, finished: bool) -> str:
-    """What is missing of a matrix, in words."""
+    """Return what is missing of a matrix, in words."""
     if node.attrs.get("encoding-type", "array") not in SPARSE:
         return _cut(folder, node) or ("" if finished else _missing(node))
     parts = {part: node[part] for part in ("data", "indices", "indptr")}
@@ -93,7 +93,7 @@ def _missing(array: Any) -> str:
 
 
 def _repeats_zero(indices: Any, ends: NDArray[np.int64]) -> bool:
-    """Whether pieces are missing and not merely all zero, as they would be where each cell has but the first feature.
+    """Return whether missing pieces are lost and not merely all zero, as where each cell has only the first feature.
 
     A missing piece reads as zeros, and no cell has the same feature twice.
     """
@@ -107,7 +107,7 @@ def _repeats_zero(indices: Any, ends: NDArray[np.int64]) -> bool:
 
 
 def _cut(folder: Path, array: Any) -> str:
-    """Which piece is shorter than it says; Blosc does not look, and would read whatever memory lies behind."""
+    """Return which piece is shorter than it says; Blosc does not look, and would read whatever memory lies behind."""
     if array.shards is not None or not any("Blosc" in type(codec).__name__ for codec in array.compressors):
         return ""
     for piece in sorted(p for p in folder.rglob("*") if p.is_file() and p.name[0] != "." and p.name != "zarr.json"):

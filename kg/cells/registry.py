@@ -118,7 +118,7 @@ class CellsFile:
     coverage: float
 
     def check_unchanged(self) -> None:
-        """The file is still there with the same content.
+        """Check that the file is still there with the same content.
 
         Raises:
             MissingInput: it is not at its path.
@@ -132,7 +132,7 @@ class CellsFile:
 
 
 def read_header(path: Path) -> Header:
-    """Shape, names, layers and assembly of an h5ad or zarr store.
+    """Read shape, names, layers and assembly of an h5ad or zarr store.
 
     Raises:
         MissingInput: no such file.
@@ -145,12 +145,12 @@ def read_header(path: Path) -> Header:
     try:
         with opened(path) as file:
             var, obs = (file[k] for k in ("var", "obs"))
-            said = read_elem(file["uns/assembly"]) if "uns/assembly" in file else None
+            assembly = read_elem(file["uns/assembly"]) if "uns/assembly" in file else None
             header = Header(
                 cells=_length(obs[obs.attrs["_index"]]),
                 features=list(map(str, read_elem(var[var.attrs["_index"]]))),
                 layers=tuple(sorted(file["layers"])) if "layers" in file else (),
-                assembly=str(said) if isinstance(said, str) else None,
+                assembly=str(assembly) if isinstance(assembly, str) else None,
             )
             check_whole(path, file)
             if values_in(file):
@@ -162,12 +162,12 @@ def read_header(path: Path) -> Header:
 
 
 def checksum(path: Path) -> str:
-    """sha256 of an h5ad, or of all files of a zarr store."""
+    """Return sha256 of an h5ad, or of all files of a zarr store."""
     return folder_sha256(path) if path.is_dir() else sha256(path)
 
 
 def modality_of(names: Sequence[str]) -> str:
-    """The modality that most of these names of features belong to, `rna` where they say nothing."""
+    """Return the modality that most of these feature names belong to, `rna` where they say nothing."""
     text = pd.Series(list(names), dtype=object)
     if len(text) and text.str.match(_POSITION).mean() > 0.5:
         return "atac"
@@ -186,7 +186,7 @@ def assay_of(modality: str) -> str:
 
 
 def split_positions(names: pd.Series[str]) -> pd.DataFrame:
-    """chrom, start and end as text from chrom:start-end, chrom-start-end or chrom_start_end; missing if it is none."""
+    """Return chrom, start and end as text from chrom:start-end, chrom-start-end or chrom_start_end, else missing."""
     return names.str.extract(_POSITION)
 
 
@@ -213,13 +213,13 @@ def match_features(names: Sequence[str], genes: pa.Table, peaks: pa.Table, assem
     ambiguous: list[str] = []
     seen: set[str | None] = set()
     for name, key, prefix in zip(names, keys, prefixes, strict=True):
-        found = f"{prefix}{held[key]}" if key in held else None
-        if found is None:
+        graph_id = f"{prefix}{held[key]}" if key in held else None
+        if graph_id is None:
             (ambiguous if key in many else unmapped).append(name)
-        elif found in seen:
+        elif graph_id in seen:
             ambiguous.append(name)
-        ids.append(None if found in seen else found)
-        seen |= {found} - {None}
+        ids.append(None if graph_id in seen else graph_id)
+        seen |= {graph_id} - {None}
     return FeatureMatch(tuple(ids), tuple(unmapped), tuple(ambiguous))
 
 
@@ -228,7 +228,7 @@ def match_names(names: Sequence[str], genes: pa.Table) -> FeatureMatch:
     held, many = _gene_names(_of(genes, None))
     keys = _keys(names)
     ids = tuple(held.get(key) for key in keys)
-    lost = [(name, key) for name, key, found in zip(names, keys, ids, strict=True) if found is None]
+    lost = [(name, key) for name, key, graph_id in zip(names, keys, ids, strict=True) if graph_id is None]
     return FeatureMatch(ids, tuple(n for n, key in lost if key not in many), tuple(n for n, key in lost if key in many))
 
 
@@ -258,17 +258,17 @@ def register(
 
 
 def cells(store: Store, name: str) -> list[CellsFile]:
-    """The files of a named set, by modality.
+    """Return the files of a named set, by modality.
 
     Raises:
         NotFound: no such set.
     """
-    found = registered(store, name)
-    if not found:
+    files = registered(store, name)
+    if not files:
         known = [row["name"] for row in store.read("MATCH (c:Cells) RETURN DISTINCT c.name AS name ORDER BY name")]
         listed = f"registered are {', '.join(known)}" if known else "none are registered"
         raise NotFound(f"no cells are called {name!r}", f"{listed}; regkg load cells FILES --name {name}")
-    return found
+    return files
 
 
 def registered(store: Store, name: str) -> list[CellsFile]:
@@ -292,7 +292,7 @@ def _what_happened(before: CellsFile | None, now: CellsFile) -> str:
 
 
 def _length(index: Any) -> int:
-    """Of an index, which is an array or, where values may be missing, a group with one."""
+    """Return the length of an index, which is an array or, where values may be missing, a group with one."""
     return int((index["values"] if hasattr(index, "keys") else index).shape[0])
 
 
@@ -302,7 +302,7 @@ def _of(table: pa.Table, assembly: str | None) -> pd.DataFrame:
 
 
 def _keys(names: Iterable[str]) -> list[str]:
-    """Names as they are looked up: positions in one form, Ensembl ids without version, anything else unchanged."""
+    """Return names as they are looked up: positions in one form, Ensembl ids without version, others unchanged."""
     text = pd.Series(list(names), dtype=object)
     parts = split_positions(text)
     positions = _position_keys(parts["chrom"], parts["start"], parts["end"])
@@ -316,7 +316,7 @@ def _position_keys(chrom: pd.Series[str], start: pd.Series[Any], end: pd.Series[
 
 
 def _gene_names(genes: pd.DataFrame) -> tuple[dict[str, str], set[str]]:
-    """Name -> id for all that mean one gene, and the symbols that mean several."""
+    """Return name -> id for all that mean one gene, and the symbols that mean several."""
     main = genes["chrom"].str.match(_MAIN_CHROM) & ~genes["id"].str.endswith("_PAR_Y")
     counts, main_counts = Counter(genes["symbol"]), Counter(genes["symbol"][main])
     only = genes["symbol"].map(counts) == 1

@@ -55,7 +55,7 @@ class Unmapped:
 
 
 def closure(store: Store, name: str, number: int = OPEN - 1) -> list[str]:
-    """Ids of a biosample and of all that are a kind of it, by way of others too; CURIEs and texts, sorted.
+    """Return the ids of a biosample and of all that are a kind of it, by way of others too; CURIEs and texts, sorted.
 
     Args:
         store: the graph.
@@ -68,22 +68,22 @@ def closure(store: Store, name: str, number: int = OPEN - 1) -> list[str]:
     level = [row["id"] for row in store.read(_NAMED, name=name, n=number)]
     if not level:
         raise _unknown(store, name, number)
-    found = set(level)
+    reached = set(level)
     while level:
-        rows = store.read(_BELOW, ids=level, seen=sorted(found), n=number)
+        rows = store.read(_BELOW, ids=level, seen=sorted(reached), n=number)
         level = [row["id"] for row in rows]
-        found |= set(level)
-    return sorted(found)
+        reached |= set(level)
+    return sorted(reached)
 
 
 def kinds(store: Store, name: str, number: int = OPEN - 1) -> list[Biosample]:
-    """The same with their names, by id; see `closure`."""
+    """Return the same with their names, by id; see `closure`."""
     rows = store.read(_ABOUT, ids=closure(store, name, number), n=number)
     return sorted((Biosample(row["id"], row["name"] or row["id"]) for row in rows), key=lambda b: b.id)
 
 
 def unmapped(store: Store, number: int = OPEN - 1) -> list[Unmapped]:
-    """Texts of evidence that are a kind of nothing, those that most edges name first."""
+    """Return the texts of evidence that are a kind of nothing, those that most edges name first."""
     edges = dict.fromkeys((row["id"] for row in store.read(_UNMAPPED, n=number)), 0)
     for type_ in EDGE_TYPES.values():
         query = _naming(type_)
@@ -93,7 +93,7 @@ def unmapped(store: Store, number: int = OPEN - 1) -> list[Unmapped]:
 
 
 def _naming(type_: EdgeType) -> str:
-    """Cypher: how many edges of a type name each text; empty where they name none."""
+    """Return Cypher: how many edges of a type name each text; empty where they name none."""
     if type_.kind is Kind.PREDICTED or type_ is SUBCLASS_OF:
         return ""
     if type_.end == BIOSAMPLE.label:

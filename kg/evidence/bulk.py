@@ -52,18 +52,18 @@ class BulkDraft:
         self.rows = 0
 
     def datasets(self) -> list[DatasetVersion]:
-        """Every dataset collected so far."""
+        """Return every dataset collected so far."""
         return [version for _, _, version in self._versions.values()]
 
     def nodes(self, type_: NodeType) -> pa.Table:
-        """All nodes of a type, one row a node, by id; of several datasets the one whose id sorts first wins."""
+        """Return all nodes of a type, one row a node, by id; of several datasets the one whose id sorts first wins."""
         if type_.label not in self._nodes:
             held = [table for _, table in sorted(self._records.get(type_.label, []), key=lambda one: one[0])]
             self._nodes[type_.label] = _first_by_id(pa.concat_tables(held) if held else type_.schema.empty_table())
         return self._nodes[type_.label]
 
     def nothing_to_do(self, source: Source, snapshot: Snapshot) -> bool:
-        """Never: nothing was there before."""
+        """Return False: nothing was loaded before."""
         del source, snapshot
         return False
 
@@ -104,7 +104,7 @@ class BulkDraft:
         return Changes(added=sum(rows.values()))
 
     def adopted(self) -> Iterator[tuple[Source, dict[str, Any]]]:
-        """Each dataset with what is recorded of its version."""
+        """Yield each dataset with what is recorded of its version."""
         return ((source, columns) for source, columns, _ in self._versions.values())
 
     def import_arguments(self) -> list[str]:
@@ -120,11 +120,11 @@ class BulkDraft:
         total = 0
         progress.begin(f"collecting {batch.type.name}", len(batch), "rows")
         for start in range(0, len(batch), CHUNK):
-            some = type(batch)(batch.type, batch.table.slice(start, CHUNK).combine_chunks())
-            hashes = some.row_hashes(dataset)
+            chunk = type(batch)(batch.type, batch.table.slice(start, CHUNK).combine_chunks())
+            hashes = chunk.row_hashes(dataset)
             total = hash_sum(hashes, total)
-            self._append(dataset, some, some.row_ids(dataset), hashes)
-            progress.advance(len(some))
+            self._append(dataset, chunk, chunk.row_ids(dataset), hashes)
+            progress.advance(len(chunk))
         progress.end()
         return total
 
@@ -147,7 +147,7 @@ class BulkDraft:
         self._write(f"relationships-HAS_RECORD-{type_.label}.csv", behind, type_name="HAS_RECORD")
 
     def _write_nodes(self, type_: NodeType) -> None:
-        """The nodes themselves, each once, with the labels of their roles."""
+        """Write the nodes themselves, each once, with the labels of their roles."""
         ids = self.nodes(type_).column("id")
         labels = pa.repeat(pa.scalar(type_.label), len(ids))
         for role in (t for t in NODE_TYPES.values() if t.role_of == type_.label and t.label in self._records):
@@ -180,8 +180,8 @@ class BulkDraft:
             ids = batch.table.column(column)
             missing = ids.filter(pc.invert(pc.is_in(ids, self.nodes(NODE_TYPES[label]).column("id"))))
             if len(missing):
-                told = f"{column}: {len(missing)} rows name a {label} that is not there, such as {missing[0]}"
-                raise SchemaError(f"rows of {type_.name} do not fit", [told], "load genes and peaks first")
+                discrepancy = f"{column}: {len(missing)} rows name a {label} that does not exist, such as {missing[0]}"
+                raise SchemaError(f"rows of {type_.name} do not fit", [discrepancy], "load genes and peaks first")
 
 
 @contextmanager
@@ -191,7 +191,7 @@ def build(settings: Settings, input_bytes: int, progress: Progress = SILENT) -> 
     Args:
         settings: of a managed server.
         input_bytes: size of the files that will be loaded; what the disk must hold is estimated from it.
-        progress: told of each step.
+        progress: hears of each step.
 
     Raises:
         Conflict: the graph is not empty, not managed, or the disk too small; nothing was changed.
@@ -217,8 +217,8 @@ def build(settings: Settings, input_bytes: int, progress: Progress = SILENT) -> 
 def _empty_server(settings: Settings, progress: Progress) -> Server:
     if settings.neo4j_uri is not None:
         raise Conflict(
-            f"{settings.neo4j_uri} is not ours to rebuild: the importer works on files of a stopped server",
-            "leave --bulk out, or unset REGKG_NEO4J_URI to build the managed server's graph",
+            f"{settings.neo4j_uri} is not managed here: the importer works on the files of a stopped server",
+            "omit --bulk, or unset REGKG_NEO4J_URI to build the managed server's graph",
         )
     server = Server(settings.home, settings.neo4j_version, settings.jars)
     with open_store(server.start(progress)) as store:
@@ -226,7 +226,7 @@ def _empty_server(settings: Settings, progress: Progress) -> Server:
     if held:
         raise Conflict(
             f"the graph of {settings.home} holds {held:,} nodes; a first build needs an empty one",
-            "leave --bulk out, or set REGKG_HOME to a new place",
+            "omit --bulk, or set REGKG_HOME to a new place",
         )
     return server
 
@@ -244,7 +244,7 @@ def _record_versions(settings: Settings, server: Server, draft: BulkDraft, progr
 
 
 def _names(batches: Sequence[Batch]) -> list[str]:
-    """Row types of the batches, nodes first, since edges rest on them."""
+    """Return row types of the batches, nodes first, since edges rest on them."""
     return sorted({b.type.name for b in batches if len(b)}, key=lambda name: (name not in NODE_TYPES, name))
 
 
@@ -259,12 +259,12 @@ def _first_by_id(table: pa.Table) -> pa.Table:
 
 
 def _space(label: str) -> str:
-    """Space of ids: that of the nodes' own label."""
+    """Return the space of ids: that of the nodes' own label."""
     return NODE_TYPES[label].node_label
 
 
 def _header(field: pa.Field) -> str:
-    """A column as the importer wants it named: `score:double`."""
+    """Return a column as the importer wants it named: `score:double`."""
     kind = _TYPES.get(field.type)
     return f"{field.name}:{kind}" if kind and not field.name.startswith(":") else field.name
 

@@ -92,14 +92,14 @@ class DatasetVersion:
 
 
 def dataset_versions(store: Store, number: int) -> list[DatasetVersion]:
-    """The version of every dataset at a release or draft, by dataset id."""
-    found = store.read(
+    """Return the version of every dataset at a release or draft, by dataset id."""
+    rows = store.read(
         "MATCH (d:Dataset)-[:HAS_VERSION]->(v:DatasetVersion) WHERE v.since <= $number "
         "WITH d, v ORDER BY v.since DESC WITH d, head(collect(v)) AS v "
         "RETURN d {.*} AS about, v {.*} AS version ORDER BY d.id",
         number=number,
     )
-    return [_version(row["about"], row["version"]) for row in found]
+    return [_version(row["about"], row["version"]) for row in rows]
 
 
 def looked_up_hash(versions: Sequence[DatasetVersion], looked_up: Sequence[str], dataset: str) -> str:
@@ -130,7 +130,7 @@ def check_complete(versions: Sequence[DatasetVersion]) -> None:
 def version_columns(
     source: Source, snapshot: Snapshot, hashes: Mapping[str, str], rows: Mapping[str, int], looked_up: str
 ) -> Row:
-    """What is recorded of a dataset's version, besides its number and state."""
+    """Return what is recorded of a dataset's version, besides its number and state."""
     return {
         "loader": snapshot.loader,
         "parameters": canonical_json(snapshot.parameters),
@@ -145,18 +145,18 @@ def version_columns(
 
 
 def about(source: Source) -> Row:
-    """What is recorded of the dataset itself; what is not stated stays as it was."""
+    """Return what is recorded of the dataset itself; what is not stated stays as it was."""
     stated = {"licence": source.licence, "citation": source.citation, "url": source.url}
     return {"source": source.source, "derived": source.derived, **{k: v for k, v in stated.items() if v is not None}}
 
 
 def files_of(snapshot: Snapshot) -> str:
-    """The files of one load as one text."""
+    """Return the files of one load as one text."""
     return " ".join(snapshot.sha256)
 
 
 def merged_files(version: DatasetVersion, snapshot: Snapshot) -> list[str]:
-    """Every set of files that gave the rows of a version."""
+    """Return every set of files that gave the rows of a version."""
     return sorted({*version.sha256, files_of(snapshot)})
 
 
@@ -183,5 +183,5 @@ def _version(about_it: Row, version: Row) -> DatasetVersion:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys: equal values, equal text."""
+    """Return JSON with sorted keys: equal values, equal text."""
     return json.dumps(value, sort_keys=True)

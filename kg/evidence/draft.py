@@ -27,9 +27,9 @@ from kg.evidence.datasets import (
     version_columns,
 )
 from kg.evidence.nodes import node_ids, read_nodes
-from kg.evidence.row_diff import Changes, Plan
-from kg.evidence.row_writer import Rows, RowWriter
-from kg.evidence.stored_rows import plan_of, stored_rows
+from kg.evidence.row_diff import Changes, RowWrites
+from kg.evidence.row_writer import NewRows, RowWriter
+from kg.evidence.stored_rows import stored_rows, writes_of
 from kg.progress import SILENT, Progress
 from kg.schema import NODE_TYPES, OPEN, EdgeType, NodeType, RowType, evidence_types, row_type
 from kg.schema.batches import Batch, hash_sum
@@ -52,27 +52,27 @@ class Draft:
         self._known: dict[str, dict[str, str]] = {}
 
     def datasets(self) -> list[DatasetVersion]:
-        """Every dataset that the draft has, by id; withdrawn ones included."""
+        """Return every dataset that the draft has, by id; withdrawn ones included."""
         return dataset_versions(self._store, self.number)
 
     def dataset(self, dataset: str) -> DatasetVersion | None:
-        """One of them, or None when no load was ever begun."""
+        """Return the version of one dataset, or None when no load of it was ever begun."""
         return next((v for v in self.datasets() if v.dataset == dataset), None)
 
     def nodes(self, type_: NodeType) -> pa.Table:
-        """All nodes of a type as the draft has them: id and declared columns, one row a node, by id."""
+        """Return all nodes of a type as the draft has them: id and declared columns, one row a node, by id."""
         if type_.label not in self._nodes:
             self._nodes[type_.label] = read_nodes(self._store, type_, self.number)
         return self._nodes[type_.label]
 
     def _ids(self, label: str) -> dict[str, str]:
-        """Ids of all nodes of a type and the server's ids of them; columns are read for those who look them up."""
+        """Return id -> the server's own id of all nodes of a type; columns are read only for those who look them up."""
         if label not in self._known:
             self._known[label] = node_ids(self._store, NODE_TYPES[label], self.number)
         return self._known[label]
 
     def nothing_to_do(self, source: Source, snapshot: Snapshot) -> bool:
-        """The same files were loaded with the same loader and parameters, over the same looked-up nodes."""
+        """Return whether the same files were loaded by the same loader with the same parameters and looked-up nodes."""
         version = self.dataset(source.dataset)
         return (
             version is not None
@@ -103,7 +103,7 @@ class Draft:
             part: compare only within this part of the dataset.
             replace: allow closing more than half of the dataset.
             plan: write nothing, only count.
-            progress: told of rows compared and written.
+            progress: hears of rows compared and written.
 
         Raises:
             Conflict: too many rows would close, a closed node is still used, or a row is in two parts.
@@ -111,8 +111,8 @@ class Draft:
             DraftHeld: another writer took the draft over.
         """
         incoming = _by_type(batches)
-        for given in incoming.values():
-            self._check_ends(given, incoming)
+        for batch in incoming.values():
+            self._check_ends(batch, incoming)
         return self._make(source, snapshot, incoming, part=part, replace=replace, plan=plan, progress=progress)
 
     def suspend(self, datasets: Sequence[str], reverts: int) -> None:
@@ -157,14 +157,14 @@ class Draft:
         names = [
             t.name for t in evidence_types() if t.name in incoming or (version is not None and t.name in version.hashes)
         ]  # nodes before edges
-        plans: dict[str, Plan] = {}
+        plans: dict[str, RowWrites] = {}
         hashes: dict[str, str] = {}
         rows: dict[str, int] = {}
         digests: dict[str, tuple[list[str], list[str]]] = {}
         for name in names:
             batch = incoming.get(name)
             digests[name] = (batch.row_ids(source.dataset), batch.row_hashes(source.dataset)) if batch else ([], [])
-            plans[name] = plan_of(
+            plans[name] = writes_of(
                 self._store, row_type(name), version, source.dataset, digests[name], draft=self.number, part=part
             )
             hashes[name] = f"{hash_sum([*digests[name][1], *plans[name].kept]):032x}"
@@ -188,7 +188,7 @@ class Draft:
             self._open(row_type(name), source, plans[name], part, progress)
             if name in incoming:
                 writer = RowWriter(self._store, self._lease, row_type(name), source.dataset, self.number, progress)
-                new = Rows(incoming[name], *digests[name], plans[name].create)
+                new = NewRows(incoming[name], *digests[name], plans[name].create)
                 writer.create(new, part, [self._ids(label) for _, label in _rests_on(row_type(name))])
         state = "loading" if snapshot.unfinished else "complete"
         self._record(source, recorded, since=self.number, state=state, sha256=[files_of(snapshot)])
@@ -232,7 +232,7 @@ class Draft:
         self._lease.check(tx)
 
     def _check_ends(self, batch: Batch, incoming: Mapping[str, Batch]) -> None:
-        """Every node that a row rests on is in the draft or comes with it."""
+        """Refuse rows that rest on nodes which are neither in the draft nor come with them."""
         wrong = []
         for column, label in _rests_on(batch.type):
             ids = batch.table.column(column)
@@ -240,27 +240,27 @@ class Draft:
             if label in incoming:
                 missing = missing.filter(pc.invert(pc.is_in(missing, incoming[label].table.column("id"))))
             if len(missing):
-                wrong.append(f"{column}: {len(missing)} rows name a {label} that is not there, such as {missing[0]}")
+                wrong.append(f"{column}: {len(missing)} rows name a {label} that does not exist, such as {missing[0]}")
         if wrong:
             raise SchemaError(f"rows of {batch.type.name} do not fit the draft", wrong, "load genes and peaks first")
 
     def _check_closing(
-        self, dataset: str, plans: Mapping[str, Plan], incoming: Mapping[str, Batch], *, replace: bool
+        self, dataset: str, plans: Mapping[str, RowWrites], incoming: Mapping[str, Batch], *, replace: bool
     ) -> None:
         removed = sum(p.changes.removed for p in plans.values())
         before = removed + sum(p.changes.changed + p.changes.unchanged for p in plans.values())
         if removed * 2 > before and not replace:
             raise Conflict(
                 f"this load would remove {removed:,} of the {before:,} rows of dataset {dataset!r}",
-                "if the files are the whole dataset now, say --replace; if they are one part of it, say --part NAME",
+                "if the files are now the whole dataset, add --replace; if they are one part of it, add --part NAME",
             )
         for name, plan in plans.items():
             type_ = row_type(name)
             if isinstance(type_, NodeType) and not type_.role_of and plan.changes.removed:
                 self._check_unused(type_, dataset, plan, incoming)
 
-    def _check_unused(self, type_: NodeType, dataset: str, plan: Plan, incoming: Mapping[str, Batch]) -> None:
-        """Nodes that only this dataset asserts may go when no edge keeps needing them.
+    def _check_unused(self, type_: NodeType, dataset: str, plan: RowWrites, incoming: Mapping[str, Batch]) -> None:
+        """Refuse to remove nodes that only this dataset asserts while an edge still needs them.
 
         Derived edges do not count: publish refuses until they are rebuilt.
         """
@@ -295,12 +295,12 @@ class Draft:
                 f"nodes that would be removed still have edges: {named}", "unload or reload those datasets first"
             )
 
-    def _clear(self, type_: RowType, source: Source, plan: Plan, progress: Progress) -> None:
+    def _clear(self, type_: RowType, source: Source, plan: RowWrites, progress: Progress) -> None:
         writer = RowWriter(self._store, self._lease, type_, source.dataset, self.number, progress)
         writer.delete(plan.delete)
         writer.set_until(plan.close, self.number)
 
-    def _open(self, type_: RowType, source: Source, plan: Plan, part: str | None, progress: Progress) -> None:
+    def _open(self, type_: RowType, source: Source, plan: RowWrites, part: str | None, progress: Progress) -> None:
         writer = RowWriter(self._store, self._lease, type_, source.dataset, self.number, progress)
         writer.set_until(plan.reopen, OPEN)
         writer.set_part([*plan.move, *plan.reopen], part)
@@ -328,7 +328,7 @@ class Draft:
 
 @contextmanager
 def open_draft(store: Store, holder: str, *, after_rollback: bool = False) -> Iterator[Draft]:
-    """The draft for writing, `holder` being the command that people would recognise.
+    """Open the draft for writing; `holder` is the command that people would recognise.
 
     Args:
         store: the graph.
@@ -351,17 +351,17 @@ def _check_not_held(store: Store) -> None:
     if held is not None:
         raise Conflict(
             f"release {held} was rolled back from, and the draft would be built on it",
-            f"`regkg release revert {held}` drafts its undoing; `regkg release keep` goes on upon it all the same",
+            f"`regkg release revert {held}` drafts its reversal; `regkg release keep` builds on it all the same",
         )
 
 
 def draft_number(store: Store) -> int:
-    """One more than the highest release."""
+    """Return one more than the highest release."""
     return int(store.read("MATCH (r:Release) RETURN coalesce(max(r.number), 0) + 1 AS number")[0]["number"])
 
 
 def _rests_on(type_: RowType) -> list[tuple[str, str]]:
-    """Columns that name nodes which must be there, and the labels of those."""
+    """Return the columns that name nodes which must be there, and the labels of those."""
     if isinstance(type_, EdgeType):
         return [("start_id", type_.start), ("end_id", type_.end)]
     return [("id", type_.role_of)] if type_.role_of else []

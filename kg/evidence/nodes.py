@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def read_nodes(store: Store, type_: NodeType, number: int) -> pa.Table:
-    """All nodes of a type at a release or draft: id and declared columns, one row a node, sorted by id.
+    """Read all nodes of a type at a release or draft: id and declared columns, one row per node, sorted by id.
 
     Where several datasets assert a node, the one whose id sorts first wins.
     """
@@ -29,7 +29,7 @@ def read_nodes(store: Store, type_: NodeType, number: int) -> pa.Table:
 
 
 def node_ids(store: Store, type_: NodeType, number: int) -> dict[str, str]:
-    """Id of every node of a type at a release or draft -> the server's own id of that node.
+    """Read the id of every node of a type at a release or draft -> the server's own id of that node.
 
     The latter holds while nobody removes the node; finding nodes by it takes half the time of their index.
     """

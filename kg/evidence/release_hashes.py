@@ -5,8 +5,8 @@ from __future__ import annotations
 from kg.schema.batches import HASH_BITS
 
 
-class Ledger:
-    """What the hashes of releases must be, said by the rows themselves; needs no memory for rows."""
+class ReleaseHashes:
+    """What the hashes of releases must be, summed from the rows themselves; keeps no rows in memory."""
 
     def __init__(self) -> None:
         self._changes: dict[tuple[str, str], dict[int, int]] = {}
@@ -19,12 +19,12 @@ class Ledger:
         changes[until] = changes.get(until, 0) - value
 
     def hash(self, type_: str, dataset: str, release: int) -> str:
-        """Of the rows of one type and dataset at a release; zeros when there are none."""
+        """Return the hash of the rows of one type and dataset at a release; zeros when there are none."""
         changes = self._changes.get((type_, dataset), {})
         return _hex(sum(value for number, value in changes.items() if number <= release))
 
     def datasets(self, release: int) -> dict[str, str]:
-        """Dataset -> hash over its row types at a release; those without rows have zeros."""
+        """Return dataset -> hash over its row types at a release; those without rows have zeros."""
         sums: dict[str, int] = {}
         for type_, dataset in self._changes:
             sums[dataset] = sums.get(dataset, 0) + int(self.hash(type_, dataset, release), 16)

@@ -49,7 +49,7 @@ Key = tuple[str, int]  # row id, since
 
 
 @dataclass
-class Plan:
+class RowWrites:
     """The writes of one load of one type.
 
     Attributes:
@@ -77,8 +77,8 @@ class Plan:
 
 def compare(
     stored: Iterable[StoredRow], ids: Sequence[str], hashes: Sequence[str], *, draft: int, part: str | None = None
-) -> Plan:
-    """What to write so that the dataset's rows (or those of one part) become the incoming ones.
+) -> RowWrites:
+    """Work out what to write so that the dataset's rows (or those of one part) become the incoming ones.
 
     Args:
         stored: open rows of the dataset and those that this draft closed.
@@ -94,7 +94,7 @@ def compare(
         raise WriteConflict(f"{len(ids) - len(position)} incoming rows have the id of another incoming row")
     stored = list(stored)
     closed = {(row.id, row.hash): row for row in stored if row.until == draft}
-    plan, open_ids = Plan(), set()
+    plan, open_ids = RowWrites(), set()
     changed = unchanged = removed = 0
     for row in stored:
         if row.until != OPEN:
@@ -121,7 +121,7 @@ def compare(
     return plan
 
 
-def _write(plan: Plan, at: int, row_id: str, row_hash: str, closed: dict[tuple[str, str], StoredRow]) -> None:
+def _write(plan: RowWrites, at: int, row_id: str, row_hash: str, closed: dict[tuple[str, str], StoredRow]) -> None:
     original = closed.get((row_id, row_hash))
     if original is None:
         plan.create.append(at)

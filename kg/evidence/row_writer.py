@@ -25,7 +25,7 @@ WRITERS = 2  # one transaction is made while the other is committed
 
 
 @dataclass(frozen=True)
-class Rows:
+class NewRows:
     """Rows to create: a batch with the ids and hashes of all its rows, and the positions of those to create."""
 
     batch: Batch
@@ -45,7 +45,7 @@ class RowWriter:
         self._constants = {"dataset": dataset, "draft": draft, "open": OPEN}
         self._progress = progress
 
-    def create(self, rows: Rows, part: str | None, ends: Sequence[Mapping[str, str]] = ()) -> None:
+    def create(self, rows: NewRows, part: str | None, ends: Sequence[Mapping[str, str]] = ()) -> None:
         """Create rows, open from the draft on.
 
         Args:
@@ -58,10 +58,10 @@ class RowWriter:
         columns = [*identity, *(c.to_pylist() for c in chosen.columns)]
         if isinstance(self._type, EdgeType):
             columns += [[known[node] for node in chosen.column(i).to_pylist()] for i, known in enumerate(ends)]
-        made = list(zip(*columns, strict=True))
+        values = list(zip(*columns, strict=True))
         if isinstance(self._type, EdgeType):
-            made.sort(key=lambda row: (row[3], row[2]))  # edges of one node lie together in the store
-        self._each(_create(self._type), made, f"writing {self._type.name}", part=part)
+            values.sort(key=lambda row: (row[3], row[2]))  # edges of one node lie together in the store
+        self._each(_create(self._type), values, f"writing {self._type.name}", part=part)
 
     def delete(self, keys: Sequence[Key]) -> None:
         """Remove rows of the draft itself; a node that keeps no record goes with its last one."""
@@ -87,9 +87,9 @@ class RowWriter:
         self._progress.begin(task, len(rows), "rows")
 
         def write(at: int) -> int:
-            some = [list(row) for row in rows[at : at + ROWS]]
-            self._store.transaction(partial(self._one, query=query, rows=some, parameters=parameters, counted=counted))
-            return len(some)
+            chunk = [list(row) for row in rows[at : at + ROWS]]
+            self._store.transaction(partial(self._one, query=query, rows=chunk, parameters=parameters, counted=counted))
+            return len(chunk)
 
         # what is not counted looks at its neighbours, which the other writer must not change meanwhile
         with ThreadPoolExecutor(WRITERS if counted else 1) as pool:
@@ -109,7 +109,7 @@ class RowWriter:
         if counted and done != len(rows):  # raised inside the transaction, which therefore rolls back
             raise StoreRefused(
                 f"{self._type.name}: {len(rows)} rows were to be written, {done} were",
-                "the graph changed under the load; run it again",
+                "the graph changed during the load; run the command again",
             )
 
 
@@ -120,7 +120,7 @@ def _match(type_: RowType) -> str:
 
 
 def _left_over(type_: NodeType) -> str:
-    """What becomes of a node that has lost its last record of this type."""
+    """Return Cypher for what becomes of a node that has lost its last record of this type."""
     if type_.role_of:
         return f"WHERE NOT (n)-[:HAS_RECORD]->(:{type_.record_label}) REMOVE n:{type_.label}"
     return "WHERE NOT (n)--() DELETE n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kg.evidence.row_diff import Changes, Plan, StoredRow, compare
+from kg.evidence.row_diff import Changes, RowWrites, StoredRow, compare
 from kg.schema import OPEN, NodeType
 from kg.schema.batches import hash_sum
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kg.store import Store
 
 
-def plan_of(
+def writes_of(
     store: Store,
     type_: RowType,
     version: DatasetVersion | None,
@@ -25,8 +25,8 @@ def plan_of(
     *,
     draft: int,
     part: str | None,
-) -> Plan:
-    """The writes of one load of one type.
+) -> RowWrites:
+    """Return the writes of one load of one type.
 
     Hashes that sum to those of a whole version are the same rows, in whatever order: then the graph is not asked for a
     million of them.
@@ -44,12 +44,12 @@ def plan_of(
     if version is not None and version.state == "complete" and part is None:
         is_same = version.hashes.get(type_.name) == f"{hash_sum(hashes):032x}"
         if is_same and not has_parts(store, type_, dataset):
-            return Plan(changes=Changes(unchanged=len(ids)))
+            return RowWrites(changes=Changes(unchanged=len(ids)))
     return compare(stored_rows(store, type_, dataset, draft), ids, hashes, draft=draft, part=part)
 
 
 def stored_rows(store: Store, type_: RowType, dataset: str, draft: int) -> list[StoredRow]:
-    """Open rows of the dataset, and those that this draft closed."""
+    """Return open rows of the dataset, and those that this draft closed."""
     pattern, row_id = row_pattern(type_)
     rows = store.stream(
         f"MATCH {pattern} WHERE r.dataset = $dataset AND (r.until = $open OR r.until = $draft) "
@@ -62,14 +62,14 @@ def stored_rows(store: Store, type_: RowType, dataset: str, draft: int) -> list[
 
 
 def has_parts(store: Store, type_: RowType, dataset: str) -> bool:
-    """Whether an open row of the dataset belongs to a part."""
+    """Return whether an open row of the dataset belongs to a part."""
     pattern, _ = row_pattern(type_)
     question = f"MATCH {pattern} WHERE r.dataset = $dataset AND r.until = $open AND r.part IS NOT NULL RETURN 1 LIMIT 1"
     return bool(store.read(question, dataset=dataset, open=OPEN))
 
 
 def row_pattern(type_: RowType) -> tuple[str, str]:
-    """Cypher pattern that binds a row as `r`, and the name of its id property."""
+    """Return the Cypher pattern that binds a row as `r`, and the name of its id property."""
     if isinstance(type_, NodeType):
         return f"(r:{type_.record_label})", "row_id"
     return f"(:{type_.start})-[r:{type_.name}]->(:{type_.end})", "edge_id"

@@ -30,7 +30,7 @@ RETURN n.id AS id, r {{.*}} AS found
 
 
 def of_answer(store: Store, answer: Answer, row: type) -> Content:
-    """An answer; its rows join what they name as `peak` and `gene`, or one of these and what was asked about.
+    """Export an answer; its rows join what they name as `peak` and `gene`, or one of these and the subject.
 
     Args:
         store: where the peaks and genes of the rows are described.
@@ -58,12 +58,14 @@ def of_answer(store: Store, answer: Answer, row: type) -> Content:
     def joined(frame: Frame) -> Frame:
         start, end = (frame[c] if c in frame else pd.Series(subject, frame.index, dtype=object) for c in ends or ())
         score = frame.get("score", frame.get("cosine"))
-        made = links(frame.assign(start_id=start, end_id=end, score=score))
-        return made.assign(type=frame.get("type", answer.question))
+        linked = links(frame.assign(start_id=start, end_id=end, score=score))
+        return linked.assign(type=frame.get("type", answer.question))
 
     def own_places(frame: Frame) -> Frame:
         name = frame.get("symbol", frame.get("peak", pd.Series(answer.question, frame.index)))
-        return frame.reindex(columns=list(PLACE)).assign(name=name, score=frame.get("score", frame.get("cosine")))
+        return frame.reindex(columns=[*PLACE, "assembly"]).assign(
+            name=name, score=frame.get("score", frame.get("cosine"))
+        )
 
     place = None
     if ends and PEAK.label in set(known["label"]):
@@ -74,7 +76,7 @@ def of_answer(store: Store, answer: Answer, row: type) -> Content:
 
 
 def _ends(columns: Sequence[str], subject: str) -> tuple[str, str] | None:
-    """Columns of the start and the end; "" is what was asked about."""
+    """Return the columns of the start and the end; "" is what was asked about."""
     named = [c for c in ("peak", "gene") if c in columns]
     if len(named) == 2:
         return "peak", "gene"
@@ -96,6 +98,6 @@ def _plain(value: Any) -> Any:
 
 
 def _type(hint: Any) -> pa.DataType:
-    """Arrow type of a field of a row; anything but the plain ones goes as text."""
+    """Return the Arrow type of a field of a row; anything but the plain types becomes text."""
     kind = next((one for one in get_args(hint) if one is not type(None)), hint)
     return _TYPES.get(kind, pa.string())

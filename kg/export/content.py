@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Frame = pd.DataFrame
 NODES = ("label", "name", "species", "assembly", "chrom", "start", "end", "strand", "tss")
 _GIVEN = ("type", "edge_id", "dataset", "run", "start_id", "end_id", "score", "weight", "sign")
-PLACE = ("chrom", "start", "end", "name", "score", "strand")
+PLACE = ("chrom", "start", "end", "name", "score", "strand")  # the columns of BED6
 _DTYPES: dict[str, Any] = {name: "Int64" if name in ("start", "end", "tss") else object for name in NODES}
 _TYPES = {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int64Dtype(), pa.int8(): pd.Int64Dtype()}
 _NULLABLE = _TYPES | {pa.bool_(): pd.BooleanDtype()}
@@ -42,7 +42,7 @@ class Content:
         nodes: by id, with the columns NODES: at least those that links join.
         ends: gives the links of a table: type, edge_id, said_by (dataset or run), start_id, end_id, score, weight
             and sign; None where rows join nothing.
-        place: gives the places of a table, the columns PLACE; None where rows lie nowhere.
+        place: gives the places of a table, the columns PLACE and assembly; None where rows lie nowhere.
         vectors: gives ids and a (V, dims) float32 matrix; None for everything but embeddings.
         isolated: write nodes without links too.
     """
@@ -57,14 +57,14 @@ class Content:
     isolated: bool = False
 
     def frames(self) -> Iterator[Frame]:
-        """The rows with whole numbers and truth values that may be missing, and lists as text, separated by ;."""
+        """Yield the rows with nullable integers and booleans, and lists as text separated by semicolons."""
         lists = [field.name for field in self.schema if pa.types.is_list(field.type)]
         for table in self.rows:
             frame = table.to_pandas(types_mapper=_NULLABLE.get)
             yield frame.assign(**{name: frame[name].map(";".join, na_action="ignore") for name in lists})
 
     def links(self) -> Iterator[Frame]:
-        """The links, with name, chrom, start, end and strand of both ends, such as `start_name`, `end_chrom`."""
+        """Yield the links, with name, chrom, start, end and strand of both ends, such as `start_name`, `end_chrom`."""
         assert self.ends is not None  # noqa: S101 - formats are only given what they take
         for frame in self.frames():
             links = self.ends(frame)
@@ -72,45 +72,45 @@ class Content:
             yield pd.concat([links.reset_index(drop=True), *sides], axis=1)
 
     def places(self) -> Iterator[Frame]:
-        """Where the rows lie."""
+        """Yield where the rows lie."""
         assert self.place is not None  # noqa: S101
         for frame in self.frames():
             yield self.place(frame)
 
 
 def no_nodes() -> Frame:
-    """None, with the columns of `Content.nodes`."""
+    """Return no nodes, with the columns of `Content.nodes`."""
     return pd.DataFrame(columns=list(NODES), index=pd.Index([], name="id", dtype=object)).astype(_DTYPES)
 
 
 def together(parts: Iterable[Frame]) -> Frame:
-    """Nodes of several types, each once."""
-    some = [part for part in parts if len(part)]
-    every = pd.concat(some) if some else no_nodes()
+    """Return nodes of several types, each once."""
+    present = [part for part in parts if len(part)]
+    every = pd.concat(present) if present else no_nodes()
     return every[~every.index.duplicated()]
 
 
 def described(type_: NodeType, table: pa.Table) -> Frame:
-    """Nodes of a type as `Content.nodes` has them."""
+    """Return nodes of a type as `Content.nodes` has them."""
     frame = table.to_pandas(types_mapper=_NULLABLE.get).set_index("id")
     name = next((c for c in ("symbol", "name", "rsid") if c in frame), None)
-    made = frame.reindex(columns=list(NODES)).astype(_DTYPES)
+    attributes = frame.reindex(columns=list(NODES)).astype(_DTYPES)
     text = pd.Series(frame.index, frame.index, dtype=object)
-    named: Frame = made.assign(label=type_.label, name=text if name is None else frame[name].fillna(text))
+    named: Frame = attributes.assign(label=type_.label, name=text if name is None else frame[name].fillna(text))
     return named
 
 
 def links(frame: Frame) -> Frame:
-    """Rows with start_id and end_id as `Content.ends` gives them; columns that they lack are missing."""
-    given = frame.reindex(columns=list(_GIVEN))
-    said_by = given["dataset"].where(given["dataset"].notna(), given["run"])
+    """Return rows with start_id and end_id as `Content.ends` gives them; columns that they lack are missing."""
+    columns = frame.reindex(columns=list(_GIVEN))
+    said_by = columns["dataset"].where(columns["dataset"].notna(), columns["run"])
     numbers: dict[str, Any] = {"score": np.float64, "weight": np.float64, "sign": "Int64"}
-    made = given.drop(columns=["dataset", "run"]).astype(numbers).assign(said_by=said_by)
-    return made.assign(type=made["type"].fillna("GUIDANCE"))
+    typed = columns.drop(columns=["dataset", "run"]).astype(numbers).assign(said_by=said_by)
+    return typed.assign(type=typed["type"].fillna("GUIDANCE"))
 
 
 def peaks_of(links: Frame, nodes: Frame) -> Frame:
-    """The peak of each link, under the name of its other end; of two peaks the first."""
+    """Return the peak of each link, under the name of its other end; of two peaks the first."""
     first = (nodes["label"].reindex(links["start_id"]) == PEAK.label).to_numpy()
     peaks = links["start_id"].where(first, links["end_id"])
     others = links["end_id"].where(first, links["start_id"])
@@ -120,15 +120,18 @@ def peaks_of(links: Frame, nodes: Frame) -> Frame:
 
 
 def places_of(nodes: Frame, ids: pd.Series[str], name: pd.Series[str], score: pd.Series[Any]) -> Frame:
-    """Places of nodes under other names."""
-    found = nodes.reindex(ids)
-    columns = {c: found[c].to_numpy() for c in ("chrom", "start", "end", "strand")}
-    return pd.DataFrame({**columns, "name": name.to_numpy(), "score": score.to_numpy()})[list(PLACE)]
+    """Return the places of nodes under other names."""
+    placed = nodes.reindex(ids)
+    columns = {c: placed[c].to_numpy() for c in ("chrom", "start", "end", "strand", "assembly")}
+    return pd.DataFrame({**columns, "name": name.to_numpy(), "score": score.to_numpy()})[[*PLACE, "assembly"]]
 
 
 def _side(ids: pd.Series[str], nodes: Frame, side: str) -> Frame:
-    found = nodes.reindex(ids).reset_index(drop=True)
-    start, end = found["start"].where(found["tss"].isna(), found["tss"]), found["end"]
-    end = end.where(found["tss"].isna(), found["tss"] + 1)
-    made = found[["label", "name", "chrom", "strand"]].assign(start=start, end=end)
-    return made.add_prefix(f"{side}_")
+    described_nodes = nodes.reindex(ids).reset_index(drop=True)
+    start, end = (
+        described_nodes["start"].where(described_nodes["tss"].isna(), described_nodes["tss"]),
+        described_nodes["end"],
+    )
+    end = end.where(described_nodes["tss"].isna(), described_nodes["tss"] + 1)
+    side_columns = described_nodes[["label", "name", "chrom", "strand"]].assign(start=start, end=end)
+    return side_columns.add_prefix(f"{side}_")

@@ -35,10 +35,10 @@ _FIRST = (("type", pa.string()), ("start_id", pa.string()), ("end_id", pa.string
 _SAID = (("dataset", pa.string()), ("run", pa.string()), ("since", pa.int64()))
 
 
-def about(what: str, scope: Scope, **more: Any) -> dict[str, Any]:
-    """What every export says of itself."""
+def about(export: str, scope: Scope, **more: Any) -> dict[str, Any]:
+    """Return what every export says about itself."""
     return {
-        "export": what,
+        "export": export,
         "release": scope.release,
         "hash": scope.hash,
         "publication": scope.publication,
@@ -56,7 +56,7 @@ def edges(
     run: str | None = None,
     called_only: bool = False,
 ) -> Content:
-    """Edges as they are at a release, with all columns of their types; ordered by type and edge_id.
+    """Read edges as they are at a release, with all columns of their types; ordered by type and edge_id.
 
     Args:
         store: the graph.
@@ -82,16 +82,16 @@ def edges(
                 yield _shaped(_whose_ends_are(table, type_, present), schema)
 
     has_peak = any(PEAK.label in (type_.start, type_.end) for type_ in chosen)
-    told = about("edges", scope, types=[type_.name for type_ in chosen], called_only=called_only)
+    provenance = about("edges", scope, types=[type_.name for type_ in chosen], called_only=called_only)
 
     def place(frame: Frame) -> Frame:
         return peaks_of(links(frame), known)
 
-    return Content(told, schema, rows(), known, links, place if has_peak else None)
+    return Content(provenance, schema, rows(), known, links, place if has_peak else None)
 
 
 def nodes(store: Store, label: str, *, release: int | None = None) -> Content:
-    """Nodes of a type as they are at a release, with all columns, ordered by id.
+    """Read nodes of a type as they are at a release, with all columns, ordered by id.
 
     Raises:
         UnknownRelease: nothing is published, or not this.
@@ -116,7 +116,7 @@ def nodes(store: Store, label: str, *, release: int | None = None) -> Content:
 
 
 def guidance(store: Store, types: Sequence[str], *, release: int | None = None) -> Content:
-    """The guidance graph of a release as a model reads it: weights and signs by policy, all nodes, also lone ones.
+    """Read the guidance graph of a release as a model does: weights and signs by policy, nodes without edges too.
 
     Raises:
         Conflict: a type is truth or a prediction.
@@ -127,7 +127,7 @@ def guidance(store: Store, types: Sequence[str], *, release: int | None = None) 
 
 
 def guidance_graph(store: Store, scope: Scope, graph: GuidanceGraph) -> Content:
-    """A guidance graph that was read at `scope`, or a part of it, with its manifest (`kg.guidance.snapshot`)."""
+    """Export a guidance graph that was read at `scope`, or a part of it, with its manifest (`kg.guidance.snapshot`)."""
     known = _nodes(store, scope.release, set(graph.kinds.tolist()))
     schema = pa.schema(
         {"start_id": pa.string(), "end_id": pa.string(), "weight": pa.float32(), "sign": pa.int8()}.items()
@@ -140,17 +140,23 @@ def guidance_graph(store: Store, scope: Scope, graph: GuidanceGraph) -> Content:
             columns = {"start_id": start, "end_id": end, "weight": graph.weight[part], "sign": graph.sign[part]}
             yield pa.table(columns, schema=schema)
 
-    told = {**asdict(manifest_of(graph)), **about("guidance", scope, types=list(graph.policy))}
+    provenance = {**asdict(manifest_of(graph)), **about("guidance", scope, types=list(graph.policy))}
     return Content(
-        told, schema, rows(), known.reindex(graph.vertices), links, lambda f: peaks_of(links(f), known), isolated=True
+        provenance,
+        schema,
+        rows(),
+        known.reindex(graph.vertices),
+        links,
+        lambda f: peaks_of(links(f), known),
+        isolated=True,
     )
 
 
 def embeddings(store: Store, *, release: int | None = None, run: str | None = None) -> Content:
-    """Vectors of a run's genes and peaks, with what the release says of them; ordered by kind and id.
+    """Read the vectors of a run's genes and peaks, with what the release says of them; ordered by kind and id.
 
     Raises:
-        ParameterError: several runs are served and none was said.
+        ParameterError: several runs are served and none was named.
         UnknownRun: no complete run has this id, or none is served.
     """
     scope = run_plan(scope_of(release, run), store)
@@ -159,12 +165,14 @@ def embeddings(store: Store, *, release: int | None = None, run: str | None = No
         "MATCH (e:Embedding {run: $run}) WITH e ORDER BY e.kind, e.node "
         "RETURN e.kind AS kind, e.node AS node, e.vector AS vector"
     )
-    found = [(kind, node, np.array(vector, np.float32)) for kind, node, vector in store.stream(query, run=chosen)]
-    ids = [node for _, node, _ in found]
-    vectors = np.stack([vector for _, _, vector in found]) if found else np.zeros((0, 0), np.float32)
-    known = _nodes(store, scope.release, {kind for kind, _, _ in found}).reindex(ids)
+    embedded = [(kind, node, np.array(vector, np.float32)) for kind, node, vector in store.stream(query, run=chosen)]
+    ids = [node for _, node, _ in embedded]
+    vectors = np.stack([vector for _, _, vector in embedded]) if embedded else np.zeros((0, 0), np.float32)
+    known = _nodes(store, scope.release, {kind for kind, _, _ in embedded}).reindex(ids)
     # also of those that the release has no more
-    known = known.assign(label=[kind for kind, _, _ in found], name=known["name"].fillna(pd.Series(ids, known.index)))
+    known = known.assign(
+        label=[kind for kind, _, _ in embedded], name=known["name"].fillna(pd.Series(ids, known.index))
+    )
     width = vectors.shape[1]
     schema = pa.schema([("id", pa.string()), ("label", pa.string()), ("vector", pa.list_(pa.float32(), width))])
 
@@ -172,43 +180,43 @@ def embeddings(store: Store, *, release: int | None = None, run: str | None = No
         flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
         yield pa.table([pa.array(ids, pa.string()), pa.array(known["label"], pa.string()), flat], schema=schema)
 
-    told = about("embeddings", scope, run=chosen)
-    return Content(told, schema, rows(), known, vectors=lambda: (ids, vectors))
+    provenance = about("embeddings", scope, run=chosen)
+    return Content(provenance, schema, rows(), known, vectors=lambda: (ids, vectors))
 
 
 def _nodes(store: Store, release: int, labels: set[str]) -> Frame:
-    """All nodes of these labels at a release."""
+    """Read all nodes of these labels at a release."""
     types = [NODE_TYPES[label] for label in sorted(labels)]
     return together(described(type_, read_nodes(store, type_, release)) for type_ in types)
 
 
 def _edges_of(store: Store, type_: EdgeType, scope: Scope, *, called_only: bool) -> Iterator[pa.Table]:
-    """Start, end and edge id, the columns of the type, and who says so; in the order of the index on edge ids."""
+    """Yield start, end and edge id, the columns of the type, and who says so; in the order of the index on edge ids."""
     names = type_.schema.names[2:]
     if type_.kind is Kind.PREDICTED:
         second, valid = "run", "e.run IN $runs AND (e.called OR NOT $called_only)"
-        said = "null AS dataset, e.run, null AS since"
+        origin = "null AS dataset, e.run, null AS since"
     else:
-        second, valid, said = "since", "e.since <= $release AND $release < e.until", "e.dataset, null AS run, e.since"
+        second, valid, origin = "since", "e.since <= $release AND $release < e.until", "e.dataset, null AS run, e.since"
     query = (
         f"MATCH (a:{type_.start})-[e:{type_.name}]->(b:{type_.end}) USING INDEX e:{type_.name}(edge_id, {second}) "
         f"WHERE e.edge_id >= '' AND {valid} WITH a, e, b ORDER BY e.edge_id, e.{second} "
-        f"RETURN a.id, b.id, e.edge_id, {''.join(f'e.{c}, ' for c in names)}{said}"
+        f"RETURN a.id, b.id, e.edge_id, {''.join(f'e.{c}, ' for c in names)}{origin}"
     )
-    schema = pa.schema(list(_columns(list(type_.schema)[2:]))[1:])  # the type is said once for all
+    schema = pa.schema(list(_columns(list(type_.schema)[2:]))[1:])  # the type is the same in every row
     rows = store.stream(query, release=scope.release, runs=scope.run_ids, called_only=called_only)
-    while some := list(islice(rows, ROWS)):
-        columns = [pa.array(values, field.type) for values, field in zip(zip(*some, strict=True), schema, strict=True)]
-        yield pa.table(columns, schema=schema).append_column("type", pa.repeat(pa.scalar(type_.name), len(some)))
+    while chunk := list(islice(rows, ROWS)):
+        columns = [pa.array(values, field.type) for values, field in zip(zip(*chunk, strict=True), schema, strict=True)]
+        yield pa.table(columns, schema=schema).append_column("type", pa.repeat(pa.scalar(type_.name), len(chunk)))
 
 
 def _columns(own: Iterable[pa.Field]) -> pa.Schema:
-    """Columns of edges of several types; those of their own may be missing."""
+    """Return the columns of edges of several types; those of their own may be missing."""
     return pa.schema([*_FIRST, *(field.with_nullable(nullable=True) for field in own), *_SAID])
 
 
 def _whose_ends_are(table: pa.Table, type_: EdgeType, present: Iterable[str]) -> pa.Table:
-    """A run may link nodes that the release has no more; evidence cannot."""
+    """Keep predictions whose ends the release still has; evidence always has its ends."""
     if type_.kind is not Kind.PREDICTED:
         return table
     ends = zip(table["start_id"].to_pylist(), table["end_id"].to_pylist(), strict=True)
@@ -216,7 +224,7 @@ def _whose_ends_are(table: pa.Table, type_: EdgeType, present: Iterable[str]) ->
 
 
 def _shaped(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """With all columns of the schema, those that the type does not have empty."""
+    """Return the table with all columns of the schema; those that the type does not have are empty."""
     missing = pa.scalar(None)
     columns = [
         table[field.name].cast(field.type)

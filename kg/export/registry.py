@@ -46,21 +46,21 @@ class Format:
 
 @cache
 def formats() -> dict[str, Format]:
-    """Every format by name."""
+    """Return every format by name."""
     return discover("kg.export.formats", "FORMAT")
 
 
-def format_for(file: str, said: str | None = None) -> tuple[str, Format]:
-    """The format that was named, or the one that the file's ending means; .gz does not matter.
+def format_for(file: str, named: str | None = None) -> tuple[str, Format]:
+    """Return the named format, or the one that the file's ending implies; .gz does not matter.
 
     Raises:
         SettingsError: neither says one.
     """
     known = formats()
     bare = file.removesuffix(".gz")
-    fitting = [name for name, one in known.items() if bare.endswith(one.suffixes)]
-    name = said or next(iter(fitting), None)
+    fitting = [name for name, format_ in known.items() if bare.endswith(format_.suffixes)]
+    name = named or next(iter(fitting), None)
     if name not in known:
-        told = f"no format is called {said!r}" if said else f"{file} does not say its format"
-        raise SettingsError(told, f"say --format: {', '.join(known)}")
+        problem = f"no format is called {named!r}" if named else f"{file} has no ending of a known format"
+        raise SettingsError(problem, f"choose one with --format: {', '.join(known)}")
     return name, known[name]

@@ -19,7 +19,7 @@ FULL_SHADE = 1000
 
 
 def write_frames(stream: BinaryIO, frames: Iterable[Frame], *, header: bool) -> int:
-    """Tab-separated rows of all frames, missing values empty, quotes only where a value needs them; how many."""
+    """Write tab-separated rows of all frames, missing values empty, quoted only where needed; return their number."""
     written = 0
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
     for i, frame in enumerate(frames):
@@ -32,7 +32,7 @@ def write_frames(stream: BinaryIO, frames: Iterable[Frame], *, header: bool) -> 
 
 
 def write_lines(stream: BinaryIO, frames: Iterable[Frame], shape: Callable[[Frame], Frame], *heads: str) -> Tally:
-    """Rows without names of columns, under `heads`; `shape` leaves out those that it has no form for.
+    """Write rows without column names, under `heads`; `shape` drops rows that the format cannot represent.
 
     No comment says where they come from, since readers of BED stumble over comments; the JSON beside the file does.
     """
@@ -42,15 +42,15 @@ def write_lines(stream: BinaryIO, frames: Iterable[Frame], shape: Callable[[Fram
 
     def shaped() -> Iterable[Frame]:
         for frame in frames:
-            made = shape(frame)
+            lines = shape(frame)
             counted.append(len(frame))
-            yield made
+            yield lines
 
     written = write_frames(stream, shaped(), header=False)
     return Tally(written, sum(counted) - written)
 
 
 def shade(score: pd.Series[float]) -> pd.Series[int]:
-    """Score for display, 0 to 1000: a thousandth each, everything above 1 is full; missing is full as well."""
-    made: pd.Series[int] = (score.fillna(1.0).astype(float).clip(0, 1) * FULL_SHADE).round().astype(int)
-    return made
+    """Return scores for display, 0 to 1000 in thousandths; above 1 is 1000, and so is a missing score."""
+    shades: pd.Series[int] = (score.fillna(1.0).astype(float).clip(0, 1) * FULL_SHADE).round().astype(int)
+    return shades

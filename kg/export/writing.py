@@ -35,24 +35,24 @@ class Exported:
     skipped: int
 
 
-def write(content: Content, out: Path, said: str | None = None) -> Exported:
+def write(content: Content, out: Path, named: str | None = None) -> Exported:
     """Write it into files; beside them, `<out>.json` says release, hash, runs, and the sha256 of each file.
 
     Args:
         content: what to write.
-        out: where to; its ending says the format, and .gz packs text. Formats of several files put theirs after it.
-        said: the format, when the ending does not say it.
+        out: where to; its ending implies the format, and .gz compresses text. Formats of several files add endings.
+        named: the format, where the ending does not imply one.
 
     Raises:
         SettingsError: no format is known.
         ParameterError: it cannot hold this content.
     """
-    name, chosen = fitting(content, out.name, said)
+    name, chosen = fitting(content, out.name, named)
     packed = out.suffix == ".gz"
     if packed and not chosen.text:
-        raise SettingsError(f"{name} is compressed already", "leave .gz out")
+        raise SettingsError(f"{name} is already compressed", "omit .gz")
     if not out.parent.is_dir():
-        raise SettingsError(f"{out.parent}: no such folder", "make it first")
+        raise SettingsError(f"{out.parent}: no such folder", "create it first")
     paths = [_part(out, chosen, part) for part in chosen.parts]
     with ExitStack() as stack:
         beside = stack.enter_context(replaced(out.with_name(f"{out.name}.json")))
@@ -67,23 +67,23 @@ def write(content: Content, out: Path, said: str | None = None) -> Exported:
     return done
 
 
-def write_to(stream: BinaryIO, content: Content, said: str | None) -> Exported:
+def write_to(stream: BinaryIO, content: Content, named: str | None) -> Exported:
     """Write text to a stream.
 
     Raises:
-        SettingsError: no format was said, or it is not one file of text.
+        SettingsError: no format was named, or it is not a single file of text.
         ParameterError: it cannot hold this content.
     """
-    name, chosen = fitting(content, "-", said)
+    name, chosen = fitting(content, "-", named)
     if not chosen.text or len(chosen.parts) > 1:
-        raise SettingsError(f"{name} is not one file of text", "say --out FILE")
+        raise SettingsError(f"{name} is not one file of text", "use --out FILE")
     tally = chosen.write(content, [stream])
     return Exported(name, {}, tally.written, tally.skipped)
 
 
-def fitting(content: Content, file: str, said: str | None) -> tuple[str, Format]:
-    """The format, which must be able to hold the content."""
-    name, chosen = format_for(file, said)
+def fitting(content: Content, file: str, named: str | None) -> tuple[str, Format]:
+    """Return the format, which must be able to hold the content."""
+    name, chosen = format_for(file, named)
     if getattr(content, chosen.takes) is None:
         able = [n for n, f in formats().items() if getattr(content, f.takes) is not None]
         raise ParameterError(f"{name} cannot hold {content.about['export']}", hint=f"these can: {', '.join(able)}")

@@ -67,7 +67,7 @@ class GuidanceGraph:
             min(self.source.min(), self.target.min()) < 0
             or max(self.source.max(), self.target.max()) >= len(self.vertices)
         ):
-            wrong.append("an edge names a vertex that is not there")
+            wrong.append("an edge names a vertex that does not exist")
         if np.any(~((self.weight > 0) & (self.weight <= 1))):
             wrong.append("weights must lie in (0, 1]")
         if np.any(np.abs(self.sign) != 1):
@@ -87,7 +87,7 @@ class GuidanceGraph:
     def between(
         self, left: NDArray[np.str_], right: NDArray[np.str_]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Edges between two sets of features, in whichever direction they stand here.
+        """Return edges between two sets of features, in whichever direction they stand here.
 
         Returns:
             places among `left`, places among `right`, and sign * weight, each (edges,).
@@ -111,7 +111,7 @@ def read_guidance(
     without: Sequence[str] = (),
     policy: Mapping[str, Policy] = POLICY,
 ) -> GuidanceGraph:
-    """The guidance graph of a release: all nodes that the edge types join, and their edges weighed by policy.
+    """Read the guidance graph of a release: all nodes that the edge types join, and their edges weighted by policy.
 
     Parallel edges (several datasets or rows) become one per (source, target, sign), of the largest weight.
 
@@ -131,7 +131,7 @@ def read_guidance(
     check_kind(edge_types)
     unweighed = sorted(set(edge_types) - set(policy))
     if unweighed:
-        raise Conflict(f"{', '.join(unweighed)} has no weight as guidance", f"these have: {', '.join(policy)}")
+        raise Conflict(f"{', '.join(unweighed)} has no weight as guidance", f"types with a weight: {', '.join(policy)}")
     check(policy)
     types = [EDGE_TYPES[name] for name in edge_types]
     labels = sorted({label for t in types for label in (t.start, t.end)})
@@ -187,7 +187,7 @@ def _read_edges(
     names = [np.array(table[c].to_pylist(), np.str_) for c in ("start_id", "end_id")]
     ends = [np.searchsorted(vertices, name) for name in names]
     kept = np.ones(table.num_rows, bool)
-    if without:  # an end that only a dataset left out knows is no vertex
+    if without:  # an end that only a dataset left out knows is not a vertex
         kept &= np.all([np.isin(name, vertices) for name in names], axis=0)
     if held_out and type_.name in HELD_OUT:
         kept &= ~np.isin([chrom_of(peak) for peak in names[0].tolist()], list(held_out))
@@ -196,14 +196,14 @@ def _read_edges(
 
 
 def chrom_of(peak: str) -> str:
-    """The chromosome in a peak's id, assembly:chrom:start-end."""
+    """Return the chromosome in a peak's id, assembly:chrom:start-end."""
     return peak.partition(":")[2].rpartition(":")[0]
 
 
 def _strongest(
     source: NDArray[np.int64], target: NDArray[np.int64], weight: NDArray[np.float32], sign: NDArray[np.int8]
 ) -> NDArray[np.int64]:
-    """Positions of one edge per (source, target, sign): the heaviest, in that order."""
+    """Return the positions of one edge per (source, target, sign): the heaviest, in that order."""
     order = np.lexsort((-weight, sign, target, source))
     keys = np.stack([source, target, sign.astype(np.int64)])[:, order]
     first = np.ones(len(order), bool)

@@ -46,9 +46,9 @@ class Policy:
     sign: str
 
     def __post_init__(self) -> None:
-        for what, said, rules in (("weight", self.weight, [*WEIGHTS]), ("sign", self.sign, [*SIGNS])):
-            if said not in rules:
-                raise SettingsError(f"no rule of {what} is {said!r}", f"there is: {', '.join(map(repr, rules))}")
+        for part, rule, rules in (("weight", self.weight, [*WEIGHTS]), ("sign", self.sign, [*SIGNS])):
+            if rule not in rules:
+                raise SettingsError(f"{rule!r} is not a rule for the {part}", f"rules: {', '.join(map(repr, rules))}")
 
 
 # As GLUE has it (Cao & Gao 2022): a measured link is one, whatever its score.
@@ -60,7 +60,7 @@ POLICY: Mapping[str, Policy] = {
 
 
 def power_decay(distance_bp: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Weight of a NEAR edge: ((d + 1000) / 1000) ** -0.75, 1 for overlap (GLUE, Cao & Gao 2022).
+    """Return the weight of a NEAR edge: ((d + 1000) / 1000) ** -0.75, 1 for overlap (GLUE, Cao & Gao 2022).
 
     Args:
         distance_bp: (E,) non-negative distances in base pairs.
@@ -71,7 +71,7 @@ def power_decay(distance_bp: NDArray[np.int64]) -> NDArray[np.float32]:
 def weigh(
     name: str, edges: pa.Table, policy: Mapping[str, Policy] = POLICY
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Weight and sign, each (E,), of rows of the edge type `name`.
+    """Return the weight and sign, each (E,), of rows of the edge type `name`.
 
     Raises:
         Conflict: a weight is not in (0, 1], or a sign not -1 or +1.
@@ -90,25 +90,25 @@ def weigh(
 
 
 def read_policy(path: Path) -> dict[str, Policy]:
-    """The policy above, changed by what a TOML file says; a table may leave out what stays as it is.
+    """Read a TOML file that changes the policy above; a table may leave out what stays as it is.
 
     Raises:
-        SettingsError: it is no TOML, or names an unknown edge type, key or rule.
+        SettingsError: it is not TOML, or names an unknown edge type, key or rule.
         Conflict: it names truth or predictions, which must never guide.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read as TOML: {error}", "a table for each edge type") from error
-    made = {**POLICY}
+        raise SettingsError(f"{path} cannot be read as TOML: {error}", "write one table for each edge type") from error
+    policy = {**POLICY}
     for name, table in tables.items():
         stays = asdict(POLICY[name]) if name in POLICY else {}
         whole = {**stays, **table} if isinstance(table, dict) else {}
         if whole.keys() != {"weight", "sign"}:
-            raise SettingsError(f"{path}: {name} says {table!r}", f"expected [{name}] with `weight` and `sign` alone")
-        made[name] = Policy(**whole)
-    check(made)
-    return made
+            raise SettingsError(f"{path}: [{name}] is {table!r}", "expected `weight` and `sign`, and nothing else")
+        policy[name] = Policy(**whole)
+    check(policy)
+    return policy
 
 
 def check(policy: Mapping[str, Policy]) -> None:
@@ -134,7 +134,7 @@ def check_kind(edge_types: Sequence[str]) -> None:
     """Refuse truth and predictions.
 
     Raises:
-        Conflict: some of these types are no evidence.
+        Conflict: some of these types are not evidence.
     """
     barred = [name for name in edge_types if EDGE_TYPES[name].kind is not Kind.EVIDENCE]
     if barred:
@@ -144,7 +144,7 @@ def check_kind(edge_types: Sequence[str]) -> None:
 
 
 def evidence() -> list[str]:
-    """Names of the edge types that may guide under some policy."""
+    """Return the names of the edge types that may guide under some policy."""
     return [type_.name for type_ in EDGE_TYPES.values() if type_.kind is Kind.EVIDENCE]
 
 

@@ -31,7 +31,7 @@ AGAIN = "export it again: `regkg export graph`"
 
 
 @dataclass(frozen=True)
-class Manifest:
+class GuidanceManifest:
     """What a guidance graph is, where it comes from and by which policy.
 
     Attributes:
@@ -58,15 +58,15 @@ class Manifest:
     regkg: str
 
     def stamp(self, graph: GuidanceGraph) -> GuidanceGraph:
-        """The graph with all that this says of where it comes from."""
+        """Return the graph with all that this says of where it comes from."""
         names = ("release", "release_hash", "datasets", "policy", "genes", "hops")
         return replace(graph, **{name: getattr(self, name) for name in names})
 
 
-def manifest_of(graph: GuidanceGraph) -> Manifest:
-    """What is to be said of a graph."""
+def manifest_of(graph: GuidanceGraph) -> GuidanceManifest:
+    """Describe a graph in a manifest."""
     ids = {str(kind): graph.vertices[graph.kinds == kind] for kind in np.unique(graph.kinds)}
-    return Manifest(
+    return GuidanceManifest(
         release=graph.release,
         release_hash=graph.release_hash,
         datasets=dict(graph.datasets),
@@ -74,14 +74,14 @@ def manifest_of(graph: GuidanceGraph) -> Manifest:
         genes=graph.genes,
         hops=graph.hops,
         guidance_hash=graph.hash,
-        ids={kind: hashlib.sha256("\n".join(some.tolist()).encode()).hexdigest() for kind, some in ids.items()},
+        ids={kind: hashlib.sha256("\n".join(names.tolist()).encode()).hexdigest() for kind, names in ids.items()},
         vertices=len(graph.vertices),
         edges=len(graph.source),
         regkg=version("regkg"),
     )
 
 
-def write_snapshot(graph: GuidanceGraph, path: Path) -> Manifest:
+def write_snapshot(graph: GuidanceGraph, path: Path) -> GuidanceManifest:
     """Write an HDF5 file, whole or not at all; equal graphs give equal bytes."""
     manifest = manifest_of(graph)
     columns = {
@@ -96,8 +96,8 @@ def write_snapshot(graph: GuidanceGraph, path: Path) -> Manifest:
     return manifest
 
 
-def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tuple[GuidanceGraph, Manifest]:
-    """The graph of an HDF5 file, and its manifest.
+def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tuple[GuidanceGraph, GuidanceManifest]:
+    """Read the graph of an HDF5 file, and its manifest.
 
     Args:
         path: of the file.
@@ -105,8 +105,8 @@ def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tup
 
     Raises:
         MissingInput: there is no such file.
-        ChecksumMismatch: its arrays do not fit its manifest.
-        InputError: it is no such file, of another version, or was weighed by another policy.
+        ChecksumMismatch: its arrays do not match its manifest.
+        InputError: it is not such a file, is of another version, or was weighed by another policy.
     """
     if not path.exists():
         raise MissingInput(f"{path}: no such file", AGAIN)
@@ -116,7 +116,7 @@ def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tup
             vertices, kinds = (np.char.decode(file[f"vertices/{name}"][()], "utf-8") for name in _VERTICES)
             edges = [file[f"edges/{name}"][()] for name in _EDGES]
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is no snapshot of a guidance graph: {error}", AGAIN) from error
+        raise InputError(f"{path} is not a snapshot of a guidance graph: {error}", AGAIN) from error
     manifest = read_header(path, header)
     try:
         graph = manifest.stamp(GuidanceGraph(vertices, kinds, *edges))
@@ -126,42 +126,46 @@ def read_snapshot(path: Path, policy: Mapping[str, Policy] | None = None) -> tup
     return graph, manifest
 
 
-def header_of(manifest: Manifest) -> str:
-    """Format and manifest as JSON."""
+def header_of(manifest: GuidanceManifest) -> str:
+    """Return format and manifest as JSON."""
     return json.dumps({"format": FORMAT, "manifest": asdict(manifest)}, sort_keys=True)
 
 
-def read_header(path: Path, text: str) -> Manifest:
-    """The manifest in a header.
+def read_header(path: Path, text: str) -> GuidanceManifest:
+    """Read the manifest in a header.
 
     Raises:
-        InputError: it is none, or of another version.
+        InputError: it is not one, or is of another version.
     """
     try:
-        said = json.loads(text)
-        if said["format"] != FORMAT:
-            raise InputError(f"{path}: its format is {said['format']!r}, expected {FORMAT!r}", AGAIN)
-        about = said["manifest"]
+        header = json.loads(text)
+        if header["format"] != FORMAT:
+            raise InputError(f"{path}: its format is {header['format']!r}, expected {FORMAT!r}", AGAIN)
+        about = header["manifest"]
         policy = {name: Policy(**rules) for name, rules in about["policy"].items()}
-        return Manifest(**{**about, "policy": policy, "genes": tuple(about["genes"])})
+        return GuidanceManifest(**{**about, "policy": policy, "genes": tuple(about["genes"])})
     except (ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
-        raise InputError(f"{path}: no manifest of a guidance graph in its header: {error!r}", AGAIN) from error
+        raise InputError(f"{path}: its header has no manifest of a guidance graph: {error!r}", AGAIN) from error
 
 
-def check_fit(path: Path, graph: GuidanceGraph, manifest: Manifest, policy: Mapping[str, Policy] | None = None) -> None:
+def check_fit(
+    path: Path, graph: GuidanceGraph, manifest: GuidanceManifest, policy: Mapping[str, Policy] | None = None
+) -> None:
     """Refuse a graph that its manifest does not describe, or that was weighed by another policy than `policy`.
 
     Raises:
         ChecksumMismatch: ids, edges, weights or signs are not those of the manifest.
-        InputError: a type was weighed otherwise.
+        InputError: a type was weighted by another policy.
     """
-    found = asdict(manifest_of(graph))
-    told = asdict(manifest)
-    wrong = [f"{name} {found[name]}, expected {told[name]}" for name in _MEASURED if found[name] != told[name]]
+    actual = asdict(manifest_of(graph))
+    expected = asdict(manifest)
+    wrong = [
+        f"{name} {actual[name]}, expected {expected[name]}" for name in _MEASURED if actual[name] != expected[name]
+    ]
     if wrong:
-        raise ChecksumMismatch(f"{path}: its arrays do not fit its manifest: {'; '.join(wrong)}", AGAIN)
+        raise ChecksumMismatch(f"{path}: its arrays do not match its manifest: {'; '.join(wrong)}", AGAIN)
     if policy is None:
         return
     other = [f"{n} by {rule}, expected {policy.get(n)}" for n, rule in manifest.policy.items() if rule != policy.get(n)]
     if other:
-        raise InputError(f"{path} was weighed otherwise: {'; '.join(other)}", f"{AGAIN} --policy FILE.toml")
+        raise InputError(f"{path} was weighted by another policy: {'; '.join(other)}", f"{AGAIN} --policy FILE.toml")

@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 
 def gene_ids(store: Store, scope: Scope, names: Sequence[str]) -> list[str]:
-    """Ids of genes that are named by Ensembl id, with or without version, or by symbol, at a release.
+    """Return the ids of genes that are named by Ensembl id, with or without version, or by symbol, at a release.
 
     Raises:
         UnknownGene: the release does not have all of them; all that it lacks are named, with symbols that look alike.
         ParameterError: several genes carry a symbol.
     """
-    found, unknown = [], []
+    ids, unknown = [], []
     for name in names:
         try:
-            found.append(run_plan(_gene_id(name, scope), store))
+            ids.append(run_plan(_gene_id(name, scope), store))
         except UnknownGene as error:
             unknown.append(error)
     if unknown:
         raise UnknownGene("; ".join(e.message for e in unknown), "; ".join(dict.fromkeys(e.hint for e in unknown)))
-    return found
+    return ids
 
 
 def around(graph: GuidanceGraph, genes: Sequence[str], hops: int) -> GuidanceGraph:
-    """The induced subgraph of all vertices at most `hops` edges, in either direction, from any of the genes.
+    """Return the induced subgraph of all vertices at most `hops` edges, in either direction, from any of the genes.
 
     Each hop takes time linear in the edges of `graph`.
 
@@ -48,7 +48,7 @@ def around(graph: GuidanceGraph, genes: Sequence[str], hops: int) -> GuidanceGra
         hops: 0 keeps the genes and the edges between them; 1 adds the peaks that guide them, and so on.
 
     Raises:
-        UnknownGene: some are no vertices of the graph.
+        UnknownGene: some are not vertices of the graph.
         ParameterError: hops are negative.
     """
     if hops < 0:
@@ -80,5 +80,5 @@ def around(graph: GuidanceGraph, genes: Sequence[str], hops: int) -> GuidanceGra
 
 def _gene_id(name: str, scope: Scope) -> Plan[str]:
     rows = yield Query(f"{GENES_NAMED} RETURN {GENE_FIELDS}", {**gene_parameters(name), "release": scope.release})
-    found = yield from only_gene(rows, name, scope)
-    return str(found["gene"]["id"])
+    row = yield from only_gene(rows, name, scope)
+    return str(row["gene"]["id"])

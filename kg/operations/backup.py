@@ -1,6 +1,6 @@
 """Backups: the store as Neo4j dumps it, or its rows as Parquet; the runs' files; a manifest that is written last.
 
-A folder without manifest is no backup, so a killed one is none: the next backup into the same folder begins anew.
+A folder without a manifest is not a backup, so a killed backup is not one: the next into the same folder starts over.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class BackupManifest:
     """What a backup holds.
 
     Attributes:
@@ -78,13 +78,13 @@ class Manifest:
         return sum(file.bytes for file in self.files.values())
 
 
-def back_up(settings: Settings, folder: Path, progress: Progress = SILENT) -> Manifest:
+def back_up(settings: Settings, folder: Path, progress: Progress = SILENT) -> BackupManifest:
     """Stop the managed server, dump its store, start it again if it ran; then copy the runs' files.
 
     Args:
         settings: of a managed server.
-        folder: made; an empty one is taken, and one with an unfinished backup begun anew.
-        progress: told of each step.
+        folder: is created; an empty one is used, and an unfinished backup in it is started over.
+        progress: hears of each step.
 
     Raises:
         Conflict: the server is not managed, somebody is writing, the disk is too small, or the folder is not empty.
@@ -92,7 +92,7 @@ def back_up(settings: Settings, folder: Path, progress: Progress = SILENT) -> Ma
     """
     if settings.neo4j_uri is not None:
         raise Conflict(
-            f"{settings.neo4j_uri} is not ours to stop and dump",
+            f"{settings.neo4j_uri} is not managed here, so it cannot be stopped and dumped",
             "`regkg backup DIR --logical` reads it while it runs; its own operators can dump it",
         )
     server = Server(settings.home, settings.neo4j_version, settings.jars)
@@ -115,7 +115,7 @@ def back_up(settings: Settings, folder: Path, progress: Progress = SILENT) -> Ma
     return _finish(folder, "store", settings, facts, (), size, files)
 
 
-def back_up_rows(settings: Settings, folder: Path, progress: Progress = SILENT) -> Manifest:
+def back_up_rows(settings: Settings, folder: Path, progress: Progress = SILENT) -> BackupManifest:
     """Write all releases and complete runs as Parquet while the graph is in use; any Neo4j will do.
 
     Raises:
@@ -125,46 +125,50 @@ def back_up_rows(settings: Settings, folder: Path, progress: Progress = SILENT) 
     """
     with open_store(endpoint(settings, progress)) as store:
         ensure_schema(store)
-        facts, books = _facts(store), parquet_dump.read_books(store)
-        rows = sum(sum(json.loads(v["rows"]).values()) for v in books.nodes["DatasetVersion"])
+        facts, bookkeeping = _facts(store), parquet_dump.read_bookkeeping(store)
+        rows = sum(sum(json.loads(v["rows"]).values()) for v in bookkeeping.nodes["DatasetVersion"])
         rows += store.read("MATCH (e:Embedding) RETURN count(e) AS n")[0]["n"]
-        check_room(folder, rows * ROW_BYTES + size_of(_run_folders(settings, books.runs)))
+        check_room(folder, rows * ROW_BYTES + size_of(_run_folders(settings, bookkeeping.runs)))
         claim(folder)
         (folder / ROWS).mkdir()
-        parquet_dump.dump_rows(store, folder / ROWS, books, progress)
+        parquet_dump.dump_rows(store, folder / ROWS, bookkeeping, progress)
     written = sorted((folder / ROWS).glob("*.parquet"))
     files = {f"{ROWS}/{path.name}": _hashed(path, progress) for path in written}
-    settled = [row["id"] for row in books.nodes["ModelRun"]]
+    settled = [row["id"] for row in bookkeeping.nodes["ModelRun"]]
     files |= _copy_runs(settings, folder, settled, progress)
-    facts |= {"releases": {str(n): r["hash"] for n, r in sorted(books.releases.items())}, "runs": settled}
-    return _finish(folder, "logical", settings, facts, books.left_out, rows * ROW_BYTES * 3, files)
+    facts |= {"releases": {str(n): r["hash"] for n, r in sorted(bookkeeping.releases.items())}, "runs": settled}
+    return _finish(folder, "logical", settings, facts, bookkeeping.left_out, rows * ROW_BYTES * 3, files)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a backup.
+def read_manifest(folder: Path) -> BackupManifest:
+    """Read the manifest of a backup.
 
     Raises:
-        MissingInput: there is none, so this is no backup, or an unfinished one.
+        MissingInput: there is none, so this is not a backup, or an unfinished one.
         ChecksumMismatch: it is damaged, or of a later format.
     """
     path = folder / MANIFEST
     if not path.exists():
-        what, do = "no backup", "name the folder of a backup; `regkg backup DIR` makes one"
+        what, do = "not a backup", "name the folder of a backup; `regkg backup DIR` makes one"
         if (folder / UNFINISHED).exists():
-            what, do = "an unfinished backup", f"restore another one; `regkg backup {folder}` begins it anew"
+            what, do = "an unfinished backup", f"restore another one; `regkg backup {folder}` starts it again"
         held = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
         raise MissingInput(f"{folder} is {what}: expected {MANIFEST}, which is written last, found {held}", do)
     try:
-        said = json.loads(path.read_bytes())
-        if said["format"] != FORMAT:
-            raise ChecksumMismatch(f"{path}: format {said['format']}, this program reads {FORMAT}", "use a newer regkg")
-        lists = {name: tuple(said[name]) for name in ("runs", "left_out")}
-        return Manifest(**{**said, **lists, "files": {name: File(**file) for name, file in said["files"].items()}})
+        header = json.loads(path.read_bytes())
+        if header["format"] != FORMAT:
+            raise ChecksumMismatch(
+                f"{path}: format {header['format']}, this program reads {FORMAT}", "use a newer regkg"
+            )
+        lists = {name: tuple(header[name]) for name in ("runs", "left_out")}
+        return BackupManifest(
+            **{**header, **lists, "files": {name: File(**file) for name, file in header["files"].items()}}
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise ChecksumMismatch(f"{path} is damaged: {error!r}", "take another backup") from error
 
 
-def check_files(folder: Path, manifest: Manifest, progress: Progress = SILENT) -> None:
+def check_files(folder: Path, manifest: BackupManifest, progress: Progress = SILENT) -> None:
     """Compare every file of a backup with its checksum.
 
     Raises:
@@ -177,7 +181,7 @@ def check_files(folder: Path, manifest: Manifest, progress: Progress = SILENT) -
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ChecksumMismatch(f"{folder / MANIFEST} names {name}, outside the backup", "take another backup")
         if not path.is_file():
-            raise MissingInput(f"{path}: the backup is not whole", "restore another backup")
+            raise MissingInput(f"{path}: the backup is incomplete", "restore another backup")
         if copied(path, None, progress) != file:
             raise ChecksumMismatch(f"{path}: the bytes are not those that were backed up", "restore another backup")
     progress.end()
@@ -197,7 +201,7 @@ def check_idle(store: Store) -> None:
     busy += [f"run {r.id} ({r.outcome})" for r in runs(store) if r.outcome in _UNDER_WAY and not r.interrupted]
     if busy:
         raise Conflict(
-            f"the server would be stopped under {', '.join(busy)}", "wait until it ends; or back up --logical"
+            f"stopping the server would interrupt {', '.join(busy)}", "wait until it ends; or back up --logical"
         )
 
 
@@ -222,7 +226,8 @@ def claim(folder: Path, last: str = MANIFEST) -> None:
     writer = mark.read_text() if mark.exists() else ""
     if writer not in {"", this_process()} and not process_is_gone(writer):
         raise Conflict(
-            f"{folder} is being written by {writer}", "name another folder; or remove it, if that process is no more"
+            f"{folder} is being written by {writer}",
+            "name another folder; or remove it, if that process no longer runs",
         )
     held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if last in held or (held and UNFINISHED not in held) or folder.is_file():
@@ -254,7 +259,7 @@ def copied(source: Path, target: Path | None, progress: Progress) -> File:
 
 
 def size_of(folders: Iterable[Path]) -> int:
-    """Bytes of all files below."""
+    """Return the bytes of all files below."""
     return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
@@ -279,10 +284,12 @@ def _run_folders(settings: Settings, ids: Iterable[str]) -> list[Path]:
 
 
 def _copy_runs(settings: Settings, folder: Path, ids: Iterable[str], progress: Progress) -> dict[str, File]:
-    """Every file of these runs but those that a killed writer left; `runs` is there even when there are none."""
+    """Return every file of these runs but those that a killed writer left; `runs` is there even when there are none."""
     (folder / "runs").mkdir()
-    found = [path for one in _run_folders(settings, ids) for path in sorted(one.rglob("*")) if path.is_file()]
-    chosen = [path for path in found if not path.name.startswith(".")]
+    files_of_runs = [
+        path for run_folder in _run_folders(settings, ids) for path in sorted(run_folder.rglob("*")) if path.is_file()
+    ]
+    chosen = [path for path in files_of_runs if not path.name.startswith(".")]
     progress.begin("copying runs", sum(path.stat().st_size for path in chosen), "bytes")
     files = {}
     for path in chosen:
@@ -295,9 +302,9 @@ def _copy_runs(settings: Settings, folder: Path, ids: Iterable[str], progress: P
 
 def _hashed(path: Path, progress: Progress) -> File:
     progress.begin(f"hashing {path.name}", path.stat().st_size, "bytes")
-    found = copied(path, None, progress)
+    hashed = copied(path, None, progress)
     progress.end()
-    return found
+    return hashed
 
 
 def _finish(
@@ -308,11 +315,11 @@ def _finish(
     left_out: tuple[str, ...],
     size: int,
     files: dict[str, File],
-) -> Manifest:
+) -> BackupManifest:
     missing = sorted(set(facts["runs"]) - {path.name for path in _run_folders(settings, facts["runs"])})
     left_out += tuple(f"the files of run {run}, which are not in {settings.home}" for run in missing)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    manifest = Manifest(
+    manifest = BackupManifest(
         kind=kind, created_at=now, regkg=metadata.version("regkg"), left_out=left_out, graph_bytes=size, files=files,
         **{**facts, "runs": tuple(facts["runs"])},
     )  # fmt: skip

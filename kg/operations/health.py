@@ -1,4 +1,4 @@
-"""Whether this machine and the graph can do what the product needs; each failing check says how to mend it."""
+"""Whether this machine and the graph can do what the product needs; each failing check says how to fix it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import psutil
 
 from kg.errors import RegkgError, ServerFailed, StoreRefused
 from kg.progress import SILENT, Progress
+from kg.runs.lineage import lineage
 from kg.server import Server, endpoint, java
 from kg.server.jars import install_jars
 from kg.store import open_store
@@ -28,7 +29,7 @@ READ_ONLY = "Neo.ClientError.Statement.AccessMode"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: what was found, and what mends it where it is not well."""
+    """One thing that was examined: what was found, and what fixes it where it is wrong."""
 
     name: str
     ok: bool
@@ -36,16 +37,16 @@ class Check:
     mend: str = ""
 
 
-def check(name: str, look: Callable[[], str]) -> Check:
-    """Look, and turn what is raised into a finding."""
+def check(name: str, examine: Callable[[], str]) -> Check:
+    """Examine, and turn what is raised into a finding."""
     try:
-        return Check(name, True, look())  # noqa: FBT003 - named in the type
+        return Check(name, True, examine())  # noqa: FBT003 - named in the type
     except RegkgError as error:
         return Check(name, False, error.message, error.hint)  # noqa: FBT003
 
 
 def check_graph(settings: Settings, progress: Progress = SILENT) -> Iterator[Check]:
-    """Java, jars, disk and memory for the managed server, and then what any Neo4j must do: answer, write, refuse.
+    """Check Java, jars, disk and memory for the managed server, then that any Neo4j answers, writes and refuses.
 
     The managed server is started, and stays. The graph is the same afterwards.
     """
@@ -61,6 +62,7 @@ def check_graph(settings: Settings, progress: Progress = SILENT) -> Iterator[Che
             yield check("server", partial(_version, store))
             yield check("write", partial(_write, store))
             yield check("read-only", partial(_refuse, store))
+            yield check("runs", partial(_lineage, store))
     except RegkgError as error:
         yield Check("server", False, error.message, error.hint)  # noqa: FBT003
 
@@ -78,12 +80,12 @@ def _disk(settings: Settings) -> str:
 
 def _memory() -> str:
     memory = psutil.virtual_memory()
-    found = f"{_gb(memory.available)} of {_gb(memory.total)} available"
+    available = f"{_gb(memory.available)} of {_gb(memory.total)} available"
     if memory.available < NEEDED_MEMORY_BYTES:
         raise ServerFailed(
-            f"{found}, {_gb(NEEDED_MEMORY_BYTES)} are needed", "end other programs, or use a larger machine"
+            f"{available}, {_gb(NEEDED_MEMORY_BYTES)} are needed", "end other programs, or use a larger machine"
         )
-    return found
+    return available
 
 
 def _java() -> str:
@@ -91,18 +93,18 @@ def _java() -> str:
 
 
 def _version(store: Store) -> str:
-    (found,) = store.read(
+    (server,) = store.read(
         "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' "
         "RETURN versions[0] AS version, edition"
     )
-    if int(found["version"].split(".")[0]) < 5:
-        raise StoreRefused(f"{store.uri} is Neo4j {found['version']}", "use Neo4j 5 or newer")
-    return f"Neo4j {found['version']} {found['edition']} answers at {store.uri}"
+    if int(server["version"].split(".")[0]) < 5:
+        raise StoreRefused(f"{store.uri} is Neo4j {server['version']}", "use Neo4j 5 or newer")
+    return f"Neo4j {server['version']} {server['edition']} answers at {store.uri}"
 
 
 def _write(store: Store) -> str:
-    (made,) = store.write("CREATE (s:Schema {name: 'doctor'}) WITH s, elementId(s) AS id DELETE s RETURN id")
-    return "a node was made and deleted" if made else ""
+    (created,) = store.write("CREATE (s:Schema {name: 'doctor'}) WITH s, elementId(s) AS id DELETE s RETURN id")
+    return "a node was made and deleted" if created else ""
 
 
 def _refuse(store: Store) -> str:
@@ -117,6 +119,10 @@ def _refuse(store: Store) -> str:
     raise StoreRefused(
         "a read session may write", "hand-written Cypher is not safe on this server: use Neo4j 5 or newer"
     )
+
+
+def _lineage(store: Store) -> str:
+    return f"{len(lineage(store)):,} runs, none its own ancestor"
 
 
 def _gb(size: int) -> str:

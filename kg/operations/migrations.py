@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kg.errors import SchemaVersionMismatch
 from kg.evidence.datasets import canonical_json, dataset_versions, looked_up_hash
-from kg.evidence.release_hashes import Ledger
+from kg.evidence.release_hashes import ReleaseHashes
 from kg.progress import SILENT, Progress
 from kg.releases import release_hash, releases
 from kg.runs import runs
@@ -32,9 +32,9 @@ Translation = dict[tuple[str, str], str]
 
 
 def schema_version(store: Store) -> int | None:
-    """That of the graph; None when it is new."""
-    found = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s.version AS version")
-    return int(found[0]["version"]) if found else None
+    """Return the schema version of the graph; None when it is new."""
+    recorded = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s.version AS version")
+    return int(recorded[0]["version"]) if recorded else None
 
 
 def migrate(store: Store, progress: Progress = SILENT) -> list[int]:
@@ -64,27 +64,27 @@ def migrate(store: Store, progress: Progress = SILENT) -> list[int]:
 
 
 def _from_1(store: Store, held: leases.Lease, progress: Progress) -> None:
-    """Peaks have one column more, `original`, and the hash of a row is over all its columns: so they change.
+    """Rehash peaks: they have one more column, `original`, and the hash of a row covers all its columns.
 
     With them change the hashes of dataset versions that hold peaks, of what looked peaks up, of releases, and of the
     datasets that runs have used. The column is null for all of them, which is how a null is stored. The other types
     of version 2 are new, and its constraints and indexes are made as always.
     """
-    ledger = Ledger()
+    recomputed = ReleaseHashes()
     progress.begin("hashing peaks again", unit="rows")
     for dataset, rows in _peaks(store):
         columns = dict(zip(PEAK.schema.names, zip(*(row[3:] for row in rows), strict=True), strict=True))
         hashes = NodeBatch.build(PEAK, **columns).row_hashes(dataset)
         for (_, since, until, *_rest), row_hash in zip(rows, hashes, strict=True):
-            ledger.add(PEAK.name, dataset, row_hash, since, until)
+            recomputed.add(PEAK.name, dataset, row_hash, since, until)
         _set_hashes(store, held, [[*row[:2], row_hash] for row, row_hash in zip(rows, hashes, strict=True)])
         progress.advance(len(rows))
     progress.end()
-    _record_2(store, held, ledger)
+    _record_2(store, held, recomputed)
 
 
 def _peaks(store: Store) -> Iterator[tuple[str, list[Any]]]:
-    """Dataset and rows of it: row id, since, until, then the declared columns."""
+    """Yield dataset and rows of it: row id, since, until, then the declared columns."""
     own = ", ".join(f"r.{name}" for name in PEAK.schema.names[1:])
     pending: dict[str, list[Any]] = {}
     for dataset, *row in store.stream(
@@ -107,13 +107,13 @@ def _set_hashes(store: Store, held: leases.Lease, rows: list[list[Any]]) -> None
     store.transaction(work)
 
 
-def _record_2(store: Store, held: leases.Lease, ledger: Ledger) -> None:
-    """Everything that follows from the new hashes of peaks, and the version, in one transaction."""
+def _record_2(store: Store, held: leases.Lease, recomputed: ReleaseHashes) -> None:
+    """Record everything that follows from the new hashes of peaks, and the version, in one transaction."""
     numbers = [row["n"] for row in store.read("MATCH (v:DatasetVersion) RETURN DISTINCT v.since AS n ORDER BY n")]
     states = []
     for number in numbers:
         before = dataset_versions(store, number)
-        states.append((before, [_of_2(version, ledger) for version in before]))
+        states.append((before, [_of_2(version, recomputed) for version in before]))
     hashes = {(v.dataset, v.hash): w.hash for before, after in states for v, w in zip(before, after, strict=True)}
     versions = {(v.dataset, v.since): v for _, after in states for v in after}
     looked_up = _looked_up(states)
@@ -142,16 +142,16 @@ def _record_2(store: Store, held: leases.Lease, ledger: Ledger) -> None:
     store.transaction(work)
 
 
-def _of_2(version: DatasetVersion, ledger: Ledger) -> DatasetVersion:
-    """With the hash of its peaks as they are now; of an unfinished load, of those that it has written so far."""
+def _of_2(version: DatasetVersion, recomputed: ReleaseHashes) -> DatasetVersion:
+    """Return a version with the hash of its peaks as they are now; of an unfinished load, of those written so far."""
     if PEAK.name not in version.hashes:
         return version
-    now = ledger.hash(PEAK.name, version.dataset, version.since)
+    now = recomputed.hash(PEAK.name, version.dataset, version.since)
     return replace(version, hashes={**version.hashes, PEAK.name: now})
 
 
 def _looked_up(states: list[tuple[list[DatasetVersion], list[DatasetVersion]]]) -> Translation:
-    """Hashes of what was looked up; one that no state of the graph has was stale, and stays so."""
+    """Return hashes of what was looked up; one that no state of the graph has was stale, and stays so."""
     kinds = {(v.dataset, v.looked_up) for before, _ in states for v in before}
     return {
         (dataset, looked_up_hash(before, looked_up, dataset)): looked_up_hash(after, looked_up, dataset)

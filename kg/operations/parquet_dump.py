@@ -2,8 +2,8 @@
 
 One consistent view needs no pause: a release never changes once it is published, and neither does a complete run. So
 the latest release and all before it are dumped (rows that the draft closed are open there, rows that it made are not),
-with the runs that are complete; the draft and runs under way are left out, and that is said. Every release's hash is
-worked out from the rows as they were dumped and compared with the one recorded.
+with the runs that are complete; the draft and runs under way are left out, as the manifest says. Every release's hash
+is worked out from the rows as they were dumped and compared with the one recorded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kg.errors import ChecksumMismatch, Conflict, StoreRefused, UnknownRelease
-from kg.evidence.release_hashes import Ledger
+from kg.evidence.release_hashes import ReleaseHashes
 from kg.files import replaced
 from kg.progress import SILENT, Progress
 from kg.schema import EDGE_TYPES, OPEN, EdgeType, Kind, RowType, evidence_types
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CHUNK = 50_000  # rows of a Parquet row group
 ROWS = 10_000  # per transaction
 # In an order in which what is read later knows what was read before: publications after releases, runs after both.
-BOOKS = ("Release", "DatasetVersion", "Dataset", "Cells", "Pointer", "Publication", "ModelRun")
+BOOKKEEPING = ("Release", "DatasetVersion", "Dataset", "Cells", "Pointer", "Publication", "ModelRun")
 SETTLED = ("complete", "pruned", "failed", "discarded")
 TIME = "$time"
 _EMBEDDINGS = pa.schema(
@@ -43,7 +43,7 @@ _META += [("since", pa.int64()), ("until", pa.int64())]
 
 
 @dataclass(frozen=True)
-class Books:
+class Bookkeeping:
     """The bookkeeping nodes of a view: label -> their properties; and what the view leaves out, for people."""
 
     nodes: dict[str, list[Row]]
@@ -60,13 +60,15 @@ class Books:
         return [row["id"] for row in self.nodes["ModelRun"] if row["outcome"] == "complete"]
 
 
-def read_books(store: Store) -> Books:
-    """The bookkeeping of the latest release and all before it, and of the runs that are settled.
+def read_bookkeeping(store: Store) -> Bookkeeping:
+    """Read the bookkeeping of the latest release and all before it, and of the runs that are settled.
 
     Raises:
         UnknownRelease: nothing was ever published.
     """
-    nodes = {label: [row["p"] for row in store.read(f"MATCH (n:{label}) RETURN properties(n) AS p")] for label in BOOKS}
+    nodes = {
+        label: [row["p"] for row in store.read(f"MATCH (n:{label}) RETURN properties(n) AS p")] for label in BOOKKEEPING
+    }
     latest = max((row["number"] for row in nodes["Release"]), default=0)
     if not latest:
         raise UnknownRelease("nothing is published yet, so there is nothing that stands still", "regkg release publish")
@@ -83,35 +85,39 @@ def read_books(store: Store) -> Books:
         if row not in under_way
     ]
     left_out = [f"the draft of {', '.join(drafted)}"] if drafted else []
-    return Books(nodes, (*left_out, *(f"run {row['id']}, which is {row['outcome']}" for row in under_way)))
+    return Bookkeeping(nodes, (*left_out, *(f"run {row['id']}, which is {row['outcome']}" for row in under_way)))
 
 
-def dump_rows(store: Store, folder: Path, books: Books, progress: Progress = SILENT) -> None:
+def dump_rows(store: Store, folder: Path, bookkeeping: Bookkeeping, progress: Progress = SILENT) -> None:
     """Write the rows of a view and its bookkeeping as Parquet into `folder`.
 
     Raises:
         ChecksumMismatch: rows are not those that were published.
         Conflict: a run was pruned meanwhile.
     """
-    latest, ledger = max(books.releases), Ledger()
+    latest, recomputed = max(bookkeeping.releases), ReleaseHashes()
     for type_ in evidence_types():
         rows = store.stream(_read_rows(type_), n=latest, open=OPEN)
-        _write(folder / f"{type_.name}.parquet", _row_schema(type_), _counted(rows, type_, ledger), progress)
-    for number, release in books.releases.items():
-        _check(number, json.loads(release["datasets"]), ledger.datasets(number))
+        _write(folder / f"{type_.name}.parquet", _row_schema(type_), _counted(rows, type_, recomputed), progress)
+    for number, release in bookkeeping.releases.items():
+        _check(number, json.loads(release["datasets"]), recomputed.datasets(number))
     for type_ in _predicted():
         names = _predicted_schema(type_).names[4:]
         query = f"MATCH (a:{type_.start})-[r:{type_.name} {{run: $run}}]->(b:{type_.end}) "
         query += f"RETURN r.run, r.edge_id, a.id, b.id, {_listed('r', names)}"
-        links = (row for run in books.runs for row in store.stream(query, run=run))
+        links = (row for run in bookkeeping.runs for row in store.stream(query, run=run))
         _write(folder / f"{type_.name}.parquet", _predicted_schema(type_), links, progress)
     query = "MATCH (e:Embedding {run: $run}) RETURN e.run, e.node, e.kind, e.vector"
-    vectors = (row for run in books.runs for row in store.stream(query, run=run))
+    vectors = (row for run in bookkeeping.runs for row in store.stream(query, run=run))
     _write(folder / "Embedding.parquet", _EMBEDDINGS, vectors, progress)
-    gone = sorted(set(books.runs) - {row["id"] for row in store.read(_COMPLETE)})
+    gone = sorted(set(bookkeeping.runs) - {row["id"] for row in store.read(_COMPLETE)})
     if gone:
         raise Conflict(f"{', '.join(gone)} left the graph while it was read", "run the command again")
-    lines = ([label, json.dumps(row, default=_time, sort_keys=True)] for label in BOOKS for row in books.nodes[label])
+    lines = (
+        [label, json.dumps(row, default=_time, sort_keys=True)]
+        for label in BOOKKEEPING
+        for row in bookkeeping.nodes[label]
+    )
     _write(folder / "books.parquet", pa.schema([("label", pa.string()), ("node", pa.string())]), lines, progress)
 
 
@@ -190,16 +196,16 @@ def _read_rows(type_: RowType) -> str:
     )
 
 
-def _counted(rows: Iterator[list[Any]], type_: RowType, ledger: Ledger) -> Iterator[list[Any]]:
+def _counted(rows: Iterator[list[Any]], type_: RowType, recomputed: ReleaseHashes) -> Iterator[list[Any]]:
     for row in rows:
         _, row_hash, dataset, _, since, until, *_ = row
-        ledger.add(type_.name, dataset, row_hash, since, until)
+        recomputed.add(type_.name, dataset, row_hash, since, until)
         yield row
 
 
-def _check(number: int, recorded: dict[str, str], found: dict[str, str]) -> None:
+def _check(number: int, recorded: dict[str, str], recomputed: dict[str, str]) -> None:
     none = "0" * 32
-    wrong = sorted(d for d in {*recorded, *found} if recorded.get(d, none) != found.get(d, none))
+    wrong = sorted(d for d in {*recorded, *recomputed} if recorded.get(d, none) != recomputed.get(d, none))
     if wrong:
         raise ChecksumMismatch(
             f"release {number} is not what was published: rows of {', '.join(wrong)} differ",
@@ -210,11 +216,11 @@ def _check(number: int, recorded: dict[str, str], found: dict[str, str]) -> None
 def _write(path: Path, schema: pa.Schema, rows: Iterator[list[Any]], progress: Progress) -> None:
     progress.begin(f"writing {path.name}", unit="rows")
     with replaced(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        while some := list(islice(rows, CHUNK)):
-            columns = zip(*some, strict=True)
+        while chunk := list(islice(rows, CHUNK)):
+            columns = zip(*chunk, strict=True)
             arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
             writer.write_table(pa.table(arrays, schema=schema))
-            progress.advance(len(some))
+            progress.advance(len(chunk))
     progress.end()
 
 
@@ -240,13 +246,13 @@ def _load(store: Store, path: Path, create: str, task: str, progress: Progress, 
     progress.begin(f"writing {task}", None if kind else file.metadata.num_rows, "rows")
     for batch in file.iter_batches(ROWS):
         rows = list(zip(*(column.to_pylist() for column in batch.columns), strict=True))
-        given = [list(row) for row in rows if kind in (None, row[2])]
-        done = store.write(f"UNWIND $rows AS row {create} RETURN count(*) AS n", rows=given)[0]["n"]
-        if done != len(given):
+        chunk = [list(row) for row in rows if kind in (None, row[2])]
+        done = store.write(f"UNWIND $rows AS row {create} RETURN count(*) AS n", rows=chunk)[0]["n"]
+        if done != len(chunk):
             raise StoreRefused(
-                f"{path.name}: {len(given) - done} rows name a node that is not there", "take another backup"
+                f"{path.name}: {len(chunk) - done} rows name a node that is not there", "take another backup"
             )
-        progress.advance(len(given))
+        progress.advance(len(chunk))
     progress.end()
 
 

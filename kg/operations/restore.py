@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from kg.errors import ChecksumMismatch, Conflict, SchemaVersionMismatch
 from kg.operations import backup, parquet_dump
-from kg.operations.backup import Manifest, check_idle, check_room, copied
+from kg.operations.backup import BackupManifest, check_idle, check_room, copied
 from kg.operations.migrations import migrate
 from kg.progress import SILENT, Progress
 from kg.releases import copy_attributes, releases, verify
@@ -53,10 +53,10 @@ def restore(settings: Settings, folder: Path, *, replace: bool = False, progress
         settings: whose graph it becomes.
         folder: of the backup.
         replace: put it in the place of what the managed server holds, graph and runs.
-        progress: told of each step.
+        progress: hears of each step.
 
     Raises:
-        MissingInput, ChecksumMismatch: it is no backup, or not whole; nothing was touched.
+        MissingInput, ChecksumMismatch: it is not a backup, or incomplete; nothing was touched.
         Conflict: the graph or the runs' folder is not empty, in use, or the disk too small; nothing was touched.
         SchemaVersionMismatch: it was made by a newer program, or rows by an older one.
     """
@@ -74,25 +74,25 @@ def restore(settings: Settings, folder: Path, *, replace: bool = False, progress
 
 
 def left_by_restore(server: Server) -> str:
-    """What a restore that was killed left in a home, and what to do about it; "" when nothing."""
+    """Describe what a killed restore left in a home, and what to do about it; "" when nothing."""
     beside = server.root / BESIDE
     if not beside.exists():
         return ""
     return f"a restore is under way, or was cut short and changed nothing: `regkg restore` again replaces {beside}"
 
 
-def _check_version(folder: Path, manifest: Manifest) -> None:
-    found = f"{folder} has schema version {manifest.schema_version}, this program works with {SCHEMA_VERSION}"
+def _check_version(folder: Path, manifest: BackupManifest) -> None:
+    versions = f"{folder} has schema version {manifest.schema_version}, this program works with {SCHEMA_VERSION}"
     if manifest.schema_version > SCHEMA_VERSION:
-        raise SchemaVersionMismatch(found, f"restore it with regkg {manifest.regkg} or newer")
+        raise SchemaVersionMismatch(versions, f"restore it with regkg {manifest.regkg} or newer")
     if manifest.schema_version < SCHEMA_VERSION and manifest.kind == "logical":
         raise SchemaVersionMismatch(
-            f"{found}; rows in Parquet have the columns of their time",
+            f"{versions}; rows in Parquet have the columns of their time",
             f"restore it with regkg {manifest.regkg}, then `regkg db migrate` with this one",
         )
 
 
-def _check_place(settings: Settings, manifest: Manifest, *, replace: bool) -> None:
+def _check_place(settings: Settings, manifest: BackupManifest, *, replace: bool) -> None:
     if settings.neo4j_uri is None:
         return
     if manifest.kind == "store":
@@ -101,14 +101,16 @@ def _check_place(settings: Settings, manifest: Manifest, *, replace: bool) -> No
             "unset REGKG_NEO4J_URI; or take a backup with --logical, which any Neo4j can be filled from",
         )
     if replace:
-        raise Conflict(f"{settings.neo4j_uri} is not ours to replace", "--replace is for the managed server")
+        raise Conflict(
+            f"{settings.neo4j_uri} is not managed here, so it cannot be replaced", "--replace is for the managed server"
+        )
 
 
 def _check_target(settings: Settings, server: Server, *, replace: bool, progress: Progress) -> None:
-    kept = [path.name for path in (settings.home / "runs").glob("*")]
-    if kept and not replace:
+    runs = [path.name for path in (settings.home / "runs").glob("*")]
+    if runs and not replace:
         raise Conflict(
-            f"{settings.home / 'runs'} holds {len(kept)} runs, such as {kept[0]}",
+            f"{settings.home / 'runs'} holds {len(runs)} runs, such as {runs[0]}",
             "--replace puts the backup in the place of the graph and its runs; or set REGKG_HOME to a new place",
         )
     if not server.has_store:
@@ -143,36 +145,38 @@ def _alone(server: Server) -> Iterator[None]:
         yield
 
 
-def _put_in_place(server: Server, folder: Path, manifest: Manifest, *, replace: bool, progress: Progress) -> Restored:
+def _put_in_place(
+    server: Server, folder: Path, manifest: BackupManifest, *, replace: bool, progress: Progress
+) -> Restored:
     beside = server.root / BESIDE
-    made = Server(beside, server.version, server.jars)
+    staging = Server(beside, server.version, server.jars)
     try:
-        made.stop(progress)  # that of a restore that was killed
+        staging.stop(progress)  # that of a restore that was killed
         if beside.exists():
             progress.say(f"removing {beside}, which a restore that was cut short left")
             shutil.rmtree(beside)
         if manifest.kind == "store":
-            made.load_store(folder.resolve(), progress)
-        with open_store(made.start(progress)) as store:
+            staging.load_store(folder.resolve(), progress)
+        with open_store(staging.start(progress)) as store:
             if manifest.kind == "logical":
                 ensure_schema(store)
                 parquet_dump.load_rows(store, folder / backup.ROWS, progress)
                 copy_attributes(store)
             restored = _verified(store, manifest, progress)
-        made.stop(progress)
+        staging.stop(progress)
         _copy_runs(folder, beside, manifest, progress)
         if replace and server.status().running:
             with open_store(server.start(progress)) as store:
                 check_idle(store)
         server.take_restored(beside, progress)
     finally:
-        made.stop()
+        staging.stop()
         shutil.rmtree(beside, ignore_errors=True)
     server.start(progress)
     return restored
 
 
-def _fill(settings: Settings, folder: Path, manifest: Manifest, progress: Progress) -> Restored:
+def _fill(settings: Settings, folder: Path, manifest: BackupManifest, progress: Progress) -> Restored:
     """Write the rows into a graph that is managed elsewhere, under a mark that is taken away at the end."""
     with open_store(endpoint(settings, progress)) as store:
         marked = store.read("MATCH (s:Schema {name: 'regkg'}) WHERE s.restoring IS NOT NULL RETURN 1 AS one")
@@ -193,7 +197,7 @@ def _fill(settings: Settings, folder: Path, manifest: Manifest, progress: Progre
         return restored
 
 
-def _check_runs(home: Path, manifest: Manifest) -> None:
+def _check_runs(home: Path, manifest: BackupManifest) -> None:
     there = sorted({run for run, _ in _runs(manifest) if (home / "runs" / run).exists()})
     if there:
         raise Conflict(
@@ -201,28 +205,28 @@ def _check_runs(home: Path, manifest: Manifest) -> None:
         )
 
 
-def _verified(store: Store, manifest: Manifest, progress: Progress) -> Restored:
-    """Every release is the one that was backed up, by the hashes recorded and by those of its rows."""
-    found = {release.number: release.hash for release in releases(store)}
-    wrong = [number for number, hash_ in manifest.releases.items() if found.get(int(number)) != hash_]
+def _verified(store: Store, manifest: BackupManifest, progress: Progress) -> Restored:
+    """Check that every release is the one that was backed up, by the hashes recorded and by those of its rows."""
+    restored = {release.number: release.hash for release in releases(store)}
+    wrong = [number for number, hash_ in manifest.releases.items() if restored.get(int(number)) != hash_]
     if wrong:
         raise ChecksumMismatch(
             f"release {', '.join(wrong)} is not the one that was backed up; what was there before is untouched",
             "restore another backup",
         )
     steps = migrate(store, progress) if manifest.kind == "store" else []
-    numbers = sorted(found)
+    numbers = sorted(restored)
     verified = {number: verify(store, number, progress).hash for number in numbers}
     runs = len({run for run, _ in _runs(manifest)})
     return Restored(manifest.kind, manifest.created_at, verified, runs, steps[0] if steps else None)
 
 
-def _runs(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _runs(manifest: BackupManifest) -> Iterator[tuple[str, str]]:
     """Run and path of every file of a run."""
     return ((name.split("/")[1], name) for name in manifest.files if name.startswith("runs/"))
 
 
-def _copy_runs(folder: Path, home: Path, manifest: Manifest, progress: Progress) -> None:
+def _copy_runs(folder: Path, home: Path, manifest: BackupManifest, progress: Progress) -> None:
     names = [name for _, name in _runs(manifest)]
     progress.begin("copying runs", sum(manifest.files[name].bytes for name in names), "bytes")
     (home / "runs").mkdir(parents=True, exist_ok=True)

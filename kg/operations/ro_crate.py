@@ -74,23 +74,23 @@ def export_run(store: Store, home: Path, run_id: str, folder: Path, progress: Pr
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         files[name] = copied(path, folder / name, progress)
     progress.end()
-    asked = runs.environment(store, run_id)
+    environment = runs.environment(store, run_id)
     read = [v for v in dataset_versions(store, run.release) if v.dataset in run.datasets and not v.withdrawn]
     of_cells = _cells(store, run)
-    (folder / RUN).write_text(json.dumps({**asdict(run), "environment": asked}, indent=1, sort_keys=True))
-    (folder / COMMANDS).write_text("\n".join(commands(run, asked, read, of_cells)) + "\n")
+    (folder / RUN).write_text(json.dumps({**asdict(run), "environment": environment}, indent=1, sort_keys=True))
+    (folder / COMMANDS).write_text("\n".join(commands(run, environment, read, of_cells)) + "\n")
     for name in (RUN, COMMANDS):
         files[name] = File(sha256(folder / name), (folder / name).stat().st_size)
     with replaced(folder / CRATE) as path:
-        path.write_text(json.dumps(crate(run, asked, read, of_cells, files), indent=1))
+        path.write_text(json.dumps(crate(run, environment, read, of_cells, files), indent=1))
     (folder / backup.UNFINISHED).unlink()
     return files
 
 
 def commands(
-    run: Run, asked: Mapping[str, Any], read: Sequence[DatasetVersion], of_cells: Sequence[CellsFile]
+    run: Run, environment: Mapping[str, Any], read: Sequence[DatasetVersion], of_cells: Sequence[CellsFile]
 ) -> list[str]:
-    """Shell commands that make the run from an empty graph; files stand there as FILE_ and their checksum."""
+    """Return shell commands that make the run from an empty graph; files stand there as FILE_ and their checksum."""
     lines = [
         "#!/bin/sh",
         f"# How {run.id} came about, with regkg {run.code}.",
@@ -103,7 +103,7 @@ def commands(
     if of_cells:
         lines.append(_shell("load", "cells", *(f"FILE_{f.sha256}" for f in of_cells), "--name", run.cells))
     lines.append("regkg release publish")
-    request = asked.get("request", {})
+    request = environment.get("request", {})
     if request.get("parent") and request.get("warm"):
         lines.append(f"# it started from the weights of {request['parent']}, which `regkg retrain` does")
     if request.get("without"):
@@ -113,16 +113,16 @@ def commands(
 
 def crate(
     run: Run,
-    asked: Mapping[str, Any],
+    environment: Mapping[str, Any],
     read: Sequence[DatasetVersion],
     of_cells: Sequence[CellsFile],
     files: Mapping[str, File],
 ) -> Entity:
-    """The JSON-LD document."""
+    """Return the JSON-LD document."""
     evidence = [_evidence(version) for version in read]
     inputs = [*evidence, *(_cells_entity(file) for file in of_cells)]
-    made = [_file(name, file) for name, file in sorted(files.items())]
-    results = [_ref(e) for e in made if e["@id"] not in (RUN, COMMANDS)]
+    described = [_file(name, file) for name, file in sorted(files.items())]
+    results = [_ref(e) for e in described if e["@id"] not in (RUN, COMMANDS)]
     root: Entity = {
         "@id": "./",
         "@type": "Dataset",
@@ -130,7 +130,7 @@ def crate(
         "description": f"{run.model} trained on cells {run.cells!r} with the evidence of release {run.release}",
         "datePublished": run.finished_at or run.started_at,
         "license": "as the evidence and the cells allow; see the licence of each object of the run",
-        "hasPart": [_ref(entity) for entity in made],
+        "hasPart": [_ref(entity) for entity in described],
         "mentions": [{"@id": f"#{quote(run.id)}"}],
     }
     action: Entity = {
@@ -145,7 +145,7 @@ def crate(
         "object": [_ref(entity) for entity in inputs],
         "result": results,
     }
-    versions = asked.get("versions", {})
+    versions = environment.get("versions", {})
     program: Entity = {
         "@id": "#regkg",
         "@type": "SoftwareApplication",
@@ -159,7 +159,7 @@ def crate(
         "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
         "about": {"@id": "./"},
     }
-    return {"@context": CONTEXT, "@graph": [about, root, action, program, *inputs, *made]}
+    return {"@context": CONTEXT, "@graph": [about, root, action, program, *inputs, *described]}
 
 
 def _ref(entity: Entity) -> Entity:
@@ -198,22 +198,22 @@ def _cells_entity(file: CellsFile) -> Entity:
 
 
 def _cells(store: Store, run: Run) -> list[CellsFile]:
-    """The files that the run read; those that are registered under the name today, where they are the same."""
+    """Return the files that the run read; those that are registered under the name today, where they are the same."""
     try:
-        found = cells(store, run.cells)
+        registered = cells(store, run.cells)
     except NotFound:
         return []
     recorded = runs.environment(store, run.id).get("cells", {})
-    return [file for file in found if recorded.get(file.modality) == file.sha256]
+    return [file for file in registered if recorded.get(file.modality) == file.sha256]
 
 
 def _load(version: DatasetVersion) -> str:
-    said = json.loads(version.parameters)
-    lifted_from = said.pop("lifted_from", None)
+    parameters = json.loads(version.parameters)
+    lifted_from = parameters.pop("lifted_from", None)
     if lifted_from:
-        said["assembly"] = lifted_from  # what the files are of; the chain leads to the graph's
+        parameters["assembly"] = lifted_from  # what the files are of; the chain leads to the graph's
     files = [] if version.derived or not version.sha256 else version.sha256[0].split()
-    stated = {"dataset": version.dataset, **said, "licence": version.licence, "citation": version.citation}
+    stated = {"dataset": version.dataset, **parameters, "licence": version.licence, "citation": version.citation}
     return _shell("load", version.source, *(f"FILE_{digest}" for digest in files), *_options(stated))
 
 
@@ -226,16 +226,16 @@ def _train(run: Run, request: Mapping[str, Any]) -> str:
     words = ["train", run.model, *_options(cells)]
     words += [word for pair in sorted(likelihoods.items()) for word in ("--likelihood", "=".join(pair))]
     for name in ("edge_types", "held_out"):
-        words += [word for one in request.get(name, ()) for word in (f"--{name.replace('_', '-')}", one)]
-    said = {"device": "device", "threads": "threads", "candidates": "candidates_bp"}
-    words += _options({option: request.get(name) for option, name in said.items()})
+        words += [word for value in request.get(name, ()) for word in (f"--{name.replace('_', '-')}", value)]
+    renamed = {"device": "device", "threads": "threads", "candidates": "candidates_bp"}
+    words += _options({option: request.get(name) for option, name in renamed.items()})
     return _shell(*words, *_options({k: v for k, v in run.config.items() if v is not False}))
 
 
-def _options(said: Mapping[str, Any]) -> list[str]:
-    """As the commands take them: nothing for None, a flag for True or False."""
+def _options(values: Mapping[str, Any]) -> list[str]:
+    """Return options as the commands take them: nothing for None, a flag for True or False."""
     words: list[str] = []
-    for name, value in said.items():
+    for name, value in values.items():
         option = name.replace("_", "-")
         if value is True or value is False:
             words.append(f"--{option}" if value else "--unpaired" if name == "paired" else f"--no-{option}")

@@ -39,7 +39,7 @@ class Publication:
 
 
 def journal(store: Store) -> list[Publication]:
-    """Every publication, newest first."""
+    """Return every publication, newest first."""
     rows = store.read(
         "MATCH (p:Publication) OPTIONAL MATCH (s:Pointer {name: 'served'}) "
         "RETURN p.number AS number, p.release AS release, p.runs AS runs, toString(p.at) AS at, "
@@ -55,14 +55,14 @@ def roll_back(
 
     Runs of it that were pruned are written back first, from their kept files. When a release later than the one served
     exists, the draft stays on top of it, so that the next release would bring back what was rolled back from: drafts
-    are refused until that release is reverted, or `keep` is said.
+    are refused until that release is reverted, or `keep` is given.
 
     Args:
         store: the graph.
         home: whose run folders hold the files of pruned runs.
         publication: its number; by default the last one that served another release.
         keep: drafts go on upon the latest release all the same.
-        progress: told of runs written back.
+        progress: hears of runs written back.
         note: for people.
 
     Raises:
@@ -84,7 +84,7 @@ def roll_back_run(store: Store, home: Path, slot: str | None, progress: Progress
         store: the graph.
         home: as in `roll_back`.
         slot: "model:cells"; None when there is only one.
-        progress: told of a run written back.
+        progress: hears of a run written back.
         note: for people.
 
     Raises:
@@ -147,17 +147,17 @@ def _serve(
 def _release_before(entries: list[Publication]) -> Publication:
     now = next((entry for entry in entries if entry.in_force), None)
     other = (e for e in entries if now and e.number < now.number and e.release < now.release)
-    found = next(other, None)
-    if found is None:
+    earlier = next(other, None)
+    if earlier is None:
         raise UnknownRelease("there is no earlier release to go back to", "regkg release journal")
-    return found
+    return earlier
 
 
 def _numbered(entries: list[Publication], number: int) -> Publication:
-    found = next((entry for entry in entries if entry.number == number), None)
-    if found is None:
+    publication = next((entry for entry in entries if entry.number == number), None)
+    if publication is None:
         raise UnknownRelease(f"there is no publication {number}", "regkg release journal")
-    return found
+    return publication
 
 
 def _only(served_runs: Mapping[str, str]) -> str:

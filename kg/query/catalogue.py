@@ -74,13 +74,13 @@ class RunListed:
 
 
 def list_releases() -> Plan[list[ReleaseListed]]:
-    """All releases, newest first."""
+    """Return all releases, newest first."""
     rows = yield Query(_RELEASES)
     return [ReleaseListed(**{**row, "datasets": json.loads(row["datasets"])}) for row in rows]
 
 
 def list_runs(run: str | None = None) -> Plan[list[RunListed]]:
-    """All complete runs, newest first, or the one that is named.
+    """Return all complete runs, newest first, or the one that is named.
 
     Raises:
         UnknownRun: no complete run has this id.

@@ -10,14 +10,14 @@ from kg.errors import ParameterError
 from kg.parameters import check, param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene, only_peak, region
 from kg.query.plan import Plan, Query, Row
-from kg.query.registry import Asked
+from kg.query.registry import Parameters
 from kg.query.scope import Scope, record, valid
 from kg.schema import EDGE_TYPES, GENE, NODE_TYPES, OPEN, PEAK, EdgeType, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
-class EdgesAsked(Asked):
-    """Which edges; every condition that is said must hold."""
+class EdgeParameters(Parameters):
+    """Which edges; every condition that is given must hold."""
 
     type: str | None = param(f"only this type: {', '.join(EDGE_TYPES)}", None, example="PREDICTED_LINK")
     gene: str | None = param(
@@ -32,7 +32,7 @@ class EdgesAsked(Asked):
     dataset: str | None = param("only evidence that this dataset asserts", None)
     min_score: float | None = param("only edges that carry a score of at least this", None)
     called: bool | None = param("only predictions that were called (true) or were not (false)", None)
-    limit: int = param("edges a page", 100, low=1, high=1000)
+    limit: int = param("edges per page", 100, low=1, high=1000)
 
 
 @dataclass(frozen=True)
@@ -80,86 +80,86 @@ class Page:
     last: Position | None
 
 
-def edge_page(asked: EdgesAsked, scope: Scope, after: Position | None = None) -> Plan[Page]:
-    """One page.
+def edge_page(filters: EdgeParameters, scope: Scope, after: Position | None = None) -> Plan[Page]:
+    """Return one page.
 
     Raises:
         ParameterError: an unknown type, a region that is none, or a limit that is too large.
         UnknownGene, UnknownPeak: the release has none of that name.
     """
-    check(asked)
-    types = _types(asked)
+    check(filters)
+    types = _types(filters)
     if after is not None:
         types = types[types.index(EDGE_TYPES[after.type]) :]
-    parameters = {**(yield from _anchors(asked, scope)), "runs": scope.run_ids, "release": scope.release}
-    parameters |= {"dataset": asked.dataset, "min_score": asked.min_score, "called": asked.called}
+    parameters = {**(yield from _anchors(filters, scope)), "runs": scope.run_ids, "release": scope.release}
+    parameters |= {"dataset": filters.dataset, "min_score": filters.min_score, "called": filters.called}
     edges: list[Edge] = []
     for type_ in types:
         here = after if after is not None and after.type == type_.name else Position(type_.name, "", "")
-        limits = {"after": here.edge_id, "after_run": here.run, "limit": asked.limit + 1 - len(edges)}
-        rows = yield Query(_cypher(asked, type_), {**parameters, **limits})
+        limits = {"after": here.edge_id, "after_run": here.run, "limit": filters.limit + 1 - len(edges)}
+        rows = yield Query(_cypher(filters, type_), {**parameters, **limits})
         edges += [_edge(type_, row) for row in rows]
-        if len(edges) > asked.limit:
-            last = edges[asked.limit - 1]
-            return Page(edges[: asked.limit], Position(last.type, last.edge_id, last.run or ""))
+        if len(edges) > filters.limit:
+            last = edges[filters.limit - 1]
+            return Page(edges[: filters.limit], Position(last.type, last.edge_id, last.run or ""))
     return Page(edges, None)
 
 
-def _types(asked: EdgesAsked) -> list[EdgeType]:
-    """The types that can hold an edge that is asked for, in declared order."""
-    if asked.type is not None and asked.type not in EDGE_TYPES:
-        raise ParameterError(f"no type of edge is named {asked.type!r}", hint=f"the types are {', '.join(EDGE_TYPES)}")
-    needs = {"score": asked.min_score, "called": asked.called}
-    ends = {GENE.label: asked.gene, PEAK.label: asked.peak or asked.region}
+def _types(filters: EdgeParameters) -> list[EdgeType]:
+    """Return the types that can hold an edge that is asked for, in declared order."""
+    if filters.type is not None and filters.type not in EDGE_TYPES:
+        raise ParameterError(f"no edge type is called {filters.type!r}", hint=f"the types are {', '.join(EDGE_TYPES)}")
+    needs = {"score": filters.min_score, "called": filters.called}
+    ends = {GENE.label: filters.gene, PEAK.label: filters.peak or filters.region}
     return [
         t
         for t in EDGE_TYPES.values()
-        if asked.type in {None, t.name}
-        and not (asked.dataset and t.kind is Kind.PREDICTED)
+        if filters.type in {None, t.name}
+        and not (filters.dataset and t.kind is Kind.PREDICTED)
         and all(value is None or column in t.schema.names for column, value in needs.items())
         and all(name is None or label in {t.start, t.end} for label, name in ends.items())
     ]
 
 
-def _anchors(asked: EdgesAsked, scope: Scope) -> Plan[dict[str, Any]]:
-    """What the names that are asked for mean at the release, as parameters."""
-    found: dict[str, Any] = {}
-    if asked.gene is not None:
-        parameters = {**gene_parameters(asked.gene), "release": scope.release}
+def _anchors(filters: EdgeParameters, scope: Scope) -> Plan[dict[str, Any]]:
+    """Resolve the names in the filters at the release, as parameters of a query."""
+    anchors: dict[str, Any] = {}
+    if filters.gene is not None:
+        parameters = {**gene_parameters(filters.gene), "release": scope.release}
         rows = yield Query(f"{GENES_NAMED} RETURN {GENE_FIELDS}", parameters)
-        found["gene"] = (yield from only_gene(rows, asked.gene, scope))["gene"]["id"]
-    if asked.peak is not None:
+        anchors["gene"] = (yield from only_gene(rows, filters.gene, scope))["gene"]["id"]
+    if filters.peak is not None:
         exists = f"MATCH (p:{PEAK.label} {{id: $peak}}) WHERE {record('p', PEAK)} IS NOT NULL RETURN p.id AS id"
-        rows = yield Query(exists, {"peak": asked.peak, "release": scope.release})
-        found["peak"] = (yield from only_peak(rows, asked.peak, scope))["id"]
-    if asked.region is not None:
-        where = region(asked.region)
-        found |= {"assembly": where.assembly, "chrom": where.chrom, "start": where.start, "end": where.end}
-    return found
+        rows = yield Query(exists, {"peak": filters.peak, "release": scope.release})
+        anchors["peak"] = (yield from only_peak(rows, filters.peak, scope))["id"]
+    if filters.region is not None:
+        where = region(filters.region)
+        anchors |= {"assembly": where.assembly, "chrom": where.chrom, "start": where.start, "end": where.end}
+    return anchors
 
 
-def _cypher(asked: EdgesAsked, type_: EdgeType) -> str:
+def _cypher(filters: EdgeParameters, type_: EdgeType) -> str:
     must = _predicted(type_) if type_.kind is Kind.PREDICTED else [valid("e")]
-    must += ["e.dataset = $dataset"] if asked.dataset is not None else []
-    must += ["e.score >= $min_score"] if asked.min_score is not None else []
-    must += ["e.called = $called"] if asked.called is not None else []
-    must += ["$gene IN [a.id, b.id]"] if asked.gene is not None else []
-    must += ["$peak IN [a.id, b.id]"] if asked.peak is not None else []
-    must += [f"({_inside('a')} OR {_inside('b')})"] if asked.region is not None else []
+    must += ["e.dataset = $dataset"] if filters.dataset is not None else []
+    must += ["e.score >= $min_score"] if filters.min_score is not None else []
+    must += ["e.called = $called"] if filters.called is not None else []
+    must += ["$gene IN [a.id, b.id]"] if filters.gene is not None else []
+    must += ["$peak IN [a.id, b.id]"] if filters.peak is not None else []
+    must += [f"({_inside('a')} OR {_inside('b')})"] if filters.region is not None else []
     return (
-        f"{_head(asked, type_)}, e.edge_id AS edge_id, e.run AS run "
+        f"{_head(filters, type_)}, e.edge_id AS edge_id, e.run AS run "
         f"WHERE (edge_id > $after OR edge_id = $after AND run > $after_run) AND {' AND '.join(must)} "
         "RETURN a.id AS start_id, b.id AS end_id, e {.*} AS edge ORDER BY edge_id, run LIMIT $limit"
     )
 
 
-def _head(asked: EdgesAsked, type_: EdgeType) -> str:
-    """Edges (e) and their ends (a, b) by way of what narrows most; all conditions follow.
+def _head(filters: EdgeParameters, type_: EdgeType) -> str:
+    """Return edges (e) and their ends (a, b) by way of what narrows most; all conditions follow.
 
     Conditions on what a WITH has named anew are not turned into scans of relationship indexes, whose sizes the planner
     does not know when a run or a dataset has just been written.
     """
-    anchor = next((_ANCHORS[name] for name in _ANCHORS if getattr(asked, name) is not None), None)
+    anchor = next((_ANCHORS[name] for name in _ANCHORS if getattr(filters, name) is not None), None)
     if anchor is not None:
         return f"{anchor} MATCH (n)-[e:{type_.name}]-() WITH DISTINCT e, startNode(e) AS a, endNode(e) AS b"
     second, condition = ("run", "e.run IN $runs") if type_.kind is Kind.PREDICTED else ("since", "e.since <= $release")
@@ -170,7 +170,7 @@ def _head(asked: EdgesAsked, type_: EdgeType) -> str:
 
 
 def _predicted(type_: EdgeType) -> list[str]:
-    """A run may link nodes that the release has no more; evidence cannot."""
+    """Return the conditions of a prediction: a run may link nodes that the release no longer has."""
     start, end = NODE_TYPES[type_.start], NODE_TYPES[type_.end]
     return ["run IN $runs", f"{record('a', start)} IS NOT NULL", f"{record('b', end)} IS NOT NULL"]
 

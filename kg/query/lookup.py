@@ -44,7 +44,7 @@ RETURN DISTINCT p.id AS id, abs(r.start - $start) AS off ORDER BY off, id LIMIT 
 
 @dataclass(frozen=True)
 class Region:
-    """An interval, 0-based half-open; `assembly` is None when it was not said."""
+    """An interval, 0-based half-open; `assembly` is None when it was not given."""
 
     assembly: str | None
     chrom: str
@@ -53,12 +53,12 @@ class Region:
 
 
 def gene_parameters(name: str) -> dict[str, Any]:
-    """Parameters of GENES_NAMED: an id matches with or without its version, a symbol as it is written."""
+    """Return the parameters of GENES_NAMED: an id matches with or without its version, a symbol as it is written."""
     return {"gene_id": _VERSION.sub("", name), "symbol": name}
 
 
 def only_gene(rows: list[Row], name: str, scope: Scope) -> Plan[Row]:
-    """The one row that GENES_NAMED found.
+    """Return the one row that GENES_NAMED found.
 
     Raises:
         UnknownGene: none, with symbols that look alike.
@@ -77,17 +77,17 @@ def only_gene(rows: list[Row], name: str, scope: Scope) -> Plan[Row]:
 
 
 def only_peak(rows: list[Row], name: str, scope: Scope) -> Plan[Row]:
-    """The one row that a query by peak id found.
+    """Return the one row that a query by peak id found.
 
     Raises:
         UnknownPeak: none, with the peaks nearest to it.
     """
     if rows:
         return rows[0]
-    said = _INTERVAL.fullmatch(name)
+    interval = _INTERVAL.fullmatch(name)
     near = []
-    if said:
-        where = _interval(said)
+    if interval:
+        where = _interval(interval)
         near = yield Query(
             _PEAKS_AROUND,
             {"chrom": where.chrom, "start": where.start, "end": where.end, "release": scope.release},
@@ -102,17 +102,19 @@ def region(text: str) -> Region:
     Raises:
         ParameterError: not of this form, or empty, or reversed.
     """
-    said = _INTERVAL.fullmatch(text.strip())
-    if said is None:
-        raise ParameterError(f"region {text!r} is not chrom:start-end", hint="such as chr1:183,550,000-183,620,000")
-    found = _interval(said)
-    if found.end <= found.start:
-        raise ParameterError(f"region {text!r} is empty: end {found.end} is not greater than start {found.start}")
-    return found
+    match = _INTERVAL.fullmatch(text.strip())
+    if match is None:
+        raise ParameterError(
+            f"region {text!r} is not chrom:start-end", hint="write it like chr1:183,550,000-183,620,000"
+        )
+    parsed = _interval(match)
+    if parsed.end <= parsed.start:
+        raise ParameterError(f"region {text!r} is empty: end {parsed.end} is not greater than start {parsed.start}")
+    return parsed
 
 
-def _interval(said: re.Match[str]) -> Region:
-    parts: Mapping[str, str | None] = said.groupdict()
+def _interval(match: re.Match[str]) -> Region:
+    parts: Mapping[str, str | None] = match.groupdict()
     chrom = str(parts["chrom"])
     known = chrom if chrom.startswith("chr") else f"chr{'M' if chrom == 'MT' else chrom}"
     start, end = (int(str(parts[name]).replace(",", "")) for name in ("start", "end"))

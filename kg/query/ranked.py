@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kg.query.registry import Found
+from kg.query.registry import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kg.store import Row
 
 
-class Ranked(Protocol):
+class RankedParameters(Protocol):
     """How much of the answer is asked for."""
 
     @property
@@ -25,25 +25,29 @@ class Ranked(Protocol):
         """Only what the run called."""
 
 
-def ranked_parameters(asked: Ranked, scope: Scope) -> Row:
-    """Of the query; one row more than asked for, which tells whether the answer is cut."""
+def ranked_parameters(parameters: RankedParameters, scope: Scope) -> Row:
+    """Return the parameters of the query; its limit is one row more, which shows whether the answer is cut off."""
     return {
         "release": scope.release,
         "runs": scope.run_ids,
-        "called_only": asked.called_only,
-        "limit": asked.limit + 1,
+        "called_only": parameters.called_only,
+        "limit": parameters.limit + 1,
     }
 
 
 def ranked_answer(
-    found: Sequence[Sequence[Any]],
+    rows: Sequence[Sequence[Any]],
     columns: Iterable[str],
     row: Callable[..., Any],
-    asked: Ranked,
+    parameters: RankedParameters,
     scope: Scope,
     about: Row,
-) -> Found:
-    """Rows of a type from the lists of the query, each with the release that its run was made on."""
-    made_on = {run.run: run.release for run in scope.runs}
-    named = [dict(zip(columns, one, strict=True)) for one in found[: asked.limit]]
-    return Found([row(**one, release=made_on[one["run"]]) for one in named], about, truncated=len(found) > asked.limit)
+) -> Result:
+    """Return rows of a type from the lists of the query, each with the release that its run was made on."""
+    release_of = {run.run: run.release for run in scope.runs}
+    named = [dict(zip(columns, row_values, strict=True)) for row_values in rows[: parameters.limit]]
+    return Result(
+        [row(**row_values, release=release_of[row_values["run"]]) for row_values in named],
+        about,
+        truncated=len(rows) > parameters.limit,
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kg.discovery import discover
 from kg.errors import UnknownQuestion
 from kg.parameters import check, param
-from kg.query.scope import RunRead, Scope, scope_of, settled
+from kg.query.scope import RunRead, Scope, read_consistently, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Parameters:
     """What every question takes: which version of the graph answers."""
 
     release: int | None = param("read the last publication of this release instead of what is served", None, low=1)
@@ -27,7 +27,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Found:
+class Result:
     """What a plan returns: rows in order, whom they are about, and whether a limit cut them off."""
 
     rows: list[Any]
@@ -63,29 +63,31 @@ class Question:
 
     name: str
     doc: str
-    parameters: type[Asked]
+    parameters: type[Parameters]
     row: type
-    find: Callable[[Any, Scope], Plan[Found]]
+    find: Callable[[Any, Scope], Plan[Result]]
 
-    def plan(self, asked: Asked) -> Plan[Answer]:
-        """All reads of one answer.
+    def plan(self, parameters: Parameters) -> Plan[Answer]:
+        """Return all reads of one answer as a plan.
 
         Raises:
             ParameterError: a parameter is outside its limits.
             UnknownRelease: nothing is published, or not this release.
             UnknownRun: no complete run has this id.
         """
-        check(asked)
-        scope = yield from scope_of(asked.release, asked.run)
-        return (yield from self.settled(asked, scope))
+        check(parameters)
+        scope = yield from scope_of(parameters.release, parameters.run)
+        return (yield from self.read_consistently(parameters, scope))
 
-    def settled(self, asked: Asked, scope: Scope) -> Plan[Answer]:
-        """The answer at this scope, or at what it is by now when a run that it reads was pruned meanwhile."""
-        return settled(scope, partial(self.answer, asked), partial(scope_of, asked.release, asked.run))
+    def read_consistently(self, parameters: Parameters, scope: Scope) -> Plan[Answer]:
+        """Answer at this scope, or at the current one if a run that it reads was pruned meanwhile."""
+        return read_consistently(
+            scope, partial(self.answer, parameters), partial(scope_of, parameters.release, parameters.run)
+        )
 
-    def answer(self, asked: Asked, scope: Scope) -> Plan[Answer]:
-        """The reads that are left once it is known which version answers."""
-        found = yield from self.find(asked, scope)
+    def answer(self, parameters: Parameters, scope: Scope) -> Plan[Answer]:
+        """Make the reads that are left once it is known which version answers."""
+        result = yield from self.find(parameters, scope)
         return Answer(
             question=self.name,
             publication=scope.publication,
@@ -93,29 +95,29 @@ class Question:
             hash=scope.hash,
             runs=scope.runs,
             stale=scope.stale,
-            truncated=found.truncated,
-            subject=found.subject,
-            rows=found.rows,
+            truncated=result.truncated,
+            subject=result.subject,
+            rows=result.rows,
         )
 
 
-def question(*, parameters: type[Asked], row: type) -> Callable[[Callable[[Any, Scope], Plan[Found]]], Question]:
+def question(*, parameters: type[Parameters], row: type) -> Callable[[Callable[[Any, Scope], Plan[Result]]], Question]:
     """Make a plan function a question, named after the function; it must stand in a module of the same name."""
 
-    def made(find: Callable[[Any, Scope], Plan[Found]]) -> Question:
+    def declare(find: Callable[[Any, Scope], Plan[Result]]) -> Question:
         return Question(find.__name__.replace("_", "-"), cleandoc(find.__doc__ or ""), parameters, row, find)
 
-    return made
+    return declare
 
 
 @cache
 def questions() -> dict[str, Question]:
-    """Every question by name, found in the modules of `kg.questions`."""
+    """Return every question by name, found in the modules of `kg.questions`."""
     return {q.name: q for q in discover("kg.questions").values() if isinstance(q, Question)}
 
 
 def question_named(name: str) -> Question:
-    """The question of this name.
+    """Return the question of this name.
 
     Raises:
         UnknownQuestion: with the names that exist.

@@ -10,7 +10,7 @@ from kg.errors import ParameterError, UnknownRelease, UnknownRun, WriteConflict
 from kg.query.plan import Plan, Query, Row, T
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kg.schema import NodeType
 
@@ -24,7 +24,7 @@ _SERVED = (
 _OF_RELEASE = "MATCH (p:Publication {release: $release})"
 _PINNED = "MATCH (p:Publication {number: $publication})"
 _GUARD = f"{_IN_FORCE} WHERE p.number = $guard_number AND toString(p.at) = $guard_at WITH 1 AS served\n"
-_WHOLE = "MATCH (m:ModelRun) WHERE m.id IN $runs AND m.outcome = 'complete' RETURN count(m) AS n"
+_COMPLETE = "MATCH (m:ModelRun) WHERE m.id IN $runs AND m.outcome = 'complete' RETURN count(m) AS n"
 ATTEMPTS = 3
 _RETURN = """
 MATCH (rel:Release {number: p.release}) WITH p, rel ORDER BY p.number DESC LIMIT 1
@@ -99,28 +99,33 @@ def scope_of(release: int | None = None, run: str | None = None, publication: in
     raise UnknownRelease("nothing is published yet", "load evidence, then run `regkg release publish`")
 
 
-def settled(scope: Scope, read: Callable[[Scope], Plan[T]], again: Callable[[], Plan[Scope]]) -> Plan[T]:
-    """What `read` gives at a scope whose runs stayed whole meanwhile; read anew when one was pruned under it.
+def read_consistently(scope: Scope, read: Callable[[Scope], Plan[T]], again: Callable[[], Plan[Scope]]) -> Plan[T]:
+    """Return what `read` gives at a scope whose runs stayed complete; read again if one was pruned meanwhile.
 
     Raises:
         WriteConflict: runs are pruned faster than they can be read.
     """
     for _ in range(ATTEMPTS):
-        found = yield from read(scope)
-        whole = yield Query(_WHOLE, {"runs": scope.run_ids})
-        if whole[0]["n"] == len(scope.runs):
-            return found
+        result = yield from read(scope)
+        if (yield from are_complete(scope.run_ids)):
+            return result
         scope = yield from again()
-    raise WriteConflict("runs were pruned while they were read", "ask again")
+    raise WriteConflict("runs were pruned while they were read", "try again")
+
+
+def are_complete(run_ids: Sequence[str]) -> Plan[bool]:
+    """Return whether all of these runs are complete, so that none was pruned while it was read."""
+    rows = yield Query(_COMPLETE, {"runs": list(run_ids)})
+    return bool(rows[0]["n"] == len(run_ids))
 
 
 def guard_of(scope: Scope) -> Query:
-    """Head of a query that finds nothing once another publication is served."""
+    """Return the head of a query that finds nothing once another publication is served."""
     return Query(_GUARD, {"guard_number": scope.publication, "guard_at": scope.published_at})
 
 
 def one_run(scope: Scope, what: str) -> str:
-    """The only run that is read.
+    """Return the only run that is read.
 
     Raises:
         UnknownRun: none is served.
@@ -130,17 +135,19 @@ def one_run(scope: Scope, what: str) -> str:
         raise UnknownRun(f"{what} needs a run, and none is served", "regkg train, then `regkg runs publish RUN`")
     embedding = [run.run for run in scope.runs if not run.derived] or scope.run_ids
     if len(embedding) > 1:
-        raise ParameterError(f"{what} compares vectors of one run only", hint=f"say run={' or run='.join(embedding)}")
+        raise ParameterError(
+            f"{what} compares vectors of one run only", hint=f"choose one: run={' or run='.join(embedding)}"
+        )
     return embedding[0]
 
 
 def valid(row: str) -> str:
-    """Cypher: the evidence row or record is open at $release."""
+    """Return Cypher: the evidence row or record is open at $release."""
     return f"{row}.since <= $release AND $release < {row}.until"
 
 
 def record(node: str, type_: NodeType) -> str:
-    """Cypher: the record of a node that holds at $release; the dataset whose id sorts first wins."""
+    """Return Cypher: the record of a node that holds at $release; the dataset whose id sorts first wins."""
     return (
         f"head(COLLECT {{ MATCH ({node})-[:HAS_RECORD]->(rec:{type_.record_label}) "
         f"WHERE {valid('rec')} RETURN rec ORDER BY rec.dataset LIMIT 1 }})"
@@ -150,13 +157,13 @@ def record(node: str, type_: NodeType) -> str:
 def _scope(row: Row, run: str | None) -> Scope:
     datasets = json.loads(row["datasets"])
     wanted = set(json.loads(row["served"]).values()) if run is None else {run}
-    runs = tuple(_run_read(found, datasets) for found in row["runs"] if found["id"] in wanted)
+    runs = tuple(_run_read(run_row, datasets) for run_row in row["runs"] if run_row["id"] in wanted)
     if run is not None and not runs:
         raise UnknownRun(f"no complete run is named {run!r}", "see `regkg runs list` or GET /v1/runs")
     return Scope(row["publication"], row["published_at"], row["release"], row["hash"], runs)
 
 
-def _run_read(found: Row, datasets: dict[str, Any]) -> RunRead:
-    used = json.loads(found["datasets"])
+def _run_read(run: Row, datasets: dict[str, Any]) -> RunRead:
+    used = json.loads(run["datasets"])
     stale = any(datasets.get(dataset) != hash_ for dataset, hash_ in used.items())
-    return RunRead(found["id"], found["slot"], found["release"], stale, derived=bool(found["derived"]))
+    return RunRead(run["id"], run["slot"], run["release"], stale, derived=bool(run["derived"]))

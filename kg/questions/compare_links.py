@@ -9,13 +9,13 @@ from typing import Any
 from kg.parameters import param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.query.plan import Plan, Query
-from kg.query.registry import Asked, Found, question
+from kg.query.registry import Parameters, Result, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import CONTACTS, EQTL, EXTERNAL_LINK, NEAR, PEAK, PERTURBS, PREDICTED_LINK
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareLinks(Asked):
+class CompareLinks(Parameters):
     """Which gene, and how much of the answer."""
 
     gene: str = param("Ensembl id, with or without version, or symbol", example="NCF2")
@@ -47,7 +47,7 @@ class Support:
 
 @dataclass(frozen=True)
 class LinkCompared:
-    """A peak that a run, another program or evidence ties to the gene.
+    """A peak that a run, another program or evidence links to the gene.
 
     Attributes:
         peak: id, assembly:chrom:start-end.
@@ -103,17 +103,17 @@ RETURN {GENE_FIELDS}, COLLECT {{
 
 
 @question(parameters=CompareLinks, row=LinkCompared)
-def compare_links(asked: CompareLinks, scope: Scope) -> Plan[Found]:
+def compare_links(parameters: CompareLinks, scope: Scope) -> Plan[Result]:
     """What do we, other programs and evidence say of the peaks around this gene?
 
-    One row a peak that a served run looked at, or that an external link, a contact, an eQTL or a CRISPRi test ties to
+    One row a peak that a served run looked at, or that an external link, a contact, an eQTL or a CRISPRi test links to
     the gene; our best score first, then those that no run looked at. CRISPRi is shown to be compared with, it trains
     nothing.
     """
-    rows = yield Query(_CYPHER, {**gene_parameters(asked.gene), "release": scope.release, "runs": scope.run_ids})
-    found = yield from only_gene(rows, asked.gene, scope)
-    links = sorted((_compared(*peak) for peak in found["peaks"]), key=_order)
-    return Found(links[: asked.limit], found["gene"], truncated=len(links) > asked.limit)
+    rows = yield Query(_CYPHER, {**gene_parameters(parameters.gene), "release": scope.release, "runs": scope.run_ids})
+    row = yield from only_gene(rows, parameters.gene, scope)
+    links = sorted((_compared(*peak) for peak in row["peaks"]), key=_order)
+    return Result(links[: parameters.limit], row["gene"], truncated=len(links) > parameters.limit)
 
 
 def _order(link: LinkCompared) -> tuple[bool, float, str]:
@@ -126,7 +126,7 @@ def _compared(
     predicted = [e for e in edges if e["type"] == PREDICTED_LINK.name]
     best: dict[str, Any] = min(predicted, key=lambda e: (-e["score"], e["run"]), default={})
     tested = [e["significant"] for e in edges if e["type"] == PERTURBS.name]
-    said = {name: _supports([e for e in edges if e["type"] == name], by) for name, by in _BY.items()}
+    supports = {name: _supports([e for e in edges if e["type"] == name], by) for name, by in _BY.items()}
     return LinkCompared(
         peak=peak,
         chrom=chrom,
@@ -135,23 +135,23 @@ def _compared(
         distance_bp=distance_bp,
         **{name: best.get(name) for name in ("score", "q_value", "sign", "called", "run")},
         in_prior=best["in_prior"] is not False if best else None,
-        external=said[EXTERNAL_LINK.name],
-        contacts=said[CONTACTS.name],
-        eqtl=said[EQTL.name],
+        external=supports[EXTERNAL_LINK.name],
+        contacts=supports[CONTACTS.name],
+        eqtl=supports[EQTL.name],
         perturbed=any(tested) if tested else None,
     )
 
 
 def _supports(edges: list[dict[str, Any]], by: str) -> list[Support]:
-    """One for each source; of several rows the best score counts."""
+    """Return one for each source; of several rows the best score counts."""
 
     def source(edge: dict[str, Any]) -> tuple[str, str, str, str]:
         return edge["dataset"], edge[by], edge["biosample"], edge["score_kind"]
 
-    made = []
+    supports = []
     for (dataset, said_by, biosample, kind), group in groupby(sorted(edges, key=source), key=source):
         rows = list(group)
         best = max(rows, key=lambda e: (e["score"], e["threshold"] is not None))
         passes = None if best["threshold"] is None else best["score"] >= best["threshold"]
-        made.append(Support(dataset, said_by, biosample, best["score"], kind, passes, len(rows)))
-    return made
+        supports.append(Support(dataset, said_by, biosample, best["score"], kind, passes, len(rows)))
+    return supports

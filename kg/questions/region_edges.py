@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from kg.parameters import param
 from kg.query.lookup import region
 from kg.query.plan import Plan, Query
-from kg.query.registry import Asked, Found, question
+from kg.query.registry import Parameters, Result, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import EDGE_TYPES, GENE, PEAK, PREDICTED_LINK, EdgeType, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegionEdges(Asked):
+class RegionEdges(Parameters):
     """Where, which kinds of edges, and how much of the answer."""
 
     region: str = param(
@@ -85,12 +85,12 @@ ORDER BY start, end, peak, gene, type, edge_id, run LIMIT $limit
 
 
 @question(parameters=RegionEdges, row=RegionEdge)
-def region_edges(asked: RegionEdges, scope: Scope) -> Plan[Found]:
+def region_edges(parameters: RegionEdges, scope: Scope) -> Plan[Result]:
     """Which regulatory edges start from peaks in this stretch of genome, predicted or asserted?
 
     All edges of every peak that overlaps the region by at least one base, in genomic order.
     """
-    where = region(asked.region)
+    where = region(parameters.region)
     rows = yield Query(
         _CYPHER,
         {
@@ -100,10 +100,10 @@ def region_edges(asked: RegionEdges, scope: Scope) -> Plan[Found]:
             "end": where.end,
             "release": scope.release,
             "runs": scope.run_ids,
-            "called_only": asked.called_only,
-            "limit": asked.limit + 1,
+            "called_only": parameters.called_only,
+            "limit": parameters.limit + 1,
         },
     )
-    edges = [RegionEdge(**row) for row in rows[: asked.limit]]
+    edges = [RegionEdge(**row) for row in rows[: parameters.limit]]
     subject = {"assembly": where.assembly, "chrom": where.chrom, "start": where.start, "end": where.end}
-    return Found(edges, subject, truncated=len(rows) > asked.limit)
+    return Result(edges, subject, truncated=len(rows) > parameters.limit)

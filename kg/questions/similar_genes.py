@@ -11,7 +11,7 @@ from kg.errors import UnknownGene
 from kg.parameters import param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.query.plan import Plan, Query, Row
-from kg.query.registry import Asked, Found, question
+from kg.query.registry import Parameters, Result, question
 from kg.query.scope import Scope, one_run, record
 from kg.schema import GENE
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilarGenes(Asked):
+class SimilarGenes(Parameters):
     """Which gene, and how many neighbours."""
 
     gene: str = param("Ensembl id, with or without version, or symbol", example="NCF2")
@@ -62,7 +62,7 @@ class _Vectors:
     directions: NDArray[np.float32]
 
     def nearest(self, gene: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows of all other genes by falling cosine (ties by id), and the cosine of every row; an exact scan."""
+        """Return rows of all other genes by falling cosine (ties by id), and the cosine of every row; an exact scan."""
         here = self.row[gene]
         cosine = self.directions @ self.directions[here]
         order = np.lexsort((self.genes, -cosine))
@@ -79,31 +79,31 @@ RETURN g.id AS gene, found {{.symbol, .chrom, .start, .end}} AS about
 
 
 @question(parameters=SimilarGenes, row=SimilarGene)
-def similar_genes(asked: SimilarGenes, scope: Scope) -> Plan[Found]:
+def similar_genes(parameters: SimilarGenes, scope: Scope) -> Plan[Result]:
     """Which genes are regulated like this one?
 
     Genes whose embeddings in one run lie nearest by cosine: the model saw them move with the same peaks
     and cells. Vectors of different runs cannot be compared; where several are served, say which.
     """
     run = one_run(scope, "similar-genes")
-    rows = yield Query(_GENE, {**gene_parameters(asked.gene), "release": scope.release})
-    gene = (yield from only_gene(rows, asked.gene, scope))["gene"]
+    rows = yield Query(_GENE, {**gene_parameters(parameters.gene), "release": scope.release})
+    gene = (yield from only_gene(rows, parameters.gene, scope))["gene"]
     vectors: _Vectors = yield Query(_VECTORS, {"run": run}, shape=_directions, lasting=f"gene vectors of {run}")
     if gene["id"] not in vectors.row:
         raise UnknownGene(
             f"{gene['symbol']} ({gene['id']}) has no embedding in run {run}", "it was not among its features"
         )
     order, cosine = vectors.nearest(gene["id"])
-    found: list[SimilarGene] = []
-    for at in range(0, len(order), 2 * asked.limit):  # genes that the release lacks leave gaps to fill
-        some = order[at : at + 2 * asked.limit]
-        rows = yield Query(_GENES, {"genes": [vectors.genes[i] for i in some], "release": scope.release})
+    similar: list[SimilarGene] = []
+    for at in range(0, len(order), 2 * parameters.limit):  # genes that the release lacks leave gaps to fill
+        chunk = order[at : at + 2 * parameters.limit]
+        rows = yield Query(_GENES, {"genes": [vectors.genes[i] for i in chunk], "release": scope.release})
         about = {row["gene"]: row["about"] for row in rows}
-        near = [(vectors.genes[i], float(cosine[i])) for i in some if vectors.genes[i] in about]
-        found += [SimilarGene(gene=id_, **about[id_], cosine=score, run=run) for id_, score in near]
-        if len(found) > asked.limit:
+        near = [(vectors.genes[i], float(cosine[i])) for i in chunk if vectors.genes[i] in about]
+        similar += [SimilarGene(gene=id_, **about[id_], cosine=score, run=run) for id_, score in near]
+        if len(similar) > parameters.limit:
             break
-    return Found(found[: asked.limit], gene, truncated=len(found) > asked.limit)
+    return Result(similar[: parameters.limit], gene, truncated=len(similar) > parameters.limit)
 
 
 def _directions(rows: list[Row]) -> _Vectors:

@@ -8,13 +8,13 @@ from kg.parameters import param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.query.plan import Plan, Query
 from kg.query.ranked import ranked_answer, ranked_parameters
-from kg.query.registry import Asked, Found, question
+from kg.query.registry import Parameters, Result, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import GENE, PREDICTED_TARGET, TARGETS
 
 
 @dataclass(frozen=True, kw_only=True)
-class TfTargets(Asked):
+class TfTargets(Parameters):
     """Which factor, and how much of the answer."""
 
     tf: str = param("transcription factor: Ensembl id, with or without version, or symbol", example="SPI1")
@@ -85,12 +85,12 @@ RETURN {GENE_FIELDS}, COLLECT {{
 
 
 @question(parameters=TfTargets, row=FactorTarget)
-def tf_targets(asked: TfTargets, scope: Scope) -> Plan[Found]:
+def tf_targets(parameters: TfTargets, scope: Scope) -> Plan[Result]:
     """Which genes does this transcription factor regulate, and by way of which peaks?
 
     Genes whose linked peaks hold more sites of the factor (motif hits or ChIP-seq) than random peaks would, best rank
     first. Answered by runs of `regkg runs targets`; where none is served there is no row.
     """
-    rows = yield Query(_CYPHER, {**gene_parameters(asked.tf), **ranked_parameters(asked, scope)})
-    found = yield from only_gene(rows, asked.tf, scope)
-    return ranked_answer(found["targets"], _COLUMNS, FactorTarget, asked, scope, found["gene"])
+    rows = yield Query(_CYPHER, {**gene_parameters(parameters.tf), **ranked_parameters(parameters, scope)})
+    row = yield from only_gene(rows, parameters.tf, scope)
+    return ranked_answer(row["targets"], _COLUMNS, FactorTarget, parameters, scope, row["gene"])

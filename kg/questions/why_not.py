@@ -9,7 +9,7 @@ from kg.errors import UnknownGene
 from kg.parameters import param
 from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.query.plan import Plan, Query, Row
-from kg.query.registry import Asked, Found, question
+from kg.query.registry import Parameters, Result, question
 from kg.query.scope import Scope, record, valid
 from kg.schema import (
     ACCESSIBLE_IN,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WhyNot(Asked):
+class WhyNot(Parameters):
     """Which factor and gene, and where."""
 
     tf: str = param("transcription factor: Ensembl id, with or without version, or symbol", example="SPI1")
@@ -78,7 +78,7 @@ class Stage:
 class _Walk:
     """What has been found on the way so far."""
 
-    asked: WhyNot
+    parameters: WhyNot
     scope: Scope
     gene: Row = field(default_factory=dict)
     tf: Row = field(default_factory=dict)
@@ -87,7 +87,7 @@ class _Walk:
 
     def query(self, cypher: str, **more: Any) -> Query:
         ids = {"gene": self.gene.get("id"), "tf": self.tf.get("id")}
-        return Query(cypher, {"release": self.scope.release, "biosample": self.asked.biosample, **ids, **more})
+        return Query(cypher, {"release": self.scope.release, "biosample": self.parameters.biosample, **ids, **more})
 
 
 REACH = (NEAR.name, CONTACTS.name, EQTL.name)  # what models may score a pair by
@@ -135,14 +135,14 @@ ORDER BY score DESC, peak, run
 
 
 @question(parameters=WhyNot, row=Stage)
-def why_not(asked: WhyNot, scope: Scope) -> Plan[Found]:
+def why_not(parameters: WhyNot, scope: Scope) -> Plan[Result]:
     """Why is this factor not among the regulators of this gene?
 
     Walks from the factor to the gene and stops where the way ends: gene and factor known, a motif of the factor (or
-    ChIP-seq), a site of it in a peak, such a peak open, near the gene or tied to it by a contact or an eQTL, scored by
+    ChIP-seq), a site of it in a peak, such a peak open, near the gene or linked to it by a contact or eQTL, scored by
     a served run, called. Each stage gives its numbers; when none fails the answer is yes, with the links.
     """
-    walk, stages = _Walk(asked, scope), []
+    walk, stages = _Walk(parameters, scope), []
     for step in (_known, _factor, _motif, _site, _accessible, _reach, _scored, _called):
         stage: Stage = yield from step(walk)
         stages.append(stage)
@@ -150,16 +150,18 @@ def why_not(asked: WhyNot, scope: Scope) -> Plan[Found]:
             break
     last = stages[-1]
     about = {"tf": dict(walk.tf) or None, "answer": "yes" if last.passed else "no", "sentence": last.sentence}
-    return Found(stages, {**(walk.gene or {"id": asked.gene}), **about}, truncated=len(walk.links) > asked.limit)
+    return Result(
+        stages, {**(walk.gene or {"id": parameters.gene}), **about}, truncated=len(walk.links) > parameters.limit
+    )
 
 
 def _known(walk: _Walk) -> Plan[Stage]:
-    walk.gene, stage = yield from _named(walk, "gene", walk.asked.gene)
+    walk.gene, stage = yield from _named(walk, "gene", walk.parameters.gene)
     return stage
 
 
 def _factor(walk: _Walk) -> Plan[Stage]:
-    walk.tf, stage = yield from _named(walk, "tf", walk.asked.tf)
+    walk.tf, stage = yield from _named(walk, "tf", walk.parameters.tf)
     if stage.passed and not walk.tf.pop("is_tf"):
         return _fails("tf", f"no dataset says that {walk.tf['symbol']} is a transcription factor")
     return stage
@@ -171,10 +173,10 @@ def _named(walk: _Walk, stage: str, name: str) -> Plan[tuple[Row, Stage]]:
         row = yield from only_gene(rows, name, walk.scope)
     except UnknownGene as error:
         return {}, _fails(stage, f"{error.message}; {error.hint}")
-    found = row["gene"]
-    where = f"{found['chrom']}:{found['start']:,}-{found['end']:,}"
-    said = _passes(stage, 1, f"{found['symbol']} is {found['id']}, {where}")
-    return ({**found, "is_tf": row["is_tf"]} if stage == "tf" else found), said
+    gene = row["gene"]
+    where = f"{gene['chrom']}:{gene['start']:,}-{gene['end']:,}"
+    reached = _passes(stage, 1, f"{gene['symbol']} is {gene['id']}, {where}")
+    return ({**gene, "is_tf": row["is_tf"]} if stage == "tf" else gene), reached
 
 
 def _motif(walk: _Walk) -> Plan[Stage]:
@@ -184,7 +186,7 @@ def _motif(walk: _Walk) -> Plan[Stage]:
     if motifs:
         shown = ", ".join(motifs[:5]) + (", ..." if len(motifs) > 5 else "")
         return _passes("motif", len(motifs), f"{symbol} has {_count(len(motifs), 'motif')}: {shown}{chip}")
-    none = f"no motif is known of {symbol}"
+    none = f"no motif is known for {symbol}"
     return Stage("motif", bool(bound), 0, none + (chip or ", and no ChIP-seq of it is loaded"))
 
 
@@ -200,10 +202,10 @@ def _site(walk: _Walk) -> Plan[Stage]:
 
 def _accessible(walk: _Walk) -> Plan[Stage]:
     yield from ()
-    n, of, biosample = walk.sites["open"], walk.sites["sites"], walk.asked.biosample
+    n, of, biosample = walk.sites["open"], walk.sites["sites"], walk.parameters.biosample
     if biosample is None and not walk.sites["measured"]:
-        said = "the release says of no biosample where chromatin is open, so every peak of its peak set counts as open"
-        return _passes("accessible", n, said)
+        sentence = "the release has no accessibility data, so every peak of its peak set counts as open"
+        return _passes("accessible", n, sentence)
     where = biosample or "any biosample"
     return Stage("accessible", n > 0, n, f"{n:,} of the {_count(of, 'peak')} with a site are open in {where}")
 
@@ -211,15 +213,15 @@ def _accessible(walk: _Walk) -> Plan[Stage]:
 def _reach(walk: _Walk) -> Plan[Stage]:
     n, symbol = len(walk.sites["reaching"]), walk.gene["symbol"]
     if n:
-        said = f"{n:,} of them lie near {symbol}, or a contact or an eQTL ties them to it"
-        return _passes("reach", n, said)
+        sentence = f"{n:,} of them lie near {symbol}, or a contact or an eQTL links them to it"
+        return _passes("reach", n, sentence)
     where = {name: walk.gene[name] for name in ("chrom", "assembly", "tss")}
     nearest = yield walk.query(_NEAREST, measured=walk.sites["measured"], **where)
-    said = f"none of them lies within the window of {symbol}, and no contact or eQTL ties one to it"
+    sentence = f"none of them lies within the window of {symbol}, and no contact or eQTL links one to it"
     if nearest:
         at = nearest[0]
-        return _fails("reach", f"{said}; the nearest, {at['peak']}, is {at['distance_bp']:,} bp from its TSS")
-    return _fails("reach", f"{said}; none lies on {walk.gene['chrom']}")
+        return _fails("reach", f"{sentence}; the nearest, {at['peak']}, is {at['distance_bp']:,} bp from its TSS")
+    return _fails("reach", f"{sentence}; none lies on {walk.gene['chrom']}")
 
 
 def _scored(walk: _Walk) -> Plan[Stage]:
@@ -230,10 +232,10 @@ def _scored(walk: _Walk) -> Plan[Stage]:
     walk.links = [LinkAt(**row) for row in rows]
     n, named = len(rows), ", ".join(runs)
     if not n:
-        said = f"{named} scored none of these peaks with {walk.gene['symbol']}: not in its cells, or loaded since"
-        return _fails("scored", said)
-    said = f"{_count(n, 'link')} from {_count(len({r['peak'] for r in rows}), 'peak')} were scored by {named}"
-    return _passes("scored", n, said, walk.links[: walk.asked.limit])
+        why = "they were not in its cells, or were loaded later"
+        return _fails("scored", f"{named} scored none of these peaks with {walk.gene['symbol']}: {why}")
+    sentence = f"{_count(n, 'link')} from {_count(len({r['peak'] for r in rows}), 'peak')} were scored by {named}"
+    return _passes("scored", n, sentence, walk.links[: walk.parameters.limit])
 
 
 def _called(walk: _Walk) -> Plan[Stage]:
@@ -242,10 +244,10 @@ def _called(walk: _Walk) -> Plan[Stage]:
     best = (called or walk.links)[0]
     numbers = f"{best.peak}, has score {best.score:.3f} at q {best.q_value:.3g} in {best.run}"
     if called:
-        said = f"yes: {_count(len(called), 'link')} to {walk.gene['symbol']} called; the best, {numbers}"
-        return _passes("called", len(called), said, called[: walk.asked.limit])
-    said = f"no link passed its run's threshold: the best, {numbers}"
-    return _fails("called", said, walk.links[: walk.asked.limit])
+        sentence = f"yes: {_count(len(called), 'link')} to {walk.gene['symbol']} called; the best, {numbers}"
+        return _passes("called", len(called), sentence, called[: walk.parameters.limit])
+    sentence = f"no link passed its run's threshold: the best, {numbers}"
+    return _fails("called", sentence, walk.links[: walk.parameters.limit])
 
 
 def _passes(stage: str, found: int, sentence: str, links: Sequence[LinkAt] = ()) -> Stage:

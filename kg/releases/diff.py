@@ -65,7 +65,7 @@ class RowChange:
 
 
 def summary(store: Store, first: int, second: int, types: Sequence[str] = ()) -> list[Difference]:
-    """Counts for every dataset and type of which a row differs, by dataset.
+    """Return counts for every dataset and type of which a row differs, by dataset.
 
     Args:
         store: the graph.
@@ -77,7 +77,7 @@ def summary(store: Store, first: int, second: int, types: Sequence[str] = ()) ->
     """
     older, newer = _ordered(store, first, second)
     held = {(v.dataset, name): n for v in dataset_versions(store, second) for name, n in v.rows.items()}
-    found = []
+    differences = []
     for dataset, type_ in _differing(store, older, newer, types):
         n = store.read(_counts(type_), dataset=dataset, older=older, newer=newer)[0]
         changed = n["paired"] - n["same"]
@@ -85,14 +85,16 @@ def summary(store: Store, first: int, second: int, types: Sequence[str] = ()) ->
         if first > second:
             added, removed = removed, added
         if added or removed or changed:
-            found.append(Difference(dataset, type_.name, added, removed, changed, held.get((dataset, type_.name), 0)))
-    return found
+            differences.append(
+                Difference(dataset, type_.name, added, removed, changed, held.get((dataset, type_.name), 0))
+            )
+    return differences
 
 
 def rows(
     store: Store, first: int, second: int, types: Sequence[str] = (), datasets: Sequence[str] = ()
 ) -> Iterator[RowChange]:
-    """Every row that differs, by dataset and type; arguments and errors as in `summary`."""
+    """Yield every row that differs, by dataset and type; arguments and errors as in `summary`."""
     older, newer = _ordered(store, first, second)
     for dataset, type_ in _differing(store, older, newer, types):
         if datasets and dataset not in datasets:
@@ -105,10 +107,10 @@ def rows(
 
 
 def tables(changes: Iterator[RowChange]) -> Iterator[pa.Table]:
-    """The rows as tables of SCHEMA, the columns before and after as JSON."""
+    """Yield the rows as tables of SCHEMA, the columns before and after as JSON."""
     pending: list[dict[str, Any]] = []
-    for one in changes:
-        pending.append(as_row(one))
+    for change in changes:
+        pending.append(as_row(change))
         if len(pending) == ROWS:
             yield pa.Table.from_pylist(pending, SCHEMA)
             pending = []
@@ -116,13 +118,13 @@ def tables(changes: Iterator[RowChange]) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist(pending, SCHEMA)
 
 
-def as_row(one: RowChange) -> dict[str, Any]:
-    """A row of `tables`."""
+def as_row(change: RowChange) -> dict[str, Any]:
+    """Return a row of `tables`."""
     sides = {
         name: None if columns is None else json.dumps(columns, sort_keys=True)
-        for name, columns in (("before", one.before), ("after", one.after))
+        for name, columns in (("before", change.before), ("after", change.after))
     }
-    return {**vars(one), **sides}
+    return {**vars(change), **sides}
 
 
 def _ordered(store: Store, first: int, second: int) -> tuple[int, int]:
@@ -135,7 +137,7 @@ def _ordered(store: Store, first: int, second: int) -> tuple[int, int]:
 
 
 def _differing(store: Store, older: int, newer: int, types: Sequence[str]) -> list[tuple[str, RowType]]:
-    """Datasets and types whose hashes are not the same; a version that says nothing of a type has no row of it."""
+    """Return datasets and types whose hashes differ; a version that does not name a type has no rows of it."""
     before, after = (_hashes(dataset_versions(store, number)) for number in (older, newer))
     order = {type_.name: (at, type_) for at, type_ in enumerate(evidence_types()) if not types or type_.name in types}
     unequal = {key for key in {*before, *after} if before.get(key) != after.get(key) and key[1] in order}
@@ -152,7 +154,7 @@ _IS_OPENED = "r.dataset = $dataset AND r.since > $older AND r.since <= $newer AN
 
 
 def _pattern(type_: RowType, row: str) -> tuple[str, str, str]:
-    """Pattern that binds a row, its id property, and the ids of its ends."""
+    """Return the pattern that binds a row, its id property, and the ids of its ends."""
     if isinstance(type_, NodeType):
         owner = f"(n:{type_.node_label})-[:HAS_RECORD]->" if row == "r" else ""
         return f"{owner}({row}:{type_.record_label})", "row_id", "n.id AS start, null AS end"
@@ -167,7 +169,7 @@ def _columns(type_: RowType, row: str) -> str:
 
 
 def _partner(type_: RowType, at: str) -> str:
-    """The row `o` of the same id that is open at the other release."""
+    """Return the row `o` of the same id that is open at the other release."""
     pattern, key, _ = _pattern(type_, "o")
     return f"MATCH {pattern} WHERE o.{key} = r.{key} AND o.since <= {at} AND {at} < o.until"
 

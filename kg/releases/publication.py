@@ -21,7 +21,7 @@ from kg.schema.batches import HASH_BITS, EdgeBatch, NodeBatch, hash_sum
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kg.store import AsyncStore, Row, Store
+    from kg.store import Row, Store
 
 VERIFY_ROWS = 50_000
 
@@ -67,7 +67,7 @@ ORDER BY publication DESC LIMIT 1
 
 
 def served(store: Store, release: int | None = None) -> Served:
-    """The publication in force, or the last one of a release.
+    """Return the publication in force, or the last one of a release.
 
     Raises:
         UnknownRelease: nothing is published, or not this release.
@@ -75,13 +75,8 @@ def served(store: Store, release: int | None = None) -> Served:
     return _served(store.read(_SERVED, release=release), release)
 
 
-async def served_async(store: AsyncStore, release: int | None = None) -> Served:
-    """Like `served`, for the API."""
-    return _served(await store.read(_SERVED, release=release), release)
-
-
 def releases(store: Store) -> list[Release]:
-    """All releases, newest first."""
+    """Return all releases, newest first."""
     rows = store.read(
         "MATCH (r:Release) RETURN r.number AS number, r.hash AS hash, toString(r.created_at) AS created_at, "
         "r.note AS note, r.datasets AS datasets ORDER BY number DESC"
@@ -97,7 +92,7 @@ def publish(store: Store, note: str = "", *, strict: bool = False, progress: Pro
     Args:
         note: for people.
         strict: also refuse datasets without licence or citation and those stale by lookup.
-        progress: told of warnings.
+        progress: hears of warnings.
 
     Raises:
         LoadIncomplete: a load was interrupted.
@@ -111,9 +106,9 @@ def publish(store: Store, note: str = "", *, strict: bool = False, progress: Pro
         _check_stated(versions, strict=strict, progress=progress)
         if all(v.since < draft.number for v in versions):
             return None
-        made = _publication(store, draft, versions, note)
-    copy_attributes(store, made.release)
-    return made
+        publication = _publication(store, draft, versions, note)
+    copy_attributes(store, publication.release)
+    return publication
 
 
 def discard(store: Store, dataset: str | None = None, progress: Progress = SILENT) -> int:
@@ -141,9 +136,11 @@ def verify(store: Store, release: int, progress: Progress = SILENT) -> Release:
         for dataset, row_hashes in _rehashed(store, type_, release, progress):
             sums[dataset] = hash_sum(row_hashes, sums.get(dataset, 0))
         progress.end()
-    found = {dataset: f"{total:032x}" for dataset, total in sums.items()}
+    recomputed = {dataset: f"{total:032x}" for dataset, total in sums.items()}
     wrong = sorted(
-        d for d in {*found, *recorded.datasets} if found.get(d, "0" * 32) != recorded.datasets.get(d, "0" * 32)
+        d
+        for d in {*recomputed, *recorded.datasets}
+        if recomputed.get(d, "0" * 32) != recorded.datasets.get(d, "0" * 32)
     )
     if wrong:
         raise ChecksumMismatch(
@@ -154,12 +151,12 @@ def verify(store: Store, release: int, progress: Progress = SILENT) -> Release:
 
 
 def release_hash(datasets: Mapping[str, str]) -> str:
-    """Order-independent hash over the hashes of all datasets."""
+    """Return the order-independent hash over the hashes of all datasets."""
     return f"{sum(int(h, 16) for h in datasets.values()) % (1 << HASH_BITS):032x}"
 
 
 def serve(tx: Any, release: int, runs: Mapping[str, str], note: str) -> int:
-    """Within a transaction: append a publication and move the pointer; gives its number."""
+    """Append a publication and move the pointer, within a transaction; return the publication's number."""
     return int(
         tx.run(
             "MERGE (s:Pointer {name: 'served'}) SET s.touched = timestamp() "
@@ -229,7 +226,7 @@ def _publication(store: Store, draft: Draft, versions: Sequence[DatasetVersion],
 
 
 def copy_attributes(store: Store, release: int | None = None) -> None:
-    """Attributes on the nodes themselves (of those that a release touched, or of all), for hand-written Cypher.
+    """Copy attributes onto the nodes themselves (those that a release touched, or all), for hand-written Cypher.
 
     Product reads use the records. A node that is gone from the latest release keeps those of its last one.
     """

@@ -48,7 +48,7 @@ def revert(store: Store, release: int, progress: Progress = SILENT) -> list[Diff
     Args:
         store: the graph.
         release: whose changes are undone.
-        progress: told of each dataset.
+        progress: hears of each dataset.
 
     Returns:
         How the draft now differs from the latest release.
@@ -113,7 +113,7 @@ def _check_untouched(draft: Draft, datasets: Sequence[str], release: int) -> Non
 
 
 def _in_order(touched: Sequence[DatasetVersion]) -> list[tuple[DatasetVersion, bool]]:
-    """What rests on nodes leaves (True) before them, and comes back after them."""
+    """Return the order of undoing: what rests on nodes leaves (True) before them, and comes back after them."""
     nodes, edges = [v for v in touched if not v.looked_up], [v for v in touched if v.looked_up]
     return [*((v, True) for v in edges), *((v, False) for v in nodes), *((v, False) for v in edges)]
 
@@ -135,7 +135,7 @@ def _undone(store: Store, version: DatasetVersion, release: int, draft: int) -> 
 
 
 def _inverted(rows: Sequence[_Row], name: str, dataset: str, release: int, draft: int) -> tuple[list[_Row], list[_Row]]:
-    """Rows of today that the release did not write; and these with those that it closed."""
+    """Return rows of today that the release did not write; and these with those that it closed."""
     now = {row.id: row for row in rows if row.until == OPEN}
     gone = {row.id: row for row in rows if row.until == release}
     # what an earlier attempt has undone belongs to the draft
@@ -159,13 +159,13 @@ def _rows(store: Store, type_: RowType, dataset: str, release: int, draft: int) 
         pattern, key = f"(a:{type_.start})-[r:{type_.name}]->(b:{type_.end})", "edge_id"
         ends = ["a.id", "b.id"]
     columns = [*ends, *(f"r.{name}" for name in type_.schema.names[len(ends) :])]
-    found = store.stream(
+    stored = store.stream(
         f"MATCH {pattern} WHERE r.dataset = $dataset "
         "AND (r.until IN [$open, $draft, $release] OR r.since = $release) "
         f"RETURN r.{key}, r.row_hash, r.since, r.until, r.part, {', '.join(columns)}",
         dataset=dataset, open=OPEN, draft=draft, release=release,
     )  # fmt: skip
-    return (_Row(id_, hash_, since, until, part, values) for id_, hash_, since, until, part, *values in found)
+    return (_Row(id_, hash_, since, until, part, values) for id_, hash_, since, until, part, *values in stored)
 
 
 def _load(draft: Draft, version: DatasetVersion, undone: _Undone, progress: Progress, *, leaving: bool) -> None:
@@ -185,10 +185,10 @@ def _load(draft: Draft, version: DatasetVersion, undone: _Undone, progress: Prog
 
 
 def _snapshot(version: DatasetVersion, before: DatasetVersion | None) -> Snapshot:
-    """What was loaded: the files of the version before, where the rows are those again."""
-    told = before or version
-    files = told.sha256[-1:] if before else ()
-    return Snapshot(files, told.loader, json.loads(told.parameters), told.rejected, reverts=version.since)
+    """Return what was loaded: the files of the version before, where the rows are those again."""
+    basis = before or version
+    files = basis.sha256[-1:] if before else ()
+    return Snapshot(files, basis.loader, json.loads(basis.parameters), basis.rejected, reverts=version.since)
 
 
 def _batch(type_: RowType, values: Sequence[Sequence[Any]]) -> Batch:

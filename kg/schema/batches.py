@@ -45,7 +45,7 @@ class Batch:
 
     @classmethod
     def build(cls, type_: NodeType | EdgeType, **columns: Any) -> Self:
-        """From columns by name (arrays, lists, or one scalar for all rows); missing optional columns are null."""
+        """Build a batch from columns by name (arrays, lists, or one scalar); missing optional ones are null."""
         unknown = sorted(set(columns) - set(type_.schema.names))
         if unknown:
             raise SchemaError(f"rows of {type_.name} are not valid", [f"column {c!r} is not declared" for c in unknown])
@@ -55,7 +55,7 @@ class Batch:
 
     @classmethod
     def concat(cls, batches: Iterable[Batch]) -> Self:
-        """One batch of all rows; at least one batch, all of one type."""
+        """Return one batch of all rows; at least one batch, all of one type."""
         parts = list(batches)
         return cls(parts[0].type, pa.concat_tables([b.table for b in parts]).combine_chunks())
 
@@ -63,12 +63,12 @@ class Batch:
         return int(self.table.num_rows)
 
     def row_ids(self, dataset: str) -> list[str]:
-        """Identity of each row within the graph: type, ends or id, dataset and key columns; never a measurement."""
+        """Return each row's identity within the graph: type, ends or id, dataset and key columns; no measurement."""
         keys = ["id"] if isinstance(self.type, NodeType) else ["start_id", "end_id", *self.type.keys]
         return _digests([self.type.name, dataset], [self.table.column(k) for k in keys], len(self))
 
     def row_hashes(self, dataset: str) -> list[str]:
-        """Content of each row: identity and all columns; floats as canonical float32."""
+        """Return the content of each row: identity and all columns; floats as canonical float32."""
         return _digests([self.type.name, dataset], self.table.columns, len(self))
 
 
@@ -90,7 +90,7 @@ class EdgeBatch(Batch):
 
 
 def hash_sum(hashes: Iterable[str], start: int = 0) -> int:
-    """Order-independent digest of a set of rows: the sum of their hashes modulo 2**128."""
+    """Return the order-independent digest of a set of rows: the sum of their hashes modulo 2**128."""
     return (start + sum(int(h, 16) for h in hashes)) % (1 << HASH_BITS)
 
 
@@ -144,16 +144,16 @@ def _digests(constants: list[str], columns: list[pa.ChunkedArray], length: int) 
         return []
     texts = [_texts(column) for column in columns]
     prefix = blake2b(_BETWEEN.join(constants).encode(), digest_size=HASH_BITS // 8)
-    made = []
+    digests = []
     for row in zip(*texts, strict=True):
         digest = prefix.copy()
         digest.update(_BETWEEN.join(row).encode())
-        made.append(digest.hexdigest())
-    return made
+        digests.append(digest.hexdigest())
+    return digests
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
-    """Each value as canonical text: floats by their float32 bits, a missing value as a lone control character."""
+    """Return values as canonical text: floats by their float32 bits, a missing value as a lone control character."""
     if pa.types.is_floating(column.type):
         # + 0.0 turns -0.0 into 0.0, which compare equal and so must hash equal
         values = np.asarray(column.cast(pa.float32()).fill_null(0).to_numpy(), dtype=np.float32) + np.float32(0)

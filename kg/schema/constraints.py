@@ -6,20 +6,20 @@ from kg.schema.edge_types import EDGE_TYPES, NODE_TYPES, Kind
 
 
 def constraints() -> list[str]:
-    """Cypher that makes every constraint and index; safe to run again."""
-    made = [
+    """Return Cypher that makes every constraint and index; safe to run again."""
+    commands = [
         *(_unique(label, key) for label, key in _BOOKKEEPING.items()),
         *(_unique(t.label, ("id",)) for t in NODE_TYPES.values() if not t.role_of),
     ]
     for node in NODE_TYPES.values():
-        made.append(_unique(node.record_label, ("row_id", "since")))
-        made += [_index(node.record_label, columns) for columns in (("dataset",), *node.indexes)]
+        commands.append(_unique(node.record_label, ("row_id", "since")))
+        commands += [_index(node.record_label, columns) for columns in (("dataset",), *node.indexes)]
     for edge in EDGE_TYPES.values():
         owner = "run" if edge.kind is Kind.PREDICTED else "since"
-        made.append(_unique_edge(edge.name, ("edge_id", owner)))
-        made.append(_index_edge(edge.name, "run" if edge.kind is Kind.PREDICTED else "dataset"))
-    made.append(_index("Embedding", ("run",)))
-    return made
+        commands.append(_unique_edge(edge.name, ("edge_id", owner)))
+        commands.append(_index_edge(edge.name, "run" if edge.kind is Kind.PREDICTED else "dataset"))
+    commands.append(_index("Embedding", ("run",)))
+    return commands
 
 
 _BOOKKEEPING: dict[str, tuple[str, ...]] = {

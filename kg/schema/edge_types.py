@@ -157,7 +157,7 @@ CONTACTS = EdgeType(
     "Peak",
     "Gene",
     (
-        Column("score", pa.float32(), "of the interaction; the larger, the surer"),
+        Column("score", pa.float32(), "of the interaction; higher is more confident"),
         _SCORE_KIND,
         _BIOSAMPLE,
         Column("bait", pa.string(), "chrom:start-end of the fragment or anchor at the gene"),
@@ -175,7 +175,7 @@ PEAK_CONTACTS = EdgeType(
     "Peak",
     "Peak",
     (
-        Column("score", pa.float32(), "of the interaction; the larger, the surer"),
+        Column("score", pa.float32(), "of the interaction; higher is more confident"),
         _SCORE_KIND,
         _BIOSAMPLE,
         Column("anchor", pa.string(), "chrom:start-end of the anchor at the first peak"),
@@ -190,7 +190,7 @@ IN_PEAK = EdgeType("IN_PEAK", "The variant lies in the peak.", "Variant", "Peak"
 
 EQTL = EdgeType(
     "EQTL",
-    "A variant in the peak goes with the gene's expression.",
+    "A variant in the peak is associated with the gene's expression.",
     "Peak",
     "Gene",
     (
@@ -311,10 +311,10 @@ EDGE_TYPES: dict[str, EdgeType] = {
 
 
 def evidence_types() -> list[RowType]:
-    """Everything that datasets assert: node records, evidence and truth, in declaration order."""
+    """Return everything that datasets assert: node records, evidence and truth, in declaration order."""
     return [*NODE_TYPES.values(), *(t for t in EDGE_TYPES.values() if t.kind is not Kind.PREDICTED)]
 
 
 def row_type(name: str) -> RowType:
-    """The declared node or edge type of this name."""
+    """Return the declared node or edge type of this name."""
     return NODE_TYPES[name] if name in NODE_TYPES else EDGE_TYPES[name]

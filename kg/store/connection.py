@@ -41,18 +41,18 @@ class Store:
         self.uri = uri
 
     def read(self, cypher: str, **parameters: Any) -> list[Row]:
-        """All rows of a query that the server itself refuses to let write; retried when the server is busy."""
+        """Read all rows of a query that the server itself refuses to let write; retried when the server is busy."""
         return self._run(neo4j.READ_ACCESS, lambda tx: _rows(tx, cypher, parameters))
 
     def stream(self, cypher: str, **parameters: Any) -> Iterator[list[Any]]:
-        """Rows as lists of values, one after another, in a single read transaction; not retried."""
+        """Yield rows as lists of values, one after another, in a single read transaction; not retried."""
         with translated(self.uri), self._driver.session(default_access_mode=neo4j.READ_ACCESS, fetch_size=FETCH) as s:
             for record in s.run(cypher, parameters):
                 yield record.values()
 
     @contextmanager
     def reading(self, timeout_s: float) -> Iterator[neo4j.Transaction]:
-        """One read transaction that the server itself ends after `timeout_s`; not retried."""
+        """Open one read transaction that the server itself ends after `timeout_s`; not retried."""
         with (
             translated(self.uri),
             self._driver.session(default_access_mode=neo4j.READ_ACCESS) as session,
@@ -61,15 +61,15 @@ class Store:
             yield tx
 
     def write(self, cypher: str, **parameters: Any) -> list[Row]:
-        """One query in one write transaction."""
+        """Run one query in one write transaction."""
         return self.transaction(lambda tx: _rows(tx, cypher, parameters))
 
     def transaction(self, work: Callable[[neo4j.ManagedTransaction], T]) -> T:
-        """`work` in one write transaction; run again as a whole when the server asks for a retry."""
+        """Run `work` in one write transaction; again as a whole when the server asks for a retry."""
         return self._run(neo4j.WRITE_ACCESS, work)
 
     def implicit(self, cypher: str, **parameters: Any) -> None:
-        """An auto-commit query: schema commands and CALL {} IN TRANSACTIONS need one."""
+        """Run an auto-commit query, which schema commands and CALL {} IN TRANSACTIONS need."""
         with translated(self.uri), self._driver.session() as session:
             session.run(cypher, parameters).consume()
 
@@ -86,7 +86,7 @@ class AsyncStore:
         self.uri = uri
 
     async def read(self, cypher: str, **parameters: Any) -> list[Row]:
-        """All rows of a query that the server itself refuses to let write, and stops after READ_TIMEOUT_S."""
+        """Read all rows of a query that the server itself refuses to let write, and stops after READ_TIMEOUT_S."""
         with translated(self.uri):
             async with self._driver.session(default_access_mode=neo4j.READ_ACCESS, fetch_size=FETCH) as session:
                 result = await session.run(neo4j.Query(cypher, timeout=READ_TIMEOUT_S), parameters)
@@ -96,7 +96,7 @@ class AsyncStore:
 
 @contextmanager
 def connect(settings: Settings, progress: Progress = SILENT) -> Iterator[Store]:
-    """The configured database (the managed server is started at need), its schema made and checked.
+    """Connect to the configured database (the managed server is started at need), its schema made and checked.
 
     Raises:
         StoreUnavailable: nothing answers there.
@@ -113,7 +113,7 @@ def connect(settings: Settings, progress: Progress = SILENT) -> Iterator[Store]:
 
 @contextmanager
 def open_store(where: Endpoint) -> Iterator[Store]:
-    """A store on an endpoint, its schema untouched."""
+    """Open a store on an endpoint, its schema untouched."""
     with (
         translated(where.uri),
         neo4j.GraphDatabase.driver(where.uri, auth=(where.user, where.password), **QUIET, **RETRIES) as driver,
@@ -124,7 +124,7 @@ def open_store(where: Endpoint) -> Iterator[Store]:
 
 @asynccontextmanager
 async def connect_async(settings: Settings, progress: Progress = SILENT) -> AsyncIterator[AsyncStore]:
-    """Like `connect`, for reading; the schema is left to the jobs."""
+    """Connect for reading, like `connect`; the schema is left to the jobs."""
     from kg.server import endpoint  # noqa: PLC0415
 
     where = endpoint(settings, progress)
@@ -138,21 +138,21 @@ def ensure_schema(store: Store) -> None:
     """Make constraints and indexes when the declared ones differ from those last made; check the version."""
     commands = constraints()
     fingerprint = hashlib.sha256("\n".join(commands).encode()).hexdigest()
-    found = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s {.version, .fingerprint, .restoring} AS s")
-    found = [row["s"] for row in found]
-    if found and found[0]["restoring"]:
+    recorded = store.read("MATCH (s:Schema {name: 'regkg'}) RETURN s {.version, .fingerprint, .restoring} AS s")
+    recorded = [row["s"] for row in recorded]
+    if recorded and recorded[0]["restoring"]:
         raise Conflict(
-            f"the graph at {store.uri} is half restored from {found[0]['restoring']}",
-            f"`regkg restore {found[0]['restoring']}` again begins anew and finishes it",
+            f"the graph at {store.uri} is half restored from {recorded[0]['restoring']}",
+            f"`regkg restore {recorded[0]['restoring']}` again begins anew and finishes it",
         )
-    if found and found[0]["version"] != schema.SCHEMA_VERSION:
-        older = found[0]["version"] < schema.SCHEMA_VERSION
+    if recorded and recorded[0]["version"] != schema.SCHEMA_VERSION:
+        older = recorded[0]["version"] < schema.SCHEMA_VERSION
         raise SchemaVersionMismatch(
-            f"the graph at {store.uri} has schema version {found[0]['version']}, "
+            f"the graph at {store.uri} has schema version {recorded[0]['version']}, "
             f"this program works with {schema.SCHEMA_VERSION}",
             "`regkg backup DIR`, then `regkg db migrate`" if older else "use the newer regkg that made the graph",
         )
-    if found and found[0]["fingerprint"] == fingerprint:
+    if recorded and recorded[0]["fingerprint"] == fingerprint:
         return
     for command in commands:
         store.implicit(command)
@@ -183,7 +183,9 @@ def translated(uri: str) -> Iterator[None]:
             f"Neo4j does not answer at {uri}: {error}", "regkg db status; regkg db start; regkg db logs"
         ) from error
     except driver_errors.TransientError as error:
-        raise StoreUnavailable(f"Neo4j at {uri} gave up for now: {error.message}", "run the command again") from error
+        raise StoreUnavailable(
+            f"Neo4j at {uri} could not finish the query for now: {error.message}", "run the command again"
+        ) from error
     except driver_errors.Neo4jError as error:
         if "TransactionTimedOut" in (error.code or ""):
             raise StoreUnavailable(

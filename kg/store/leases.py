@@ -61,7 +61,7 @@ class Lease:
         if tx.run(_RENEW, name=self.name, token=self.token, lease_s=LEASE_S).single() is None:
             raise _refusal(self.name)(
                 f"{self.holder} lost the {self.name} to another command; nothing more was written",
-                "run the command again: it goes on where the rows differ",
+                "run the command again: it continues with the rows that differ",
             )
 
 
@@ -80,13 +80,13 @@ def held(store: Store, holder: str, name: str = DRAFT, *, renewed: bool = False)
         Conflict: likewise for another lease.
     """
     token = uuid.uuid4().hex
-    found = store.read(_FOUND, name=name)
-    evicted = found[0]["token"] if found and process_is_gone(str(found[0]["process"])) else ""
+    holders = store.read(_FOUND, name=name)
+    evicted = holders[0]["token"] if holders and process_is_gone(str(holders[0]["process"])) else ""
     taken = store.write(
         _TAKE, name=name, token=token, holder=holder, process=this_process(), evicted=evicted, lease_s=LEASE_S
     )
     if not taken:
-        other = f"{found[0]['holder']}` ({found[0]['process']})" if found else "another command`"
+        other = f"{holders[0]['holder']}` ({holders[0]['process']})" if holders else "another command`"
         doing = "the draft is being written" if name == DRAFT else f"a {name} is under way"
         raise _refusal(name)(f"{doing} by `{other}", "wait until it ends; a lease that nobody renews ends by itself")
     lease, over = Lease(name, token, holder), threading.Event()
@@ -113,12 +113,12 @@ def _refusal(name: str) -> type[Conflict]:
 
 
 def this_process() -> str:
-    """host:pid:start, which no later process shares."""
+    """Return host:pid:start, which no later process shares."""
     return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def process_is_gone(process: str) -> bool:
-    """Whether `this_process` of somebody else names a process of this machine that no longer runs."""
+    """Return whether `this_process` of somebody else names a process of this machine that no longer runs."""
     host, _, rest = process.partition(":")
     pid, _, started = rest.partition(":")
     if host != socket.gethostname() or not pid.isdigit():

@@ -15,7 +15,7 @@ from torch import Tensor
 from kg.errors import ChecksumMismatch, InputError, MissingInput, SchemaError
 from kg.files import replaced
 from kg.guidance import GuidanceGraph
-from kg.guidance.snapshot import AGAIN, Manifest, check_fit, header_of, manifest_of, read_header
+from kg.guidance.snapshot import AGAIN, GuidanceManifest, check_fit, header_of, manifest_of, read_header
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it scripts functions on import, which new torch deprecates
@@ -38,7 +38,7 @@ def hetero_data(graph: GuidanceGraph) -> HeteroData:
 
     Nodes carry `name` (ids) and edges `edge_index`, `edge_weight`, `edge_sign`; direction as in the graph,
     without reversed copies or loops (`torch_geometric.transforms.ToUndirected` adds the former). `manifest`
-    (`kg.guidance.snapshot.Manifest`) says which graph it is.
+    (`kg.guidance.snapshot.GuidanceManifest`) says which graph it is.
     """
     data = HeteroData(manifest=manifest_of(graph))
     within = np.zeros(len(graph.vertices), np.int64)
@@ -76,7 +76,7 @@ def guidance_of(data: HeteroData) -> GuidanceGraph:
         parts.append([*ends, store.edge_weight.cpu().numpy(), store.edge_sign.cpu().numpy()])
     kinds = np.repeat(np.array(data.node_types, np.str_), sizes)
     source, target, weight, sign = (np.concatenate(column) for column in zip(*parts, strict=True))
-    manifest: Manifest = data.manifest
+    manifest: GuidanceManifest = data.manifest
     return manifest.stamp(GuidanceGraph(ids[order], kinds[order], source, target, weight, sign))
 
 

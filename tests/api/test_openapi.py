@@ -86,7 +86,7 @@ def test_every_reference_is_resolved() -> None:
 
 
 def test_the_edges_filter_is_what_the_cursor_holds_on_to() -> None:
-    asked = edges.EdgesPaged(gene="X", called=False, cursor="c")
+    asked = edges.EdgePageParameters(gene="X", called=False, cursor="c")
     assert asked.filter() == {"gene": "X", "called": False, "limit": 100}
 
 

@@ -55,7 +55,7 @@ def test_a_healthy_home_passes_and_the_graph_stays_as_it_was(store: Store, capsy
     assert code == 0, [check for check in checks.values() if not check["ok"]]
     assert list(checks) == [
         *("python", "packages", "versions", "training", "disk", "memory"),
-        *("java", "jars", "server", "write", "read-only"),
+        *("java", "jars", "server", "write", "read-only", "runs"),
     ]
     assert "217 jars" in checks["jars"]["found"]
     assert "openjdk 21" in checks["java"]["found"]
@@ -92,7 +92,7 @@ def test_people_read_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert call(["doctor"]) == 1
     said = capsys.readouterr().out
     assert "\nFAIL  server     Neo4j does not answer at bolt://127.0.0.1:1" in said
-    assert said.splitlines()[-1].strip() == "mend: regkg db status; regkg db start; regkg db logs"
+    assert said.splitlines()[-1].strip() == "fix: regkg db status; regkg db start; regkg db logs"
     assert all(line.startswith(("ok  ", "FAIL", " " * 17)) for line in said.splitlines())
 
 

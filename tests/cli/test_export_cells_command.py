@@ -85,7 +85,7 @@ def test_a_run_as_mudata(regkg: Shell, tmp_path: Path) -> None:
         assert carried.between(0, 1).all()
     assert set(read(tmp_path / "run--paired.h5mu").obs_names) == set(files["rna"].obs_names)
     assert "needs a run" in refused(regkg, "export", "cells", "--out", tmp_path / "x.h5mu")
-    assert "is no .h5mu" in refused(regkg, "export", "cells", "--out", tmp_path / "x.h5ad")
+    assert "does not end in .h5mu" in refused(regkg, "export", "cells", "--out", tmp_path / "x.h5ad")
     asked = ["export", "cells", "--run", runs["--paired"]["id"], "--out", tmp_path / "x.h5mu"]
     regkg("load", "cells", world / "rna.h5ad", "--name", "both")
     assert "are other files than those that run" in refused(regkg, *asked)

@@ -127,7 +127,7 @@ def test_another_policy_is_in_the_file_and_its_reader_can_insist(tmp_path: Path,
             "'NOTHING' at release 2; no gene has the id or symbol 'NEITHER'",
         ),
         (["--gene", "TWIN"], 2, "names 2 genes"),
-        (["--hops", "1"], 2, "--hops goes from genes"),
+        (["--hops", "1"], 2, "--hops counts from genes"),
         (["--release", "7"], 1, "release 7 was never published"),
         (["--edge-types", "BINDS"], 1, "BINDS has no weight as guidance"),
         (["--edge-types", "PERTURBS"], 2, "PERTURBS"),
@@ -148,7 +148,7 @@ def test_files_and_folders_that_cannot_be(tmp_path: Path, capsys: pytest.Capture
     assert "no such folder" in failure(capsys)["message"]
     (tmp_path / "policy.toml").write_text('[NEAR]\nweight = "two"\n')
     assert exported(tmp_path / "g.h5", "--policy", str(tmp_path / "policy.toml"), "--json") == 2
-    assert "no rule of weight is 'two'" in failure(capsys)["message"]
+    assert "'two' is not a rule for the weight" in failure(capsys)["message"]
 
 
 def test_without_the_extra_pyg_alone_is_refused(

@@ -197,7 +197,7 @@ def test_an_interruption_says_what_is_left(
 ) -> None:
     def work() -> None:
         if left:
-            main.leaves(left)
+            main.interrupt_message(left)
         raise KeyboardInterrupt
 
     command_that(monkeypatch, work)
@@ -214,7 +214,7 @@ from cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to it
 @click.command()
 def command():
-    main.leaves("half of it is done")
+    main.interrupt_message("half of it is done")
     print("ready", flush=True)
     time.sleep(60)
 

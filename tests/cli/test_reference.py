@@ -10,7 +10,7 @@ import pytest
 from api.app import create_app
 from cli.admin.reference import PATH, all_commands, all_errors, reference
 from cli.main import COMMANDS
-from cli.options import attributes_of
+from cli.options import attributes_of_class
 from kg.errors import RegkgError
 from kg.query.registry import Question, questions
 from kg.schema import EDGE_TYPES, NODE_TYPES
@@ -53,7 +53,7 @@ def test_a_question_is_in_cli_rest_and_reference(question: Question) -> None:
     assert f"regkg ask {question.name}" in paths
     assert f"/v1/q/{question.name}" in routes
     assert f"### {question.name}\n\n{question.doc}" in PAGE
-    assert {f.name for f in dataclasses.fields(question.row)} == set(attributes_of(question.row.__doc__))
+    assert {f.name for f in dataclasses.fields(question.row)} == set(attributes_of_class(question.row))
 
 
 @pytest.mark.parametrize("type_", [*NODE_TYPES.values(), *EDGE_TYPES.values()], ids=lambda t: t.name)

@@ -11,7 +11,7 @@ import pytest
 
 from kg.errors import ChecksumMismatch, Conflict, MissingInput, SchemaVersionMismatch, UnknownRelease
 from kg.evidence.draft import Snapshot, open_draft
-from kg.evidence.release_hashes import Ledger
+from kg.evidence.release_hashes import ReleaseHashes
 from kg.operations import backup, parquet_dump
 from kg.operations.backup import MANIFEST, UNFINISHED, back_up, back_up_rows, read_manifest
 from kg.operations.restore import BESIDE, _verified, left_by_restore, restore
@@ -163,7 +163,7 @@ def test_nothing_is_touched_when_a_restore_is_refused(store: Store, world: World
         assert (everything(store), files_below(home)) == before
 
     refused(Conflict, "holds .* nodes; a backup is restored into an empty one")
-    refused(Conflict, "is not ours to replace", replace=True)
+    refused(Conflict, "is not managed here", replace=True)
     manifest = json.loads((folder / MANIFEST).read_text())
 
     def said(**changes: object) -> None:
@@ -185,7 +185,7 @@ def test_nothing_is_touched_when_a_restore_is_refused(store: Store, world: World
     near.write_bytes(good[:-1] + b"x")
     refused(ChecksumMismatch, "are not those that were backed up")
     near.unlink()
-    refused(MissingInput, "the backup is not whole")
+    refused(MissingInput, "the backup is incomplete")
     near.write_bytes(good)
     assert read_manifest(folder) == made
 
@@ -197,9 +197,9 @@ def test_folders_and_disks_that_do_not_do(store: Store, world: World, tmp_path: 
         back_up_rows(world.settings, tmp_path / "full")
     with pytest.raises(Conflict, match="MB are free, up to"):
         backup.check_room(tmp_path / "not" / "there", 1 << 60)
-    with pytest.raises(Conflict, match="is not ours to stop"):
+    with pytest.raises(Conflict, match="is not managed here"):
         back_up(world.settings, tmp_path / "backup")
-    with pytest.raises(MissingInput, match="is no backup"):
+    with pytest.raises(MissingInput, match="is not a backup"):
         restore(world.settings, tmp_path / "full")
     emptied(store, world.settings.home)
     with pytest.raises(UnknownRelease, match="nothing is published"):
@@ -227,13 +227,13 @@ def test_another_graph_than_was_backed_up_is_not_taken(store: Store, world: Worl
 
 def test_a_ledger_adds_up_like_the_rows_that_hold() -> None:
     rows = [("A", 1, 3), ("B", 2, 9), ("F", 3, 9), ("ff", 1, 2)]
-    ledger = Ledger()
+    recomputed = ReleaseHashes()
     for value, since, until in rows:
-        ledger.add("NEAR", "d", value, since, until)
+        recomputed.add("NEAR", "d", value, since, until)
     for release in range(1, 10):
         expected = sum(int(v, 16) for v, since, until in rows if since <= release < until)
-        assert ledger.hash("NEAR", "d", release) == f"{expected:032x}"
-        assert ledger.datasets(release) == {"d": f"{expected:032x}"}
+        assert recomputed.hash("NEAR", "d", release) == f"{expected:032x}"
+        assert recomputed.datasets(release) == {"d": f"{expected:032x}"}
 
 
 def test_a_managed_server_is_dumped_and_restored(

@@ -83,7 +83,7 @@ def test_both_ways_give_the_same_graph(settings: Settings, store: Store) -> None
 
 def test_only_an_empty_managed_graph_is_built(settings: Settings, store: Store) -> None:
     theirs = replace(settings, neo4j_uri=store.uri)
-    with pytest.raises(Conflict, match="is not ours to rebuild"), build(theirs, 1):
+    with pytest.raises(Conflict, match="is not managed here"), build(theirs, 1):
         pass
 
 

@@ -402,7 +402,7 @@ def test_a_format_that_cannot_hold_it_is_refused_with_those_that_can(
     assert "parquet" in caught.value.hint
     with pytest.raises(ParameterError, match="bedpe cannot hold nodes"):
         written(reading.nodes(session_store, "Gene"), tmp_path / "genes.bedpe")
-    with pytest.raises(SettingsError, match="does not say its format"):
+    with pytest.raises(SettingsError, match="has no ending of a known format"):
         written(all_edges(session_store), tmp_path / "edges.docx")
     with pytest.raises(SettingsError, match="no format is called 'docx'"):
         written(all_edges(session_store), tmp_path / "edges", said="docx")

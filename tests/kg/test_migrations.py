@@ -10,7 +10,7 @@ import pytest
 from kg import runs
 from kg.errors import DraftHeld, SchemaVersionMismatch
 from kg.evidence.datasets import canonical_json, dataset_versions, looked_up_hash
-from kg.evidence.release_hashes import Ledger
+from kg.evidence.release_hashes import ReleaseHashes
 from kg.operations import migrations
 from kg.operations.migrations import migrate
 from kg.releases import publish, release_hash, releases, verify
@@ -52,19 +52,19 @@ def old(store: Store, tmp_path: Path) -> Iterator[list[str]]:
 
 def downgrade(store: Store) -> None:
     """Hash peaks as version 1 declared them, and what follows; drop what it did not make."""
-    ledger = Ledger()
+    recomputed = ReleaseHashes()
     for row in store.read("MATCH (n)-[:HAS_RECORD]->(r:PeakRecord) RETURN n.id AS id, properties(r) AS p"):
         p = row["p"]
         columns = {"id": row["id"]} | {c.name: p.get(c.name) for c in PEAK_1.columns}
         (hash_,) = NodeBatch.build(PEAK_1, **{k: [v] for k, v in columns.items()}).row_hashes(p["dataset"])
-        ledger.add("Peak", p["dataset"], hash_, p["since"], p["until"])
+        recomputed.add("Peak", p["dataset"], hash_, p["since"], p["until"])
         store.write(
             "MATCH (r:PeakRecord {row_id: $id, since: $since}) SET r.row_hash = $hash",
             id=p["row_id"], since=p["since"], hash=hash_,
         )  # fmt: skip
     numbers = sorted({row["n"] for row in store.read("MATCH (v:DatasetVersion) RETURN v.since AS n")})
     before = {number: dataset_versions(store, number) for number in numbers}
-    after = {n: [as_1(v, ledger) for v in versions] for n, versions in before.items()}
+    after = {n: [as_1(v, recomputed) for v in versions] for n, versions in before.items()}
     renamed = {(v.dataset, v.hash): w.hash for n in numbers for v, w in zip(before[n], after[n], strict=True)}
     for number in numbers:
         for v in after[number]:
@@ -93,10 +93,10 @@ def downgrade(store: Store) -> None:
     store.write("MATCH (s:Schema) SET s.version = 1, s.fingerprint = 'of version 1'")
 
 
-def as_1(version: Any, ledger: Ledger) -> Any:
+def as_1(version: Any, recomputed: ReleaseHashes) -> Any:
     if "Peak" not in version.hashes:
         return version
-    now = ledger.hash("Peak", version.dataset, version.since)
+    now = recomputed.hash("Peak", version.dataset, version.since)
     return replace(version, hashes={**version.hashes, "Peak": now})
 
 

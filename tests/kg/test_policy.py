@@ -67,8 +67,8 @@ def test_a_file_changes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
     ("text", "told", "hint"),
     [
         ('[NEER]\nweight = "one"\nsign = "+1"', "no edge type is called 'NEER'", "NEAR, CONTACTS"),
-        ('[NEAR]\nweight = "two"', "no rule of weight is 'two'", "'power_decay', 'one', 'score'"),
-        ("[NEAR]\nsign = 1", "no rule of sign is 1", "'-1'"),
+        ('[NEAR]\nweight = "two"', "'two' is not a rule for the weight", "'power_decay', 'one', 'score'"),
+        ("[NEAR]\nsign = 1", "1 is not a rule for the sign", "'-1'"),
         ('[NEAR]\nweigth = "one"', "NEAR says {'weigth': 'one'}", "weight"),
         ('[BINDS]\nweight = "one"', "BINDS says", "sign"),
         ('NEAR = "one"', "NEAR says 'one'", "[NEAR]"),

@@ -15,7 +15,7 @@ from kg.errors import ParameterError, UnknownGene, UnknownPeak, UnknownQuestion,
 from kg.parameters import parameters_of
 from kg.query.lookup import region
 from kg.query.plan import NoRows, Query, Reader, run_plan
-from kg.query.registry import Answer, Asked, Question, question_named, questions
+from kg.query.registry import Answer, Parameters, Question, question_named, questions
 from kg.query.scope import guard_of, scope_of
 from kg.releases import publish
 from kg.settings import Settings
@@ -363,7 +363,7 @@ def test_similar_genes_need_a_run(store: Store) -> None:
 @pytest.mark.parametrize("question", questions().values(), ids=lambda q: q.name)
 def test_a_question_is_documented_in_every_part(question: Question) -> None:
     assert question.doc.partition("\n")[0].endswith("?")
-    assert issubclass(question.parameters, Asked)
+    assert issubclass(question.parameters, Parameters)
     assert all(p.doc for p in parameters_of(question.parameters))
     assert question.row.__doc__
     assert not question.row.__doc__.startswith(question.row.__name__)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kg.errors import WriteConflict
-from kg.evidence.row_diff import Changes, Plan, StoredRow, compare
+from kg.evidence.row_diff import Changes, RowWrites, StoredRow, compare
 from kg.schema import OPEN
 
 CONTENT = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"), max_size=6)
@@ -25,7 +25,7 @@ class Model:
     def at(self, number: int) -> dict[str, str]:
         return {row.id: row.hash for row in self.rows if row.since <= number < row.until}
 
-    def load(self, content: dict[str, str], part: str | None = None) -> Plan:
+    def load(self, content: dict[str, str], part: str | None = None) -> RowWrites:
         ids, hashes = list(content), list(content.values())
         stored = [row for row in self.rows if row.until in (OPEN, self.draft)]
         plan = compare(stored, ids, hashes, draft=self.draft, part=part)

@@ -87,7 +87,7 @@ def test_equal_graphs_give_equal_bytes(file: Path, tmp_path: Path) -> None:
         ("edges/weight", [1.0, 0.1, 2.0], r"weights must lie in \(0, 1\]"),
         ("edges/sign", [1, 1, 1], "guidance_hash"),
         ("edges/target", [2, 2, 2], "guidance_hash"),
-        ("edges/target", [2, 2, 9], "names a vertex that is not there"),
+        ("edges/target", [2, 2, 9], "names a vertex that does not exist"),
         ("vertices/kind", [b"Gene", b"Peak", b"Gene", b"Gene"], "ids"),
         ("vertices/id", [b"GRCh38:chr1:0-8", b"GRCh38:chr1:5-9", b"g1", b"g2"], "guidance_hash"),
     ],
@@ -114,7 +114,7 @@ def test_an_edge_less_is_refused(file: Path) -> None:
 def test_another_policy_is_refused_and_more_of_it_is_not(file: Path) -> None:
     read_snapshot(file, POLICY)
     for other in ({**POLICY, "CONTACTS": Policy("one", "-1")}, {"NEAR": POLICY["NEAR"]}):
-        with pytest.raises(InputError, match="weighed otherwise: CONTACTS by") as raised:
+        with pytest.raises(InputError, match="weighted by another policy: CONTACTS by") as raised:
             read_snapshot(file, other)
         assert "--policy" in raised.value.hint
 
@@ -145,7 +145,7 @@ def test_what_is_no_snapshot_is_refused(file: Path, tmp_path: Path) -> None:
         other["x"] = 1
     file.write_bytes(file.read_bytes()[:-200])
     for path in (file, tmp_path / "text.h5", tmp_path / "other.h5"):
-        with pytest.raises(InputError, match="is no snapshot"):
+        with pytest.raises(InputError, match="is not a snapshot"):
             read_snapshot(path)
 
 

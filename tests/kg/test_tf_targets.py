@@ -15,8 +15,8 @@ from kg import runs
 from kg.errors import ParameterError, UnknownGene
 from kg.evidence.draft import Source
 from kg.export import answers, reading, writing
-from kg.operations.parquet_dump import dump_rows, load_rows, read_books
-from kg.query.edge_pages import EdgesAsked, edge_page
+from kg.operations.parquet_dump import dump_rows, load_rows, read_bookkeeping
+from kg.query.edge_pages import EdgeParameters, edge_page
 from kg.query.plan import run_plan
 from kg.query.registry import Answer, question_named
 from kg.query.scope import scope_of
@@ -145,7 +145,7 @@ def test_a_derived_run_embeds_nothing_and_is_not_asked_for_neighbours(session_st
 
 
 def test_pages_of_edges_hold_them_with_their_peaks(session_store: Store, world: World) -> None:
-    asked = EdgesAsked(type="PREDICTED_TARGET", limit=1000)
+    asked = EdgeParameters(type="PREDICTED_TARGET", limit=1000)
     page = run_plan(edge_page(asked, run_plan(scope_of(), session_store)), session_store)
     genes = world.published.genes[2]
     told = {(e.start_id, e.end_id): e.columns["peaks"] for e in page.rows}
@@ -177,7 +177,7 @@ def test_a_backup_brings_them_back_and_an_older_one_has_none(
     session_store: Store, world: World, tmp_path: Path
 ) -> None:
     """The last test here: it empties the graph."""
-    dump_rows(session_store, tmp_path, read_books(session_store))
+    dump_rows(session_store, tmp_path, read_bookkeeping(session_store))
     query = (
         "MATCH (a)-[e:PREDICTED_TARGET]->(b) RETURN a.id AS a, b.id AS b, properties(e) AS e ORDER BY e.run, e.edge_id"
     )

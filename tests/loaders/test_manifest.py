@@ -182,7 +182,7 @@ def test_a_first_build_by_the_importer_publishes_the_same_release(
     assert call(["release", "publish", "--json"]) == 0
     online = json.loads(capsys.readouterr().out)["served"]
     assert call(["load", "--manifest", file, "--bulk"]) == 1
-    assert "is not ours to rebuild" in capsys.readouterr().err
+    assert "is not managed here" in capsys.readouterr().err
     monkeypatch.delenv("REGKG_NEO4J_URI")
     monkeypatch.setenv("REGKG_JARS", str(jars))
     try:

@@ -201,7 +201,7 @@ def test_tensors_that_do_not_fit_are_refused(file: Path, name: str, value: torch
 
 
 def test_other_policies_versions_and_files_are_refused(file: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="weighed otherwise: NEAR by"):
+    with pytest.raises(InputError, match="weighted by another policy: NEAR by"):
         load_pyg(file, {"NEAR": Policy("one", "+1")})
     rewritten(file, lambda _, header: header.update(format="regkg guidance 2"))
     with pytest.raises(InputError, match="'regkg guidance 2', expected 'regkg guidance 1'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
+from kg.export.content import PLACE
 from kg.export.registry import Format, Tally
 from kg.export.text import shade, write_lines
 
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """A line a row: the peak (or node), named by what it is linked to; the score of BED is for shading."""
+    """Write one line per row: the peak (or node), named after what it is linked to; BED's score is for shading."""
     return write_lines(streams[0], content.places(), _lines)
 
 
 def _lines(places: Frame) -> Frame:
-    there = places[places["chrom"].notna()]
+    there = places.loc[places["chrom"].notna(), list(PLACE)]
     return there.assign(score=shade(there["score"]), strand=there["strand"].fillna("."))
 
 

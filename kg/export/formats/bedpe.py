@@ -18,7 +18,7 @@ _COLUMNS = "#chrom1\tstart1\tend1\tchrom2\tstart2\tend2\tname\tscore\tstrand1\ts
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """Ten columns and two of ours: type and dataset or run; the score is what the edge says, . where it says none."""
+    """Write ten columns and two of our own: type, and dataset or run; a missing score is written as a dot."""
     return write_lines(streams[0], content.links(), _lines, _COLUMNS)
 
 

@@ -29,7 +29,7 @@ _EDGE = {
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """A directed graph. Nodes stand before the edges, which wait in a temporary file until all are known."""
+    """Write a directed graph. Nodes come before edges, which wait in a temporary file until all nodes are known."""
     written, seen = 0, set[str]()
     with TemporaryFile() as edges:
         for links in content.links():

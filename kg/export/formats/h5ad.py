@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """Genes and peaks in obs, their vectors in X; `uns["regkg"]` says where they come from."""
+    """Write genes and peaks as obs and their vectors as X; `uns["regkg"]` holds the provenance."""
     import anndata  # noqa: PLC0415 - other formats need not wait for it
     from anndata.io import write_elem  # noqa: PLC0415
 
@@ -27,9 +27,11 @@ def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
     obs = obs.astype(dict.fromkeys(("label", "species", "assembly", "chrom", "strand"), "category"))
     obs = obs.astype(dict.fromkeys(("start", "end", "tss"), float))  # a missing whole number has no place in h5ad
     var = pd.DataFrame(index=[f"dim{i}" for i in range(vectors.shape[1])])
-    made = anndata.AnnData(vectors, obs=obs, var=var, uns={"regkg": json.dumps(dict(content.about), sort_keys=True)})
+    embeddings = anndata.AnnData(
+        vectors, obs=obs, var=var, uns={"regkg": json.dumps(dict(content.about), sort_keys=True)}
+    )
     with h5py.File(streams[0], "w") as file:
-        write_elem(file, "/", made)
+        write_elem(file, "/", embeddings)
     return Tally(len(ids))
 
 

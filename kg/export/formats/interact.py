@@ -22,22 +22,22 @@ _TRACK = (
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """A custom track. Links from one chromosome to another are two lines, as the format asks for."""
+    """Write a custom track. Links between chromosomes take two lines, as the format requires."""
     head = _TRACK.format(what=content.about["export"], release=content.about["release"])
     skipped = 0
 
     def lines(links: Frame) -> Frame:
         nonlocal skipped
-        made = _lines(links)
-        skipped += len(links) - made.index.nunique()
-        return made
+        shaped = _lines(links)
+        skipped += len(links) - shaped.index.nunique()
+        return shaped
 
     tally = write_lines(streams[0], content.links(), lines, head)
     return Tally(tally.written, skipped)
 
 
 def _lines(links: Frame) -> Frame:
-    """Rows keep the index of their link."""
+    """Return rows that keep the index of their link."""
     there = links[links["start_chrom"].notna() & links["end_chrom"].notna()]
     apart = there["start_chrom"] != there["end_chrom"]
     low = there[["start_start", "end_start"]].min(axis=1).where(~apart, there["start_start"])

@@ -65,7 +65,7 @@ _MEANINGS = {
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """Two files. Every edge is a biolink:Association; type, score and dataset or run stand in columns of ours."""
+    """Write two files. Every edge is a biolink:Association; type, score and dataset or run are columns of our own."""
     nodes, edges = streams
     curies: dict[str, str] = {}
 

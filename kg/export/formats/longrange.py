@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """Each link twice, once from either end, as the browser needs it; sort, bgzip and tabix it before use."""
+    """Write each link twice, once from either end, as the browser needs it; sort, bgzip and tabix it before use."""
     tally = write_lines(streams[0], content.links(), _lines)
     # two lines a link: what `write_lines` takes for skipped is short by the second of each
     links = tally.written // 2

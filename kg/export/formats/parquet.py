@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """One row group a table; `regkg` in the metadata of the schema says where the rows come from."""
+    """Write one row group per table; `regkg` in the schema's metadata holds the provenance."""
     schema = content.schema.with_metadata({"regkg": json.dumps(dict(content.about), sort_keys=True)})
     written = 0
     with pq.ParquetWriter(streams[0], schema, compression="zstd") as writer:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """Start, type and end by id, separated by tabs; SIF knows neither comments nor attributes."""
+    """Write start, type and end by id, separated by tabs; SIF knows neither comments nor attributes."""
     columns = ["start_id", "type", "end_id"]
     return Tally(write_frames(streams[0], (links[columns] for links in content.links()), header=False))
 

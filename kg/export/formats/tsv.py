@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write(content: Content, streams: Sequence[BinaryIO]) -> Tally:
-    """The header comes first, so that every reader of tables takes it; where the rows come from is said beside it."""
+    """Write the header first, so that every reader of tables takes it; provenance goes beside the file."""
     empty = content.schema.empty_table().to_pandas()
     return Tally(write_frames(streams[0], chain([empty], content.frames()), header=True))
 
