@@ -4,12 +4,12 @@ UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test soak check bench lock clean
+.PHONY: help setup demo test nightly check bench lock clean
 
 help:
 	@echo "make demo    set up, then run the whole loop on a simulated world (about 4 minutes)"
-	@echo "make test    set up, then run the tests"
-	@echo "make soak    a hundred kills and many random sequences (half an hour)"
+	@echo "make test    set up, then run the tests (about 12 minutes on two cores)"
+	@echo "make nightly what takes longer: a hundred kills, many random sequences (up to an hour; resumable)"
 	@echo "make check   linters, types, structure"
 	@echo "make bench   the benchmark against scglue (hours; resumable)"
 	@echo "make lock    pin the requirements again"
@@ -28,11 +28,17 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 demo: setup
 	$(BIN)/regkg demo
 
-test: setup
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+# A Neo4j for each worker; the tests of a file stay together, since they share what is dear.
+WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-soak: setup
-	REGKG_KILLS=100 REGKG_EXAMPLES=100 $(BIN)/python -m pytest tests/faults tests/kg/test_stateful.py
+test: setup
+	@echo "about 12 minutes on two quiet cores, and 2 more where Neo4j has to be downloaded and prepared"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not gpu"
+
+nightly: setup
+	@echo "up to an hour; after a kill, make nightly goes on with what has not passed yet (.cache/nightly)"
+	REGKG_KILLS=100 REGKG_EXAMPLES=100 $(BIN)/python -m pytest $(WORKERS) --resume .cache/nightly -o budgets= \
+	  -m "(slow or soak) and not gpu"
 
 check: setup
 	$(BIN)/ruff check

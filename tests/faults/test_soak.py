@@ -1,6 +1,6 @@
 """kill -9 of the program and of the database at seeded points: what is published is wholly old or wholly new.
 
-CI takes 12 points, `make soak` sets REGKG_KILLS=100.
+CI takes 12 points, `make nightly` sets REGKG_KILLS=100.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kg.schema.batches import EdgeBatch, NodeBatch
     from kg.store import Store
 
-# `make soak` asks for many more; a step is a few transactions
+# `make nightly` asks for many more; a step is a few transactions
 EXAMPLES, STEPS = int(os.environ.get("REGKG_EXAMPLES", "5")), 16
 GENES, PEAKS = ("G1", "G2", "G3"), (0, 2000)
 LINKS = ("links:a", "links:b")
