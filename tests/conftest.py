@@ -14,6 +14,7 @@ from kg.errors import RegkgError
 from kg.server import Endpoint, Server
 from kg.store import Store, ensure_schema, open_store
 from tests.budgets import Budgets
+from tests.forked import Forks
 from tests.quick_java import NAMED, Prepared, prepare
 from tests.resume import Resume
 
@@ -26,7 +27,7 @@ LONGEST = ("faults/test_soak", "kg/test_backup", "kg/test_server", "models/test_
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("budgets", "how many servers and the like all tests together may start", type="linelist")
-    parser.addoption("--resume", metavar="FILE", type=Path, help="leave out what has passed, as FILE says; note the rest")
+    parser.addoption("--resume", metavar="FILE", type=Path, help="leave out what FILE says has passed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -91,9 +92,7 @@ def new_server(prepared: Prepared | None, jars: Path) -> Callable[[Path], Server
 
 
 @pytest.fixture(scope="session")
-def neo4j_server(
-    tmp_path_factory: pytest.TempPathFactory, new_server: Callable[[Path], Server]
-) -> Iterator[Server]:
+def neo4j_server(tmp_path_factory: pytest.TempPathFactory, new_server: Callable[[Path], Server]) -> Iterator[Server]:
     """The session's Neo4j, running; whoever stops or breaks it takes one of their own."""
     server = new_server(tmp_path_factory.mktemp("neo4j-home"))
     try:
@@ -123,6 +122,14 @@ def store(session_store: Store) -> Store:
     """The session's store, its graph emptied; constraints and indexes stay."""
     session_store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")
     return session_store
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Starts programs that need the product's modules."""
+    started = Forks()
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """The tests' Neo4j servers start in a third of the CPU time, and every start of one is counted.
 
 A server spends its start on loading 15,000 classes and on compiling them twice. Here the classes come from an archive
-(class-data sharing), which is made once for a machine and kept beside the jars, and one compiler does. The options reach
-all servers and Neo4j's own tools, also those that other processes start, through REGKG_JAVA_OPTIONS.
+(class-data sharing), which is made once for a machine and kept beside the jars, and one compiler does. The options
+reach all servers and Neo4j's own tools, also those that other processes start, through REGKG_JAVA_OPTIONS.
 """
 
 from __future__ import annotations

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Resume:
@@ -46,7 +48,7 @@ class Resume:
             self.failed.add(report.nodeid)
         elif report.when == "teardown" and report.nodeid not in self.failed:
             with self.file.open("a") as file:
-                file.write(f"{ascii(report.nodeid)}\n")
+                file.write(f"{report.nodeid!a}\n")
 
     def pytest_report_header(self) -> str:
         return f"resuming from {self.file}: {len(self.passed)} tests passed before"
