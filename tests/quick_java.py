@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
+from kg.releases import verify
 from kg.schema.constraints import constraints
 from kg.server import Server, java
 from kg.server.jars import install_jars
 from kg.settings import DEFAULT_NEO4J_VERSION
 from kg.store import ensure_schema, open_store
+from tests.kg.published import publish_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,25 +89,30 @@ def _key(jars: list[Path]) -> str:
 
 
 def _make(made: Prepared, jars: Path) -> None:
-    """Start a server twice: first for its store, then for what it loads; an archive must not be moved later."""
-    base = f"-XX:SharedArchiveFile={made.base}"
+    """Let one server load what the tests' servers will need, and another make the empty graph."""
+    base = f"-XX:SharedArchiveFile={made.base}"  # its place is noted in the other archive, so neither may be moved
     subprocess.run([java.find_java(), "-Xshare:dump", base], check=True, capture_output=True)
     with tempfile.TemporaryDirectory(dir=made.base.parent) as scratch:
-        server, home = Server(Path(scratch) / "home", jars=jars), Path(scratch) / "made"
-        try:
-            with started_with(QUICK), open_store(server.start()) as store:
-                ensure_schema(store)
-            server.stop()
-            shutil.copytree(server.root / "data", home / "neo4j" / "data")
-            shutil.copy2(server.password_file, home / "neo4j" / "password")
-            with started_with([*QUICK, base, f"-XX:ArchiveClassesAtExit={made.server}"]):
-                where = server.start()
-            with open_store(where) as store:
-                store.write("CREATE (:Gene {id: 'G'})-[:HAS_RECORD]->(:Record {row_id: 'r'})")
-                store.read("MATCH (g:Gene)-[:HAS_RECORD]->(r) WHERE g.id = $id RETURN g, collect(r) AS r", id="G")
-        finally:
-            server.stop()
-        home.rename(made.home)
+        folder = Path(scratch)
+        with started_with([*QUICK, base, f"-XX:ArchiveClassesAtExit={made.server}"]):
+            server = Server(folder / "world", jars=jars)
+            try:
+                with open_store(server.start()) as store:
+                    ensure_schema(store)
+                    publish_world(store, folder / "world")
+                    verify(store, 2)
+            finally:
+                server.stop()
+        with started_with(made.options):
+            server = Server(folder / "empty", jars=jars)
+            try:
+                with open_store(server.start()) as store:
+                    ensure_schema(store)
+            finally:
+                server.stop()
+        shutil.copytree(server.root / "data", folder / "made" / "neo4j" / "data")
+        shutil.copy2(server.password_file, folder / "made" / "neo4j" / "password")
+        (folder / "made").rename(made.home)
 
 
 @contextmanager
