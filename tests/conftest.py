@@ -120,8 +120,13 @@ def session_store(neo4j_endpoint: Endpoint) -> Iterator[Store]:
 @pytest.fixture
 def store(session_store: Store) -> Store:
     """The session's store, its graph emptied; constraints and indexes stay."""
-    session_store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")
+    empty(session_store)
     return session_store
+
+
+def empty(store: Store) -> None:
+    """Remove all but what says which schema the graph has."""
+    store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")
 
 
 @pytest.fixture(scope="session")

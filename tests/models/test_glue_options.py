@@ -44,14 +44,14 @@ def train(world: Toy, config: model.Config = SHORT, trainer: Trainer | None = No
 
 
 @pytest.fixture(scope="module")
-def plain(world: Toy) -> Fit:
+def plain(world: Toy) -> Trained:
     """Trained without any of the options."""
     return train(world)
 
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_killed_and_resumed_equals_unbroken_with_every_option(
-    world: Toy, plain: Fit, options: dict[str, Any], tmp_path: Path
+    world: Toy, plain: Trained, options: dict[str, Any], tmp_path: Path
 ) -> None:
     config, seen = replace(SHORT, **options), []
     expected = train(world, config)
@@ -116,7 +116,7 @@ def test_what_the_cells_have_not_cannot_be_asked_for(world: Toy) -> None:
         train(replace(world, cells=replace(world.cells, paired=False)), replace(SHORT, use_pairs=True))
 
 
-def test_metrics_say_that_they_saw_labels(world: Toy, plain: Fit, tmp_path: Path) -> None:
+def test_metrics_say_that_they_saw_labels(world: Toy, plain: Trained, tmp_path: Path) -> None:
     seen = train(world, replace(SHORT, use_labels=True), Trainer(directory=tmp_path, threads=1))
     assert "label_transfer" in plain.metrics
     assert "label_transfer" not in seen.metrics
