@@ -15,7 +15,6 @@ from tests.loaders.world import SAMPLES, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from kg.server import Endpoint, Server
     from kg.store import Store
