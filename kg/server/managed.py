@@ -326,7 +326,8 @@ class Server:
 
     def _administrate(self, jars: Sequence[Path], *command: str, home: Path | None = None) -> None:
         # One compiler and one collector thread: such a command is over before better ones pay.
-        options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", ":".join(map(str, jars))]
+        options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", *java.added_options()]
+        options += ["-cp", ":".join(map(str, jars))]
         file = self.root / "admin.args"
         try:
             named = java.write_arguments(file, [*options, "org.neo4j.cli.AdminTool", *command])

@@ -28,12 +28,13 @@ from kg.store.leases import this_process
 from tests.kg.test_backup import everything, files_below, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kg.server import Endpoint
     from kg.store import Store
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.soak
 POINTS = int(os.environ.get("REGKG_KILLS", "12")) // 2
 
 
@@ -245,10 +246,12 @@ def test_a_killed_restore_elsewhere_is_refused_to_all_until_it_is_done(
     assert marked
 
 
-def test_a_tool_that_outlives_its_command_is_ended_by_the_next(deadly: Deadly, jars: Path) -> None:
+def test_a_tool_that_outlives_its_command_is_ended_by_the_next(
+    deadly: Deadly, jars: Path, new_server: Callable[[Path], Server]
+) -> None:
     """Neo4j's dump and load are programs of their own: killed with them is only who waits for them."""
     home, folder = deadly.ground / "real", deadly.ground / "real backup"
-    env, server = {"REGKG_HOME": str(home), "REGKG_JARS": str(jars)}, Server(home, jars=jars)
+    env, server = {"REGKG_HOME": str(home), "REGKG_JARS": str(jars)}, new_server(home)
     try:
         with open_store(server.start()) as store:
             ensure_schema(store)

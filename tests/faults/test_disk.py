@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,10 +15,15 @@ from kg.releases.diff import summary
 from loaders.simulation.simulate import WorldConfig, simulate
 
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
     from kg.server import Endpoint
     from kg.store import Store
+    from tests.forked import Forks
 
-ROOT = Path(__file__).parents[2]
+    Command = Callable[..., subprocess.CompletedProcess[str]]  # limit in bytes, arguments
 
 # A limit on file sizes is the full disk that needs no root: writes fail in the same way, at the same places.
 KEEP = """
@@ -37,23 +39,18 @@ except OSError as error:
 """
 
 
-def keep_under(limit: int, home: Path) -> str:
-    command = [sys.executable, "-c", KEEP, str(home), str(limit)]
-    path = f"{ROOT}:{ROOT / 'tests' / 'kg'}"
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False
-    )
-    return done.stderr.strip()
+def keep_under(forks: Forks, limit: int, home: Path) -> str:
+    return forks.run(KEEP, home, limit).stderr.strip()
 
 
-def test_no_torn_file_is_left_at_whatever_byte_the_disk_is_full(tmp_path: Path) -> None:
-    assert keep_under(resource.RLIM_INFINITY, tmp_path / "free") == ""
+def test_no_torn_file_is_left_at_whatever_byte_the_disk_is_full(forks: Forks, tmp_path: Path) -> None:
+    assert keep_under(forks, resource.RLIM_INFINITY, tmp_path / "free") == ""
     whole = {p.name: p.read_bytes() for p in (tmp_path / "free" / "runs" / "run").iterdir()}
     assert set(whole) == {"PREDICTED_LINK.parquet", "embeddings.parquet", "metrics.json"}
     largest = max(map(len, whole.values()))
     for limit in (1, len(whole["metrics.json"]) + 1, largest // 2, largest - 1):
         home = tmp_path / f"limit-{limit}"
-        assert "OSError" in keep_under(limit, home)
+        assert "OSError" in keep_under(forks, limit, home)
         left = {p.name: p.read_bytes() for p in (home / "runs" / "run").iterdir()}
         assert left.items() <= whole.items()
         assert "metrics.json" not in left  # which says that everything is there
@@ -68,11 +65,9 @@ sys.exit(call(sys.argv[2:]))
 """
 
 
-def command(limit: int, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", COMMAND, str(limit), *args],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def command(forks: Forks) -> Command:
+    return partial(forks.run, COMMAND)
 
 
 @pytest.fixture
@@ -88,7 +83,7 @@ def home(store: Store, neo4j_endpoint: Endpoint, tmp_path: Path, monkeypatch: py
     return home
 
 
-def test_a_load_on_a_full_disk_is_refused_and_the_next_one_works(home: Path, store: Store) -> None:
+def test_a_load_on_a_full_disk_is_refused_and_the_next_one_works(home: Path, store: Store, command: Command) -> None:
     bed = home.parent / "more.bed"
     bed.write_text("chr1\t100\t200\nchr1\t300\t200\nchr2\t100\t900\n" + "chr1\t5\tx\n")
     args = ("load", "peaks", str(bed), "--assembly", "GRCh38", "--dataset", "peaks:more", "--accept-rejects")
@@ -104,7 +99,9 @@ def test_a_load_on_a_full_disk_is_refused_and_the_next_one_works(home: Path, sto
     assert [(d.dataset, d.added) for d in summary(store, 1, 2)] == [("peaks:more", 2)]
 
 
-def test_training_on_a_full_disk_publishes_nothing_and_the_next_one_works(home: Path, store: Store) -> None:
+def test_training_on_a_full_disk_publishes_nothing_and_the_next_one_works(
+    home: Path, store: Store, command: Command
+) -> None:
     short = ["--first-steps", "5", "--second-steps", "5", "--device", "cpu"]
     args = ("train", "glue", "--cells", "demo", *short, "--publish")
     before = served(store)
@@ -121,7 +118,9 @@ def test_training_on_a_full_disk_publishes_nothing_and_the_next_one_works(home: 
 
 
 @pytest.mark.parametrize("place", ["/proc/regkg", "/dev/null/regkg"])
-def test_a_home_that_cannot_be_written_is_told_at_once(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_cannot_be_written_is_told_at_once(
+    place: str, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
     monkeypatch.delenv("REGKG_NEO4J_URI", raising=False)
     monkeypatch.setenv("REGKG_HOME", place)
     done = command(resource.RLIM_INFINITY, "db", "start")

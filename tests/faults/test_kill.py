@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,10 +15,11 @@ from tests.kg import toy
 from tests.kg.toy import METRICS, made, registered, rows_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kg.server import Endpoint
     from kg.store import Store
-
-ROOT = Path(__file__).parents[2]
+    from tests.forked import Forks
 
 # The child writes one row a transaction and dies, by its own SIGKILL, before the n-th.
 LOAD = """
@@ -61,16 +58,9 @@ with open_store(Endpoint(os.environ["URI"], "neo4j", os.environ["PASSWORD"])) as
 """
 
 
-def killed(code: str, endpoint: Endpoint, *args: object) -> None:
+def killed(forks: Forks, code: str, endpoint: Endpoint, *args: object) -> None:
     """Run the child and see it die."""
-    environment = {
-        **os.environ,
-        "URI": endpoint.uri,
-        "PASSWORD": endpoint.password,
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'kg'}",
-    }
-    command = [sys.executable, "-c", code, *map(str, args)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = forks.run(code, *args, env={"URI": endpoint.uri, "PASSWORD": endpoint.password})
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
@@ -84,12 +74,12 @@ def at_release(store: Store, number: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("batches", [0, 1, 2, 4])
 def test_a_killed_load_leaves_the_release_and_is_finished_by_the_same_command(
-    store: Store, neo4j_endpoint: Endpoint, batches: int
+    store: Store, neo4j_endpoint: Endpoint, forks: Forks, batches: int
 ) -> None:
     toy.load_world(store)
     publish(store)
     frozen, before = at_release(store, 1), served(store)
-    killed(LOAD, neo4j_endpoint, batches)
+    killed(forks, LOAD, neo4j_endpoint, batches)
     assert at_release(store, 1) == frozen
     assert served(store) == before
     assert verify(store, 1).number == 1
@@ -105,11 +95,11 @@ def test_a_killed_load_leaves_the_release_and_is_finished_by_the_same_command(
     assert [row["id"] for row in ids] == ["G1", "G2", "G4", "G5"]
 
 
-def test_a_killed_load_can_be_discarded(store: Store, neo4j_endpoint: Endpoint) -> None:
+def test_a_killed_load_can_be_discarded(store: Store, neo4j_endpoint: Endpoint, forks: Forks) -> None:
     toy.load_world(store)
     publish(store)
     frozen = at_release(store, 1)
-    killed(LOAD, neo4j_endpoint, 3)
+    killed(forks, LOAD, neo4j_endpoint, 3)
     assert discard(store) == 1
     assert at_release(store, 1) == frozen
     assert publish(store) is None
@@ -117,7 +107,7 @@ def test_a_killed_load_can_be_discarded(store: Store, neo4j_endpoint: Endpoint) 
 
 @pytest.mark.parametrize("batches", [0, 1, 3])
 def test_a_killed_write_back_is_invisible_and_resumed(
-    store: Store, neo4j_endpoint: Endpoint, tmp_path: Path, batches: int
+    store: Store, neo4j_endpoint: Endpoint, forks: Forks, tmp_path: Path, batches: int
 ) -> None:
     toy.load_world(store)
     publish(store)
@@ -127,7 +117,7 @@ def test_a_killed_write_back_is_invisible_and_resumed(
     before = runs.publish_run(store, first)
     second = registered(store)
     predictions.keep(tmp_path, second, made(0.25), METRICS)
-    killed(WRITE_BACK, neo4j_endpoint, batches, tmp_path, second)
+    killed(forks, WRITE_BACK, neo4j_endpoint, batches, tmp_path, second)
     assert served(store) == before
     assert rows_of(store, first) == (2, 3)
     assert [run.id for run in runs.interrupted(store)] == [second]
@@ -138,12 +128,14 @@ def test_a_killed_write_back_is_invisible_and_resumed(
     assert runs.publish_run(store, second).runs == {"glue:cortex": second}
 
 
-def test_a_killed_write_back_can_be_discarded(store: Store, neo4j_endpoint: Endpoint, tmp_path: Path) -> None:
+def test_a_killed_write_back_can_be_discarded(
+    store: Store, neo4j_endpoint: Endpoint, forks: Forks, tmp_path: Path
+) -> None:
     toy.load_world(store)
     publish(store)
     run_id = registered(store)
     predictions.keep(tmp_path, run_id, made(), METRICS)
-    killed(WRITE_BACK, neo4j_endpoint, 2, tmp_path, run_id)
+    killed(forks, WRITE_BACK, neo4j_endpoint, 2, tmp_path, run_id)
     assert sum(rows_of(store, run_id)) > 0
     assert runs.discard(store, run_id).outcome == "discarded"
     assert rows_of(store, run_id) == (0, 0)

@@ -1,14 +1,12 @@
 """kill -9 of the program and of the database at seeded points: what is published is wholly old or wholly new.
 
-CI takes 12 points, `make soak` sets REGKG_KILLS=100.
+CI takes 12 points, `make nightly` sets REGKG_KILLS=100.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +15,19 @@ import numpy as np
 import pytest
 
 from kg.releases import served, verify
-from kg.server import Server
 from kg.store import Store, ensure_schema, open_store
 from tests.conftest import skip_unless_required
 from tests.kg.toy import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
+    from collections.abc import Callable, Iterator
 
-    from kg.server import Endpoint
+    from kg.server import Endpoint, Server
+    from tests.forked import Forks
 
-ROOT = Path(__file__).parents[2]
+SCENARIO = Path(__file__).with_name("scenario.py")
+pytestmark = pytest.mark.soak
 KILLS = int(os.environ.get("REGKG_KILLS", "12"))
 OF_SERVER = 4  # one kill in so many hits the database instead of the program
 EVENTS = 24  # the fewest that the scenario has; the test of the unbroken run sees to it
@@ -40,14 +40,11 @@ class Ground:
     server: Server
     home: Path
     endpoint: Endpoint
+    forks: Forks
 
     def child(self, *kill: object, world: str = "second") -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable, str(ROOT / "tests" / "faults" / "scenario.py"), world, self.endpoint.uri,
-            self.endpoint.password, str(self.home), str(self.home / "log"), *map(str, kill),
-        ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'kg'}"}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        where = self.endpoint.uri, self.endpoint.password, self.home, self.home / "log"
+        return self.forks.run(SCENARIO.read_text(), world, *where, *kill)
 
     def begin(self) -> None:
         """Back to the first world."""
@@ -79,16 +76,18 @@ def whole(store: Store) -> tuple[tuple[int, int], ...]:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory, jars: Path) -> Iterator[Ground]:
+def ground(
+    tmp_path_factory: pytest.TempPathFactory, new_server: Callable[[Path], Server], forks: Forks
+) -> Iterator[Ground]:
     home = tmp_path_factory.mktemp("soak")
-    server = Server(home, jars=jars)
+    server = new_server(home)
     try:
         endpoint = server.start()
     except Exception as error:  # noqa: BLE001 - whatever keeps it from starting
         skip_unless_required("neo4j", f"Neo4j did not start: {error}")
     with open_store(endpoint) as store:
         ensure_schema(store)
-    yield Ground(server, home, endpoint)
+    yield Ground(server, home, endpoint, forks)
     server.stop()
 
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from click.testing import CliRunner
@@ -20,10 +16,11 @@ from kg.releases import publish, served
 from loaders.simulation.simulate import WorldConfig, simulate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kg.server import Endpoint
     from kg.store import Store
-
-ROOT = Path(__file__).parents[2]
+    from tests.forked import Forks
 
 # Checkpoints after every epoch; the child dies, by its own SIGKILL, after the fifth.
 TRAIN = """
@@ -44,7 +41,7 @@ main(["train", "glue", "--cells", "demo", "--device", "cpu", "--seed", "3", *sho
 
 
 def test_a_killed_training_is_finished_from_its_checkpoint(
-    store: Store, neo4j_endpoint: Endpoint, tmp_path: Path
+    store: Store, neo4j_endpoint: Endpoint, forks: Forks, tmp_path: Path
 ) -> None:
     home, world = tmp_path / "home", tmp_path / "world"
     simulate(WorldConfig(genes=30, peaks=150, cells=150, cell_types=3, programs=4), world)
@@ -56,8 +53,7 @@ def test_a_killed_training_is_finished_from_its_checkpoint(
         "REGKG_NEO4J_URI": neo4j_endpoint.uri,
         "REGKG_NEO4J_PASSWORD": neo4j_endpoint.password,
     }
-    child = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", TRAIN], env=child, capture_output=True, text=True, check=False)
+    done = forks.run(TRAIN, env=environment)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert served(store) == before
     (left,) = runs.interrupted(store)

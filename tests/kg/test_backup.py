@@ -25,7 +25,7 @@ from tests.kg.published import publish_world
 from tests.kg.test_mixed_loads import FACTORS, VARIANTS, factors, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from kg.server import Endpoint
@@ -237,12 +237,16 @@ def test_a_ledger_adds_up_like_the_rows_that_hold() -> None:
 
 
 def test_a_managed_server_is_dumped_and_restored(
-    tmp_path: Path, jars: Path, neo4j_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    jars: Path,
+    neo4j_endpoint: Endpoint,
+    new_server: Callable[[Path], Server],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One story, since each start of a server takes seconds."""
     del neo4j_endpoint  # where that one does not start, neither does this
     settings, folder = Settings(tmp_path / "a home", jars=jars), tmp_path / "backup"
-    server = Server(settings.home, jars=jars)
+    server = new_server(settings.home)
     try:
         with open_store(server.start()) as store:
             ensure_schema(store)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from kg.schema.batches import EdgeBatch, NodeBatch
     from kg.store import Store
 
-# `make soak` asks for many more; a step is a few transactions
+# `make nightly` asks for many more; a step is a few transactions
 EXAMPLES, STEPS = int(os.environ.get("REGKG_EXAMPLES", "5")), 16
 GENES, PEAKS = ("G1", "G2", "G3"), (0, 2000)
 LINKS = ("links:a", "links:b")
@@ -303,6 +304,7 @@ class Graph(RuleBasedStateMachine):
         return found
 
 
+@pytest.mark.soak
 def test_any_sequence_of_changes_leaves_what_a_dictionary_says(store: Store, tmp_path: Path) -> None:
     machine = type("Machine", (Graph,), {"store": store, "home": tmp_path})
     run_state_machine_as_test(

@@ -14,7 +14,9 @@ from loaders.manifest import prepare_all, read_manifest
 from tests.loaders.world import SAMPLES, write
 
 if TYPE_CHECKING:
-    from kg.server import Endpoint
+    from collections.abc import Callable
+
+    from kg.server import Endpoint, Server
     from kg.store import Store
 
 GENES, PEAKS = SAMPLES / "genes" / "genes.gtf", SAMPLES / "peaks" / "peaks.bed"
@@ -175,7 +177,12 @@ def test_datasets_are_listed_cited_and_withdrawn(
 
 
 def test_a_first_build_by_the_importer_publishes_the_same_release(
-    environment: Store, tmp_path: Path, jars: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    environment: Store,
+    tmp_path: Path,
+    jars: Path,
+    new_server: Callable[[Path], Server],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = str(manifest(tmp_path))
     run(capsys, "--manifest", file)
@@ -185,6 +192,7 @@ def test_a_first_build_by_the_importer_publishes_the_same_release(
     assert "is not managed here" in capsys.readouterr().err
     monkeypatch.delenv("REGKG_NEO4J_URI")
     monkeypatch.setenv("REGKG_JARS", str(jars))
+    new_server(tmp_path / "home")
     try:
         built = run(capsys, "--manifest", file, "--bulk")
         assert [r["dataset"] for r in built] == ["atac", "genes:genes", "proximity"]

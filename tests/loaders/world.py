@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options
     return read_source(loader, context, loader.check_options(options))
 
 
+@cache
 def sample_graph() -> Mapping[str, pa.Table]:
     """Genes of genes.gtf and of a mouse, peaks of peaks.bed, motifs of made.jaspar, as the draft gives them."""
     graph = graph_of([SAMPLES / "genes" / "genes.gtf"], [SAMPLES / "peaks" / "peaks.bed"])

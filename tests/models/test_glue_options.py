@@ -43,9 +43,15 @@ def train(world: Toy, config: model.Config = SHORT, trainer: Trainer | None = No
     return model.train(world.graph, world.cells, config, trainer or Trainer(threads=1))
 
 
+@pytest.fixture(scope="module")
+def plain(world: Toy) -> Trained:
+    """Trained without any of the options."""
+    return train(world)
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 def test_killed_and_resumed_equals_unbroken_with_every_option(
-    world: Toy, options: dict[str, Any], tmp_path: Path
+    world: Toy, plain: Trained, options: dict[str, Any], tmp_path: Path
 ) -> None:
     config, seen = replace(SHORT, **options), []
     expected = train(world, config)
@@ -59,7 +65,7 @@ def test_killed_and_resumed_equals_unbroken_with_every_option(
         train(world, config, Trainer(directory=tmp_path, threads=1, on_epoch=kill, checkpoint_s=0))
     resumed = train(world, config, Trainer(directory=tmp_path, threads=1))
     np.testing.assert_array_equal(resumed.features, expected.features)
-    assert not np.array_equal(expected.features, train(world).features)  # the option does something
+    assert not np.array_equal(expected.features, plain.features)  # the option does something
 
 
 def test_batches_are_balanced_by_themselves() -> None:
@@ -110,8 +116,8 @@ def test_what_the_cells_have_not_cannot_be_asked_for(world: Toy) -> None:
         train(replace(world, cells=replace(world.cells, paired=False)), replace(SHORT, use_pairs=True))
 
 
-def test_metrics_say_that_they_saw_labels(world: Toy, tmp_path: Path) -> None:
-    plain, seen = train(world), train(world, replace(SHORT, use_labels=True), Trainer(directory=tmp_path, threads=1))
+def test_metrics_say_that_they_saw_labels(world: Toy, plain: Trained, tmp_path: Path) -> None:
+    seen = train(world, replace(SHORT, use_labels=True), Trainer(directory=tmp_path, threads=1))
     assert "label_transfer" in plain.metrics
     assert "label_transfer" not in seen.metrics
     assert "label_transfer_seen" in seen.metrics

@@ -28,6 +28,8 @@ from models.jobs import reproduce
 from models.jobs import train as job
 from models.jobs.reproduce import CLOSE, EXACT, OTHER
 from models.training import checkpoint
+from tests.conftest import empty
+from tests.kg.frozen import Frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,19 +42,12 @@ EXTRA = Source("links:extra", "links", licence="CC0", citation="made here", look
 STEPS = {"first_steps": 9, "second_steps": 18, "latent_dim": 8, "hidden_dim": 16, "seed": 3}
 
 
-@pytest.fixture
-def home(tmp_path: Path, neo4j_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = tmp_path / "home"
-    monkeypatch.setenv("REGKG_HOME", str(home))
-    monkeypatch.setenv("REGKG_NEO4J_URI", neo4j_endpoint.uri)
-    monkeypatch.setenv("REGKG_NEO4J_PASSWORD", neo4j_endpoint.password)
-    return home
-
-
-@pytest.fixture
-def run(store: Store, home: Path, tmp_path: Path) -> Run:
+@pytest.fixture(scope="module")
+def frozen(session_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Frozen, Run]:
     """A run on release 1, and a release after it."""
-    world = tmp_path / "world"
+    store, folder = session_store, tmp_path_factory.mktemp("reproduce")
+    home, world = folder / "home", folder / "world"
+    empty(store)
     simulate(WorldConfig(genes=20, peaks=100, cells=120, cell_types=3, programs=4, chromosomes=2), world)
     load_world(store, home, world, SILENT)
     publish(store)
@@ -65,7 +60,31 @@ def run(store: Store, home: Path, tmp_path: Path) -> Run:
     with open_draft(store, "test") as draft:
         draft.load(EXTRA, Snapshot(("one",), "toy@1"), [batch])
     publish(store)
-    return made
+    return Frozen.of(store, home), made
+
+
+@pytest.fixture
+def home(frozen: tuple[Frozen, Run], neo4j_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = frozen[0].home
+    monkeypatch.setenv("REGKG_HOME", str(home))
+    monkeypatch.setenv("REGKG_NEO4J_URI", neo4j_endpoint.uri)
+    monkeypatch.setenv("REGKG_NEO4J_PASSWORD", neo4j_endpoint.password)
+    return home
+
+
+@pytest.fixture
+def run(frozen: tuple[Frozen, Run], session_store: Store, home: Path) -> Run:
+    """The run, and all as it was after the release that followed it."""
+    del home
+    frozen[0].thaw(session_store)
+    return frozen[1]
+
+
+@pytest.fixture
+def store(session_store: Store, run: Run) -> Store:
+    """Holds the world of `run`."""
+    del run
+    return session_store
 
 
 def test_weights_come_out_bit_by_bit_from_the_release_that_was_read(store: Store, home: Path, run: Run) -> None:

@@ -22,6 +22,8 @@ from loaders.simulation.simulate import WorldConfig, simulate
 from models.evaluation.gate import Gate
 from models.jobs import retrain, train
 from models.jobs.retrain import Wanted, leave_out, request_for
+from tests.conftest import empty
+from tests.kg.frozen import Frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,15 +38,12 @@ SHUT = Gate({"foscttm": -1.0})
 SLOT = "glue:demo"
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def first(store: Store, home: Path, tmp_path: Path) -> Run:
+@pytest.fixture(scope="module")
+def frozen(session_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Frozen, Run]:
     """The published run on release 1; release 2 has more rows that it would read."""
-    world = tmp_path / "world"
+    store, folder = session_store, tmp_path_factory.mktemp("retrain")
+    home, world = folder / "home", folder / "world"
+    empty(store)
     simulate(WorldConfig(genes=20, peaks=100, cells=120, cell_types=3, programs=4, chromosomes=2), world)
     load_world(store, home, world, SILENT)
     publish(store)
@@ -62,7 +61,26 @@ def first(store: Store, home: Path, tmp_path: Path) -> Run:
     with open_draft(store, "test") as draft:
         draft.load(EXTRA, Snapshot(("one",), "toy@1"), [batch])
     publish(store)
-    return run
+    return Frozen.of(store, home), run
+
+
+@pytest.fixture
+def home(frozen: tuple[Frozen, Run]) -> Path:
+    return frozen[0].home
+
+
+@pytest.fixture
+def first(frozen: tuple[Frozen, Run], session_store: Store) -> Run:
+    """The published run, and all as it was when it had been published."""
+    frozen[0].thaw(session_store)
+    return frozen[1]
+
+
+@pytest.fixture
+def store(session_store: Store, first: Run) -> Store:
+    """Holds the world of `first`."""
+    del first
+    return session_store
 
 
 class Told:
