@@ -1,0 +1,415 @@
+"""Expressions of Cypher, read once from left to right and turned into bounds of what they give and cost.
+
+Every construct that is not read here is refused; so is each that could do more for one row than `kg/cypher/values.py`
+allows. Nothing is built from an expression but its bounds: Neo4j reads the text itself.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from kg.cypher import functions
+from kg.cypher.patterns import Patterns, path_of
+from kg.cypher.tokens import refused
+from kg.cypher.values import (
+    PROPERTY,
+    SCALAR,
+    SLOT,
+    Value,
+    container,
+    cost,
+    either,
+    joined,
+    made,
+    matched,
+    of_parameter,
+    scalar,
+    walked,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+COMPARISONS = ("=", "<>", "<", ">", "<=", ">=", "=~", "IN", "CONTAINS", "STARTS", "ENDS", "IS")
+CONSTANTS = frozenset({"TRUE", "FALSE", "NULL", "INF", "INFINITY", "NAN"})
+QUANTIFIERS = frozenset({"ALL", "ANY", "NONE", "SINGLE"})
+SUBQUERIES = frozenset({"EXISTS", "COUNT", "COLLECT"})
+TYPES = frozenset(
+    {
+        *("ANY", "ARRAY", "BOOL", "BOOLEAN", "DATE", "DATETIME", "DURATION", "EDGE", "FLOAT", "INT", "INTEGER", "LIST"),
+        *("LOCAL", "MAP", "NODE", "NOT", "NOTHING", "NULL", "PATH", "POINT", "PROPERTY", "RELATIONSHIP", "SIGNED"),
+        *("STRING", "TIME", "TIMESTAMP", "VALUE", "VARCHAR", "VERTEX", "ZONED"),
+    }
+)
+
+
+class Expressions(Patterns):
+    """The part of the reader that reads expressions; variables and their bounds are in `names`."""
+
+    def __init__(self, cypher: str, parameters: Mapping[str, Any]) -> None:
+        super().__init__(cypher)
+        self.parameters = {name: of_parameter(value, name) for name, value in parameters.items()}
+        self._walking: list[str] = []  # variables of the comprehensions and quantifiers around here
+        self._bars = 0  # comprehensions around here, in which a bar does not stand between two labels
+
+    def subquery(self, kind: str) -> Value:
+        """What EXISTS, COUNT or COLLECT gives for the braces that come next."""
+        raise NotImplementedError
+
+    def expression(self) -> Value:
+        """Read an expression as a whole."""
+        first = self._comparison()
+        rest = []
+        while self.accept("AND", "OR", "XOR"):
+            rest.append(self._comparison())
+        return Value(made=made([first, *rest]), cost=1 + cost([first, *rest])) if rest else first
+
+    def counted(self) -> Value:
+        """Read an expression that stands in no other, and count what it costs."""
+        value = self.expression()
+        self.all.append(value)
+        return value
+
+    def expressions(self, end: str) -> list[Value]:
+        """Read expressions between commas, and the bracket that ends them."""
+        found: list[Value] = []
+        while not self.accept(end):
+            if found:
+                self.expect(",")
+            found.append(self.expression())
+        return found
+
+    def map_values(self) -> list[Value]:
+        """Read what comes behind the brace of a map, and the one that ends it."""
+        found: list[Value] = []
+        while not self.accept("}"):
+            if found:
+                self.expect(",")
+            self.name()
+            self.expect(":")
+            found.append(self.expression())
+        return found
+
+    def parameter(self) -> Value:
+        """Read a parameter, whose value is known."""
+        name = self.take().text
+        if name not in self.parameters:
+            raise refused(f"parameter ${name} was not given", f"--param {name}=VALUE")
+        return self.parameters[name]
+
+    @contextmanager
+    def inner(self) -> Iterator[None]:
+        """Names that are bound in here are unknown behind."""
+        outer = dict(self.names)
+        try:
+            yield
+        finally:
+            self.names = outer
+
+    def _comparison(self) -> Value:
+        negated = False
+        while self.accept("NOT"):
+            negated = True
+        value = self._sum()
+        parts = []
+        while operator := self.accept(*COMPARISONS):
+            if operator == "IS":
+                self._is()
+                parts.append(value)
+                continue
+            if operator in {"STARTS", "ENDS"}:
+                self.expect("WITH")
+            right = self._sum()
+            parts.append(self._compared(operator, value, right))
+            value = replace(right, made=0, cost=0)
+        if parts:
+            return Value(made=made(parts), cost=cost(parts))
+        return scalar(value) if negated else value
+
+    def _compared(self, operator: str, left: Value, right: Value) -> Value:
+        if operator == "=~":
+            return matched(left, right)
+        both = [left, right]
+        if operator == "IN":
+            # Neo4j keeps a set of a list that stays the same for all rows and elements.
+            kept = right.name is not None and right.name not in self._walking
+            steps = 1 if kept else right.read
+        elif operator == "CONTAINS":
+            steps = (1 + left.read) * (1 + right.read)
+        else:
+            steps = min(left.read, right.read)
+        return Value(made=SLOT + made(both), cost=1 + cost(both) + steps)
+
+    def _is(self) -> None:
+        self.accept("NOT")
+        if self.accept("NULL"):
+            return
+        if self.accept("NFC", "NFD", "NFKC", "NFKD", "NORMALIZED"):
+            self.accept("NORMALIZED")
+            return
+        if not self.accept("::", "TYPED"):
+            raise self.unexpected("NULL, NORMALIZED or a type")
+        self._type()
+
+    def _type(self) -> None:
+        while self.look().keyword in TYPES or self.look().symbol in {"<", "|"}:
+            if self.take().symbol == "<":
+                self._type()
+                self.expect(">")
+
+    def _sum(self) -> Value:
+        parts, signs = [self._operand()], set()
+        while sign := self.accept("+", "-", "*", "/", "%", "^", "||"):
+            signs.add(sign)
+            parts.append(self._operand())
+        if not signs:
+            return parts[0]
+        if signs & {"+", "||"}:
+            value = joined(parts)
+            return value if signs == {"+"} else replace(value, number=value.number if signs <= {"+", "-"} else None)
+        numbers = [part.number for part in parts]
+        known = signs == {"-"} and None not in numbers
+        number = sum(number for number in numbers if number is not None) if known else None
+        return replace(scalar(*parts), number=number)
+
+    def _operand(self) -> Value:
+        while self.accept("+", "-"):
+            pass
+        value = self._atom()
+        while True:
+            if self.look().symbol == "." and self.look(1).is_name:
+                self.take()
+                self.name()
+                value = _property(value)
+            elif self.accept("["):
+                value = self._part_of(value)
+            elif self.look().symbol == ":" and value.name is not None:
+                self.take()
+                self.label_expression(bar=not self._bars)
+                value = Value(made=value.made, cost=value.cost + 1)
+            else:
+                return value
+
+    def _part_of(self, value: Value) -> Value:
+        """Behind `[`: an element, a property by name, or a slice."""
+        last, count = -1, self._short_slice()
+        if self.look().symbol != "..":
+            index = self.expression()
+            if self.accept("]"):
+                found = either([value.element(), _property(value)]) if value.size <= PROPERTY.size else value.element()
+                return replace(found, made=value.made + index.made + PROPERTY.made, cost=value.cost + index.cost + 4)
+            last = index.cost
+        self.expect("..")
+        ends = [] if self.look().symbol == "]" else [self.expression()]
+        self.expect("]")
+        sliced = replace(value, name=None, text=None) if count is None else value.first(count)
+        return replace(sliced, made=value.made + made(ends), cost=value.cost + 2 + max(0, last) + cost(ends))
+
+    def _short_slice(self) -> int | None:
+        """How many elements `..3]`, `1..3]` or `-3..]` take at most; None where that is not written out."""
+        signs = [self.look(i).symbol or self.look(i).kind for i in range(4)]
+        if signs[:3] == ["..", "integer", "]"]:
+            return self.look(1).integer
+        if signs == ["integer", "..", "integer", "]"]:
+            return max(0, self.look(2).integer - self.look(0).integer)
+        return self.look(1).integer if signs == ["-", "integer", "..", "]"] else None
+
+    def _atom(self) -> Value:  # noqa: PLR0911 - one for each kind of atom
+        token = self.look()
+        if token.kind in {"integer", "float", "string", "parameter"}:
+            return self._literal()
+        if token.symbol == "(":
+            return self._parenthesised()
+        if token.symbol == "[":
+            return self._list()
+        if token.symbol == "{":
+            self.take()
+            return container(self.map_values())
+        if not token.is_name:
+            raise self.unexpected("an expression")
+        if token.keyword == "CASE":
+            return self._case()
+        if token.keyword in CONSTANTS and self.look(1).symbol not in {"(", "."}:
+            self.take()
+            return SCALAR
+        return self._named()
+
+    def _literal(self) -> Value:
+        if self.look().kind == "parameter":
+            return self.parameter()
+        token = self.take()
+        if token.kind == "integer":
+            return Value(number=token.integer)
+        if token.kind == "float":
+            return SCALAR
+        return Value(SLOT + 2 * len(token.text), len(token.text), SLOT, text=token.text)
+
+    def _parenthesised(self) -> Value:
+        if self.begins_pattern():
+            return self._pattern_predicate()
+        self.take()
+        value = self.expression()
+        self.expect(")")
+        return replace(value, text=None)
+
+    def _pattern_predicate(self) -> Value:
+        with self.inner():
+            self.path()
+        return SCALAR
+
+    def _list(self) -> Value:
+        self.take()
+        if self.look().is_name and self.look(1).keyword == "IN":
+            return self._comprehension("]", "a list comprehension", keeps=True)
+        named = 2 if self.look().is_name and self.look(1).symbol == "=" else 0
+        if self.begins_pattern(named):
+            return self._pattern_comprehension()
+        return container(self.expressions("]"))
+
+    def _comprehension(self, end: str, what: str, *, keeps: bool) -> Value:
+        variable = self.name()
+        self.expect("IN")
+        over = self.expression()
+        with self.inner():
+            self.names[variable] = replace(over.element(), name=variable, made=0, cost=1)
+            self._walking.append(variable)
+            self._bars += keeps
+            parts = [self.expression()] if self.accept("WHERE") else []
+            given = replace(self.names[variable], made=0) if keeps else None
+            if keeps and self.accept("|"):
+                given = self.expression()
+                parts.append(given)
+            self._walking.pop()
+            self._bars -= keeps
+        self.expect(end)
+        return walked(over, Value(made=made(parts), cost=cost(parts)), given, what)
+
+    def _pattern_comprehension(self) -> Value:
+        with self.inner():
+            self.pattern()
+            self._bars += 1
+            if self.accept("WHERE"):
+                self.counted()
+            self._bars -= 1
+            self.expect("|")
+            given = self.counted()
+        self.expect("]")
+        return functions.call("collect", [given])
+
+    def _case(self) -> Value:
+        self.take()
+        asked = [] if self.look().keyword == "WHEN" else [self.expression()]
+        given: list[Value] = []
+        while self.accept("WHEN"):
+            asked.append(self.expression())
+            while self.accept(","):
+                asked.append(self.expression())
+            self.expect("THEN")
+            given.append(self.expression())
+        if self.accept("ELSE"):
+            given.append(self.expression())
+        self.expect("END")
+        return either(given or [SCALAR], *asked)
+
+    def _named(self) -> Value:
+        token, then = self.look(), self.look(1).symbol
+        if token.keyword in SUBQUERIES and then == "{":
+            self.take()
+            return self.subquery(token.keyword)
+        if token.keyword in QUANTIFIERS and then == "(" and self.look(3).keyword == "IN":
+            self.take()
+            self.take()
+            return self._comprehension(")", f"`{token.text}`", keeps=False)
+        if token.keyword in {"SHORTESTPATH", "ALLSHORTESTPATHS"}:
+            with self.inner():
+                return path_of(self.path())
+        if self._called():
+            return self._call()
+        self.take()
+        if token.text not in self.names:
+            raise refused(f"variable `{token.text}` is not known here", "bind it by MATCH, WITH or UNWIND first")
+        value = replace(self.names[token.text], name=token.text, made=0, cost=1)
+        if self.look().symbol == "{":
+            return self._projection(value)
+        return value
+
+    def _called(self) -> bool:
+        ahead = 1
+        while self.look(ahead).symbol == "." and self.look(ahead + 1).is_name:
+            ahead += 2
+        return self.look(ahead).symbol == "("
+
+    def _call(self) -> Value:
+        name = self.name()
+        while self.accept("."):
+            name += f".{self.name()}"
+        name = name.lower()
+        if name == "exists" and self.begins_pattern(1):
+            self.take()
+            value = self._pattern_predicate()
+            self.expect(")")
+            return value
+        functions.check_name(name)
+        self.expect("(")
+        self.accept("DISTINCT")
+        if name == "range" and (length := self._literal_range()) is not None:
+            self.expressions(")")
+            return functions.numbers(length)
+        if name == "count" and self.accept("*"):
+            self.expect(")")
+            return SCALAR
+        if name in {"trim", "normalize"}:
+            return self._wordy(name)
+        return functions.call(name, self.expressions(")"))
+
+    def _literal_range(self) -> int | None:
+        """How many numbers `1, 9)` or `0, 100, 5)` give; None where they are not written out."""
+        signs = [self.look(i).symbol or self.look(i).kind for i in range(6)]
+        if signs[:4] == ["integer", ",", "integer", ")"]:
+            return len(range(self.look(0).integer, self.look(2).integer + 1))
+        if signs == ["integer", ",", "integer", ",", "integer", ")"]:
+            return len(range(self.look(0).integer, self.look(2).integer + 1, max(1, self.look(4).integer)))
+        return None
+
+    def _wordy(self, name: str) -> Value:
+        """`trim(BOTH 'x' FROM text)`, `normalize(text, NFKC)`."""
+        self.accept("BOTH", "LEADING", "TRAILING")
+        found = [] if self.accept("FROM") else [self.expression()]
+        if self.accept("FROM"):
+            found.append(self.expression())
+        elif name == "normalize" and self.accept(","):
+            self.name()
+        elif not found:
+            found.append(self.expression())
+        self.expect(")")
+        return functions.call(name, found)
+
+    def _projection(self, value: Value) -> Value:
+        """`node {.id, .*, key: expression, variable}`."""
+        self.expect("{")
+        parts: list[Value] = []
+        entries = 0
+        while not self.accept("}"):
+            if entries:
+                self.expect(",")
+            entries += 1
+            if self.accept("."):
+                if not self.accept("*"):
+                    self.name()
+                parts.append(_property(value))
+            elif self.look(1).symbol == ":":
+                self.name()
+                self.take()
+                parts.append(self.expression())
+            else:
+                parts.append(self._named())
+        return container(parts)
+
+
+def _property(of: Value) -> Value:
+    """A property of a node or relationship, or what stands in a map."""
+    if of.size <= PROPERTY.size:
+        return replace(PROPERTY, made=of.made + PROPERTY.made, cost=of.cost + PROPERTY.cost)
+    return Value(of.size, max(PROPERTY.length, of.size // SLOT), of.size, of.made, of.cost + PROPERTY.cost)
