@@ -10,10 +10,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pyarrow.types import is_nested
+
 from kg.cypher import functions
 from kg.cypher.patterns import Patterns, path_of
 from kg.cypher.tokens import refused
 from kg.cypher.values import (
+    ATOM,
+    NODE,
     PROPERTY,
     SCALAR,
     SLOT,
@@ -27,7 +31,9 @@ from kg.cypher.values import (
     of_parameter,
     scalar,
     walked,
+    worked_out,
 )
+from kg.schema import EDGE_TYPES, NODE_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,6 +42,14 @@ COMPARISONS = ("=", "<>", "<", ">", "<=", ">=", "=~", "IN", "CONTAINS", "STARTS"
 CONSTANTS = frozenset({"TRUE", "FALSE", "NULL", "INF", "INFINITY", "NAN"})
 QUANTIFIERS = frozenset({"ALL", "ANY", "NONE", "SINGLE"})
 SUBQUERIES = frozenset({"EXISTS", "COUNT", "COLLECT"})
+# Properties that are never lists: the columns of all declared types, and what each row of them has.
+COLUMNS = frozenset(
+    {
+        *("id", "run", "dataset", "since", "until", "edge_id", "row_id", "number", "release", "status", "kind", "node"),
+        *(column.name for kind in NODE_TYPES.values() for column in kind.columns if not is_nested(column.type)),
+        *(column.name for kind in EDGE_TYPES.values() for column in kind.columns if not is_nested(column.type)),
+    }
+)
 TYPES = frozenset(
     {
         *("ANY", "ARRAY", "BOOL", "BOOLEAN", "DATE", "DATETIME", "DURATION", "EDGE", "FLOAT", "INT", "INTEGER", "LIST"),
@@ -64,7 +78,7 @@ class Expressions(Patterns):
         rest = []
         while self.accept("AND", "OR", "XOR"):
             rest.append(self._comparison())
-        return Value(made=made([first, *rest]), cost=1 + cost([first, *rest])) if rest else first
+        return worked_out([first, *rest], 1) if rest else first
 
     def counted(self) -> Value:
         """Read an expression that stands in no other, and count what it costs."""
@@ -125,7 +139,7 @@ class Expressions(Patterns):
             parts.append(self._compared(operator, value, right))
             value = replace(right, made=0, cost=0)
         if parts:
-            return Value(made=made(parts), cost=cost(parts))
+            return worked_out(parts, 1)
         return scalar(value) if negated else value
 
     def _compared(self, operator: str, left: Value, right: Value) -> Value:
@@ -133,14 +147,14 @@ class Expressions(Patterns):
             return matched(left, right)
         both = [left, right]
         if operator == "IN":
-            # Neo4j keeps a set of a list that stays the same for all rows and elements.
-            kept = right.name is not None and right.name not in self._walking
+            # Neo4j keeps a set of a list that has a name of its own; it asks the set about all but lists and maps.
+            kept = right.name is not None and right.name not in self._walking and left.kind != ""
             steps = 1 if kept else right.read
         elif operator == "CONTAINS":
             steps = (1 + left.read) * (1 + right.read)
         else:
             steps = min(left.read, right.read)
-        return Value(made=SLOT + made(both), cost=1 + cost(both) + steps)
+        return worked_out(both, 1 + steps)
 
     def _is(self) -> None:
         self.accept("NOT")
@@ -181,14 +195,13 @@ class Expressions(Patterns):
         while True:
             if self.look().symbol == "." and self.look(1).is_name:
                 self.take()
-                self.name()
-                value = _property(value)
+                value = _property(value, self.name())
             elif self.accept("["):
                 value = self._part_of(value)
             elif self.look().symbol == ":" and value.name is not None:
                 self.take()
                 self.label_expression(bar=not self._bars)
-                value = Value(made=value.made, cost=value.cost + 1)
+                value = worked_out([value], 1)
             else:
                 return value
 
@@ -241,10 +254,10 @@ class Expressions(Patterns):
             return self.parameter()
         token = self.take()
         if token.kind == "integer":
-            return Value(number=token.integer)
+            return Value(number=token.integer, kind=ATOM)
         if token.kind == "float":
             return SCALAR
-        return Value(SLOT + 2 * len(token.text), len(token.text), SLOT, text=token.text)
+        return Value(SLOT + 2 * len(token.text), len(token.text), SLOT, text=token.text, kind=ATOM)
 
     def _parenthesised(self) -> Value:
         if self.begins_pattern():
@@ -408,8 +421,9 @@ class Expressions(Patterns):
         return container(parts)
 
 
-def _property(of: Value) -> Value:
+def _property(of: Value, name: str = "") -> Value:
     """A property of a node or relationship, or what stands in a map."""
-    if of.size <= PROPERTY.size:
-        return replace(PROPERTY, made=of.made + PROPERTY.made, cost=of.cost + PROPERTY.cost)
-    return Value(of.size, max(PROPERTY.length, of.size // SLOT), of.size, of.made, of.cost + PROPERTY.cost)
+    if of.size > PROPERTY.size:
+        return Value(of.size, max(PROPERTY.length, of.size // SLOT), of.size, of.made, of.cost + PROPERTY.cost)
+    kind = ATOM if of.kind == NODE and name in COLUMNS else ""
+    return replace(PROPERTY, made=of.made + PROPERTY.made, cost=of.cost + PROPERTY.cost, kind=kind, item_kind=ATOM)

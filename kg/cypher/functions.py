@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from kg.cypher.tokens import refused
 from kg.cypher.values import (
+    ATOM,
     COLLECTED,
     ENTITY,
     LONGEST_WALK,
+    NODE,
     PROPERTY,
+    SCALAR,
     SLOT,
     UNWIND_IT,
     Value,
@@ -18,7 +21,9 @@ from kg.cypher.values import (
     either,
     held,
     made,
+    only,
     scalar,
+    worked_out,
 )
 
 if TYPE_CHECKING:
@@ -98,7 +103,7 @@ def numbers(length: int) -> Value:
     """
     if length > LONGEST_WALK:
         raise refused(f"`range` of more than {LONGEST_WALK:,} numbers", "UNWIND range(...) AS x may be of any length")
-    return Value(length * SLOT, max(1, length), SLOT, SLOT + length * SLOT, 1 + length)
+    return Value(length * SLOT, max(1, length), SLOT, SLOT + length * SLOT, 1 + length, item_kind=ATOM)
 
 
 def _copied(name: str, arguments: list[Value]) -> Value:
@@ -107,12 +112,13 @@ def _copied(name: str, arguments: list[Value]) -> Value:
     length = times * max((argument.length for argument in arguments), default=1)
     item = times * max((argument.item for argument in arguments), default=SLOT)
     allocated = held(made(arguments) + size, f"`{name}`")
-    return Value(size, length, item, allocated, 1 + cost(arguments) + size // 64)
+    kind = arguments[0].kind if arguments else ATOM
+    return Value(size, length, item, allocated, 1 + cost(arguments) + size // 64, kind=kind, item_kind=ATOM)
 
 
 def _part(name: str, arguments: list[Value]) -> Value:
     if not arguments:
-        return Value()
+        return SCALAR
     if name in {"head", "last"}:
         return replace(arguments[0].element(), made=arguments[0].made, cost=1 + arguments[0].cost)
     return either(arguments)
@@ -120,12 +126,13 @@ def _part(name: str, arguments: list[Value]) -> Value:
 
 def _collect(arguments: list[Value]) -> Value:
     item = max((argument.size for argument in arguments), default=SLOT)
-    return replace(COLLECTED, item=item, made=made(arguments), cost=1 + cost(arguments))
+    kind = only(argument.kind for argument in arguments)
+    return replace(COLLECTED, item=item, item_kind=kind, made=made(arguments), cost=1 + cost(arguments))
 
 
 def _size(arguments: list[Value]) -> Value:
     number = max((argument.length for argument in arguments), default=0)
-    return Value(number=number, made=made(arguments), cost=1 + cost(arguments))
+    return replace(worked_out(arguments, 1), number=number)
 
 
 def _range(arguments: list[Value]) -> Value:
@@ -142,31 +149,30 @@ def _replace(arguments: list[Value]) -> Value:
     text, _, new = arguments
     size = SLOT + text.size * max(1, new.length)
     allocated = held(made(arguments) + size, "`replace`")
-    return Value(size, text.length * max(1, new.length), SLOT, allocated, 1 + cost(arguments) + size // 64)
+    return Value(size, text.length * max(1, new.length), SLOT, allocated, 1 + cost(arguments) + size // 64, kind=ATOM)
 
 
 def _split(arguments: list[Value]) -> Value:
     text = max((argument.size for argument in arguments), default=SLOT)
     length = 1 + max((argument.length for argument in arguments), default=0)
     size = text + length * 2 * SLOT
+    item = PROPERTY.item if text <= PROPERTY.size else text
     allocated = held(made(arguments) + size, "`split`")
-    return Value(
-        size, length, min(text, 2 * 2**10) if text <= PROPERTY.size else text, allocated, cost(arguments) + length
-    )
+    return Value(size, length, item, allocated, cost(arguments) + length, item_kind=ATOM)
 
 
 def _of_path(arguments: list[Value]) -> Value:
     path = arguments[0] if arguments else ENTITY
     length = path.length + 1
-    return Value(length * SLOT, length, SLOT, path.made + length * SLOT, 1 + path.cost + length)
+    return Value(length * SLOT, length, SLOT, path.made + length * SLOT, 1 + path.cost + length, item_kind=NODE)
 
 
 def _length(arguments: list[Value]) -> Value:
-    return Value(number=max((argument.length for argument in arguments), default=0), cost=1 + cost(arguments))
+    return replace(worked_out(arguments, 1), number=max((argument.length for argument in arguments), default=0))
 
 
 def _names(arguments: list[Value]) -> Value:
-    return Value(4 * 2**10, 100, 200, 4 * 2**10 + made(arguments), 20 + cost(arguments))
+    return Value(4 * 2**10, 100, 200, 4 * 2**10 + made(arguments), 20 + cost(arguments), item_kind=ATOM)
 
 
 def _properties(arguments: list[Value]) -> Value:

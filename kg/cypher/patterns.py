@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from kg.cypher.tokens import Cursor, refused
-from kg.cypher.values import ENTITY, SLOT, Value
+from kg.cypher.values import ENTITY, NODE, SLOT, Value
 
 LONGEST_PATH = 50  # relationships of one variable-length part
 MOST_PATHS = 1_000  # of SHORTEST k and ANY k
@@ -197,9 +197,9 @@ class Patterns(Cursor, ABC):
 
 def path_of(hops: int) -> Value:
     """A path of at most so many relationships."""
-    return Value(size=2 * SLOT * (hops + 1), length=hops, item=SLOT)
+    return Value(size=2 * SLOT * (hops + 1), length=hops)
 
 
 def _many(times: int) -> Value:
     """What a variable within a repeated part holds: a list."""
-    return Value(size=SLOT * times, length=times, item=SLOT)
+    return Value(size=SLOT * times, length=times, item_kind=NODE)

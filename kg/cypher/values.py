@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kg.cypher.tokens import refused
 
@@ -20,6 +20,9 @@ MOST_MADE = 64 * 2**20  # bytes that all expressions of a query allocate for one
 LARGEST = 2**30  # bytes that a list can hold, which is put together from collected ones
 SORT_KEY = 64 * 2**10  # bytes of one key: a sort compares all its rows at one go
 SLOT = 32  # bytes of a number, a truth value, a reference
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 _RUNAWAY = re.compile(r"\)[*+?{]|[*+?}]\{|\{[^}]*\d{4}|\(\?[=!<>]|\\[1-9k]")
 UNWIND_IT = "take a part of it, as in xs[..1000], or UNWIND it: the time limit holds between rows"
 
@@ -37,6 +40,8 @@ class Value:
         number: the largest magnitude, if it is an integer of which one is known.
         name: the variable that it is, if it is nothing but that.
         text: the characters themselves, where it is a literal.
+        kind: ATOM (neither list nor map), NODE (or relationship), or nothing where it may be anything.
+        item_kind: the same of each element.
     """
 
     size: int = SLOT
@@ -47,6 +52,8 @@ class Value:
     number: int | None = None
     name: str | None = None
     text: str | None = None
+    kind: str = ""
+    item_kind: str = ""
 
     @property
     def read(self) -> int:
@@ -60,7 +67,7 @@ class Value:
 
     def element(self) -> Value:
         """Any one of its elements."""
-        return Value(self.item, max(1, self.item // 2), self.item)
+        return Value(self.item, max(1, self.item // 2), self.item, kind=self.item_kind)
 
     def first(self, count: int) -> Value:
         """At most so many of its elements."""
@@ -68,25 +75,37 @@ class Value:
         return replace(self, length=length, size=min(self.size, SLOT + length * self.item), name=None, text=None)
 
 
-SCALAR = Value()
+ATOM, NODE = "atom", "node"
+SCALAR = Value(kind=ATOM)
 # What is stored was loaded by us: the longest texts are the JSON of a run, the longest lists are embeddings. To make
 # one of a thousand such costs less than the largest one suggests.
 PROPERTY = Value(size=20 * 2**10, length=10_000, item=2 * 2**10, made=4 * 2**10, cost=4)
-ENTITY = Value()
+ENTITY = Value(kind=NODE)
 COLLECTED = Value(size=2**28, length=2**23, item=SLOT)  # at most what db.memory.transaction.max lets a query hold
 
 
 def scalar(*parts: Value) -> Value:
     """A number, a truth value or a moment, worked out from parts that are each read once."""
-    return Value(made=SLOT + made(parts), cost=1 + cost(parts) + sum(part.read for part in parts))
+    return worked_out(parts, 1 + sum(part.read for part in parts))
 
 
-def cost(parts: tuple[Value, ...] | list[Value]) -> int:
+def worked_out(parts: Sequence[Value], steps: int) -> Value:
+    """A number, a truth value or a moment, worked out in so many steps from parts."""
+    return Value(made=SLOT + made(parts), cost=cost(parts) + steps, kind=ATOM)
+
+
+def only(kinds: Iterable[str]) -> str:
+    """The one kind that all have, or nothing."""
+    found = set(kinds)
+    return found.pop() if len(found) == 1 else ""
+
+
+def cost(parts: Sequence[Value]) -> int:
     """Steps to work out all of these."""
     return sum(part.cost for part in parts)
 
 
-def made(parts: tuple[Value, ...] | list[Value]) -> int:
+def made(parts: Sequence[Value]) -> int:
     """Bytes allocated to work out all of these."""
     return sum(part.made for part in parts)
 
@@ -105,6 +124,8 @@ def joined(parts: list[Value]) -> Value:
         made=held(SLOT + made(parts) + copied, "`+`"),
         cost=1 + cost(parts) + copied // 64,
         number=None if None in numbers else sum(number for number in numbers if number is not None),
+        kind=only(part.kind for part in parts) if parts[0].kind == ATOM else "",
+        item_kind=only(part.kind or part.item_kind for part in parts),
     )
 
 
@@ -116,6 +137,8 @@ def either(parts: list[Value], *others: Value) -> Value:
         item=max(part.item for part in parts),
         made=made(parts) + made(others),
         cost=1 + cost(parts) + cost(others) + sum(other.read for other in others),
+        kind=only(part.kind for part in parts),
+        item_kind=only(part.item_kind for part in parts),
     )
 
 
@@ -127,6 +150,7 @@ def container(parts: list[Value]) -> Value:
         item=max((part.size for part in parts), default=SLOT),
         made=held(SLOT + made(parts) + 3 * SLOT * len(parts), "a list or map"),
         cost=1 + cost(parts),
+        item_kind=only(part.kind for part in parts),
     )
 
 
@@ -147,9 +171,11 @@ def walked(over: Value, asked: Value, given: Value | None, what: str) -> Value:
         raise refused(f"{what} walks {named}, which may have more than {LONGEST_WALK:,} elements", UNWIND_IT)
     steps = held_steps(over.cost + over.length * (1 + asked.cost), what)
     if given is None:
-        return Value(made=over.made + asked.made, cost=steps)
-    allocated = held(over.made + asked.made + over.length * (SLOT + given.made), what)
-    return Value(SLOT + over.length * (SLOT + given.size), over.length, given.size, allocated, steps)
+        return Value(made=over.made + asked.made, cost=steps, kind=ATOM)
+    kept = SLOT + min(given.made, given.size)
+    allocated = held(over.made + asked.made + over.length * kept, what)
+    size = SLOT + over.length * (SLOT + given.size)
+    return Value(size, over.length, given.size, allocated, steps, item_kind=given.kind)
 
 
 def held(allocated: int, what: str) -> int:
@@ -176,7 +202,11 @@ def of_parameter(value: Any, name: str) -> Value:
     held(size, f"parameter ${name}")
     number = abs(value) if isinstance(value, int) else None
     text = value if isinstance(value, str) else None
-    return Value(size, max(1, length), size, name=f"${name}", number=number, text=text)
+    kind = "" if isinstance(value, (list, tuple, dict)) else ATOM
+    items = value if isinstance(value, (list, tuple)) else ()
+    item_kind = "" if any(isinstance(item, (list, tuple, dict)) for item in items) else ATOM
+    length = max(1, length)
+    return Value(size, length, size, name=f"${name}", number=number, text=text, kind=kind, item_kind=item_kind)
 
 
 def _measure(value: Any) -> tuple[int, int]:
@@ -203,4 +233,4 @@ def matched(subject: Value, pattern: Value) -> Value:
     choices = sum(map(pattern.text.count, "?|"))
     tenfolds = min(18.0, math.log10(max(10, subject.length)) * repeats + math.log10(2) * choices)
     steps = held_steps(int(10**tenfolds) // 50, "a pattern of `=~`")
-    return Value(made=subject.made + SLOT, cost=subject.cost + subject.read + steps + len(pattern.text))
+    return worked_out([subject, pattern], subject.read + steps + len(pattern.text))

@@ -4,7 +4,7 @@ Five layers: the text (clauses, functions and expressions must be known and boun
 at its limits between rows, never within an expression), a read session (the server refuses writes), the plan that
 EXPLAIN gives (operators and procedures must be on the lists below: a read session alone lets LOAD CSV, SHOW
 TRANSACTIONS and CALL dbms.* through), no functions from plug-ins, and limits on time, rows and memory
-(`kg/server_config.py`). docs/graph.md argues why this is enough.
+(`kg/server/config.py`). docs/graph.md argues why this is enough.
 """
 
 from __future__ import annotations
@@ -164,6 +164,8 @@ def _explain(tx: neo4j.Transaction, cypher: str, parameters: Mapping[str, Any]) 
     try:
         summary = tx.run(f"EXPLAIN {cypher}", dict(parameters)).consume()
     except Neo4jError as error:
+        if ".Statement." not in (error.code or ""):  # the limit on time was reached while it planned, say
+            raise
         raise QueryRefused(f"Neo4j cannot run this query: {error.message}", hint="see the Cypher manual") from error
     if summary.query_type != "r" or summary.plan is None:
         raise _refused("it does not only read")
