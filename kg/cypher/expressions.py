@@ -14,7 +14,7 @@ from pyarrow.types import is_nested
 
 from kg.cypher import functions
 from kg.cypher.patterns import Patterns, path_of
-from kg.cypher.tokens import refused
+from kg.cypher.tokens import DEEPEST, refused
 from kg.cypher.values import (
     ATOM,
     NODE,
@@ -38,6 +38,7 @@ from kg.schema import EDGE_TYPES, NODE_TYPES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+MOST_XORS = 4  # Neo4j's planner writes each out as four terms, and those of the next as four times as many
 COMPARISONS = ("=", "<>", "<", ">", "<=", ">=", "=~", "IN", "CONTAINS", "STARTS", "ENDS", "IS")
 CONSTANTS = frozenset({"TRUE", "FALSE", "NULL", "INF", "INFINITY", "NAN"})
 QUANTIFIERS = frozenset({"ALL", "ANY", "NONE", "SINGLE"})
@@ -66,6 +67,8 @@ class Expressions(Patterns):
         super().__init__(cypher)
         self.parameters = {name: of_parameter(value, name) for name, value in parameters.items()}
         self._walking: list[str] = []  # variables of the comprehensions and quantifiers around here
+        self._xors = 0
+        self._depth = 0  # expressions around here
         self._bars = 0  # comprehensions around here, in which a bar does not stand between two labels
 
     def subquery(self, kind: str) -> Value:
@@ -74,10 +77,15 @@ class Expressions(Patterns):
 
     def expression(self) -> Value:
         """Read an expression as a whole."""
+        self._depth += 1
+        if self._depth > 2 * DEEPEST:
+            raise refused("it nests expressions too deeply", "name parts of it in a WITH")
         first = self._comparison()
         rest = []
-        while self.accept("AND", "OR", "XOR"):
+        while operator := self.accept("AND", "OR", "XOR"):
+            self._count_xor(operator)
             rest.append(self._comparison())
+        self._depth -= 1
         return worked_out([first, *rest], 1) if rest else first
 
     def counted(self) -> Value:
@@ -122,10 +130,15 @@ class Expressions(Patterns):
         finally:
             self.names = outer
 
+    def _count_xor(self, operator: str) -> None:
+        self._xors += operator == "XOR"
+        if self._xors > MOST_XORS:
+            raise refused(f"more than {MOST_XORS} XOR", "compare truth values by <>")
+
     def _comparison(self) -> Value:
-        negated = False
-        while self.accept("NOT"):
-            negated = True
+        negated = self.accept("NOT") != ""
+        if self.look().keyword == "NOT":
+            raise refused("NOT NOT", "leave both out")
         value = self._sum()
         parts = []
         while operator := self.accept(*COMPARISONS):

@@ -78,8 +78,8 @@ class Patterns(Cursor, ABC):
             self._label_term()
 
     def _label_term(self) -> None:
-        while self.accept("!"):
-            pass
+        if self.accept("!") and self.look().symbol == "!":
+            raise refused("!! before a label", "leave both out")
         if self.accept("%"):
             return
         if self.accept("("):

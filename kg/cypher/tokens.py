@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kg.errors import QueryRefused
 
 LONGEST_QUERY = 20_000  # characters
-MOST_TOKENS = 3_000
+MOST_TOKENS = 1_500  # such a query is planned within seconds
 DEEPEST = 24  # brackets within brackets: the time of Neo4j's parser grows steeply with them
 
 _TOKEN = re.compile(
