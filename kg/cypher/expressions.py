@@ -6,51 +6,35 @@ allows. Nothing is built from an expression but its bounds: Neo4j reads the text
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pyarrow.types import is_nested
-
 from kg.cypher import functions
-from kg.cypher.patterns import Patterns, path_of
+from kg.cypher.lists import Lists, property_of
+from kg.cypher.patterns import path_of
 from kg.cypher.tokens import DEEPEST, refused
 from kg.cypher.values import (
     ATOM,
-    NODE,
-    PROPERTY,
     SCALAR,
     SLOT,
     Value,
     container,
-    cost,
     either,
     joined,
-    made,
     matched,
     of_parameter,
     scalar,
-    walked,
     worked_out,
 )
-from kg.schema import EDGE_TYPES, NODE_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 MOST_XORS = 4  # Neo4j's planner writes each out as four terms, and those of the next as four times as many
 COMPARISONS = ("=", "<>", "<", ">", "<=", ">=", "=~", "IN", "CONTAINS", "STARTS", "ENDS", "IS")
 CONSTANTS = frozenset({"TRUE", "FALSE", "NULL", "INF", "INFINITY", "NAN"})
 QUANTIFIERS = frozenset({"ALL", "ANY", "NONE", "SINGLE"})
 SUBQUERIES = frozenset({"EXISTS", "COUNT", "COLLECT"})
-# Properties that are never lists: the columns of all declared types, and what each row of them has.
-COLUMNS = frozenset(
-    {
-        *("id", "run", "dataset", "since", "until", "edge_id", "row_id", "number", "release", "status", "kind", "node"),
-        *(column.name for kind in NODE_TYPES.values() for column in kind.columns if not is_nested(column.type)),
-        *(column.name for kind in EDGE_TYPES.values() for column in kind.columns if not is_nested(column.type)),
-    }
-)
 TYPES = frozenset(
     {
         *("ANY", "ARRAY", "BOOL", "BOOLEAN", "DATE", "DATETIME", "DURATION", "EDGE", "FLOAT", "INT", "INTEGER", "LIST"),
@@ -60,16 +44,14 @@ TYPES = frozenset(
 )
 
 
-class Expressions(Patterns):
+class Expressions(Lists):
     """The part of the reader that reads expressions; variables and their bounds are in `names`."""
 
     def __init__(self, cypher: str, parameters: Mapping[str, Any]) -> None:
         super().__init__(cypher)
         self.parameters = {name: of_parameter(value, name) for name, value in parameters.items()}
-        self._walking: list[str] = []  # variables of the comprehensions and quantifiers around here
         self._xors = 0
         self._depth = 0  # expressions around here
-        self._bars = 0  # comprehensions around here, in which a bar does not stand between two labels
 
     def subquery(self, kind: str) -> Value:
         """What EXISTS, COUNT or COLLECT gives for the braces that come next."""
@@ -88,21 +70,6 @@ class Expressions(Patterns):
         self._depth -= 1
         return worked_out([first, *rest], 1) if rest else first
 
-    def counted(self) -> Value:
-        """Read an expression that stands in no other, and count what it costs."""
-        value = self.expression()
-        self.all.append(value)
-        return value
-
-    def expressions(self, end: str) -> list[Value]:
-        """Read expressions between commas, and the bracket that ends them."""
-        found: list[Value] = []
-        while not self.accept(end):
-            if found:
-                self.expect(",")
-            found.append(self.expression())
-        return found
-
     def map_values(self) -> list[Value]:
         """Read what comes behind the brace of a map, and the one that ends it."""
         found: list[Value] = []
@@ -120,15 +87,6 @@ class Expressions(Patterns):
         if name not in self.parameters:
             raise refused(f"parameter ${name} was not given", f"--param {name}=VALUE")
         return self.parameters[name]
-
-    @contextmanager
-    def inner(self) -> Iterator[None]:
-        """Names that are bound in here are unknown behind."""
-        outer = dict(self.names)
-        try:
-            yield
-        finally:
-            self.names = outer
 
     def _count_xor(self, operator: str) -> None:
         self._xors += operator == "XOR"
@@ -161,7 +119,7 @@ class Expressions(Patterns):
         both = [left, right]
         if operator == "IN":
             # Neo4j keeps a set of a list that has a name of its own; it asks the set about all but lists and maps.
-            kept = right.name is not None and right.name not in self._walking and left.kind != ""
+            kept = right.name is not None and right.name not in self.walking and left.kind != ""
             steps = 1 if kept else right.read
         elif operator == "CONTAINS":
             steps = (1 + left.read) * (1 + right.read)
@@ -208,39 +166,15 @@ class Expressions(Patterns):
         while True:
             if self.look().symbol == "." and self.look(1).is_name:
                 self.take()
-                value = _property(value, self.name())
+                value = property_of(value, self.name())
             elif self.accept("["):
-                value = self._part_of(value)
+                value = self.part_of(value)
             elif self.look().symbol == ":" and value.name is not None:
                 self.take()
-                self.label_expression(bar=not self._bars)
+                self.label_expression(bar=not self.bars)
                 value = worked_out([value], 1)
             else:
                 return value
-
-    def _part_of(self, value: Value) -> Value:
-        """Behind `[`: an element, a property by name, or a slice."""
-        last, count = -1, self._short_slice()
-        if self.look().symbol != "..":
-            index = self.expression()
-            if self.accept("]"):
-                found = either([value.element(), _property(value)]) if value.size <= PROPERTY.size else value.element()
-                return replace(found, made=value.made + index.made + PROPERTY.made, cost=value.cost + index.cost + 4)
-            last = index.cost
-        self.expect("..")
-        ends = [] if self.look().symbol == "]" else [self.expression()]
-        self.expect("]")
-        sliced = replace(value, name=None, text=None) if count is None else value.first(count)
-        return replace(sliced, made=value.made + made(ends), cost=value.cost + 2 + max(0, last) + cost(ends))
-
-    def _short_slice(self) -> int | None:
-        """How many elements `..3]`, `1..3]` or `-3..]` take at most; None where that is not written out."""
-        signs = [self.look(i).symbol or self.look(i).kind for i in range(4)]
-        if signs[:3] == ["..", "integer", "]"]:
-            return self.look(1).integer
-        if signs == ["integer", "..", "integer", "]"]:
-            return max(0, self.look(2).integer - self.look(0).integer)
-        return self.look(1).integer if signs == ["-", "integer", "..", "]"] else None
 
     def _atom(self) -> Value:  # noqa: PLR0911 - one for each kind of atom
         token = self.look()
@@ -249,7 +183,7 @@ class Expressions(Patterns):
         if token.symbol == "(":
             return self._parenthesised()
         if token.symbol == "[":
-            return self._list()
+            return self.list_()
         if token.symbol == "{":
             self.take()
             return container(self.map_values())
@@ -285,45 +219,6 @@ class Expressions(Patterns):
             self.path()
         return SCALAR
 
-    def _list(self) -> Value:
-        self.take()
-        if self.look().is_name and self.look(1).keyword == "IN":
-            return self._comprehension("]", "a list comprehension", keeps=True)
-        named = 2 if self.look().is_name and self.look(1).symbol == "=" else 0
-        if self.begins_pattern(named):
-            return self._pattern_comprehension()
-        return container(self.expressions("]"))
-
-    def _comprehension(self, end: str, what: str, *, keeps: bool) -> Value:
-        variable = self.name()
-        self.expect("IN")
-        over = self.expression()
-        with self.inner():
-            self.names[variable] = replace(over.element(), name=variable, made=0, cost=1)
-            self._walking.append(variable)
-            self._bars += keeps
-            parts = [self.expression()] if self.accept("WHERE") else []
-            given = replace(self.names[variable], made=0) if keeps else None
-            if keeps and self.accept("|"):
-                given = self.expression()
-                parts.append(given)
-            self._walking.pop()
-            self._bars -= keeps
-        self.expect(end)
-        return walked(over, Value(made=made(parts), cost=cost(parts)), given, what)
-
-    def _pattern_comprehension(self) -> Value:
-        with self.inner():
-            self.pattern()
-            self._bars += 1
-            if self.accept("WHERE"):
-                self.counted()
-            self._bars -= 1
-            self.expect("|")
-            given = self.counted()
-        self.expect("]")
-        return functions.call("collect", [given])
-
     def _case(self) -> Value:
         self.take()
         asked = [] if self.look().keyword == "WHEN" else [self.expression()]
@@ -347,7 +242,7 @@ class Expressions(Patterns):
         if token.keyword in QUANTIFIERS and then == "(" and self.look(3).keyword == "IN":
             self.take()
             self.take()
-            return self._comprehension(")", f"`{token.text}`", keeps=False)
+            return self.comprehension(")", f"`{token.text}`", keeps=False)
         if token.keyword in {"SHORTESTPATH", "ALLSHORTESTPATHS"}:
             with self.inner():
                 return path_of(self.path())
@@ -380,7 +275,7 @@ class Expressions(Patterns):
         functions.check_name(name)
         self.expect("(")
         self.accept("DISTINCT")
-        if name == "range" and (length := self._literal_range()) is not None:
+        if name == "range" and (length := self.literal_range()) is not None:
             self.expressions(")")
             return functions.numbers(length)
         if name == "count" and self.accept("*"):
@@ -389,15 +284,6 @@ class Expressions(Patterns):
         if name in {"trim", "normalize"}:
             return self._wordy(name)
         return functions.call(name, self.expressions(")"))
-
-    def _literal_range(self) -> int | None:
-        """How many numbers `1, 9)` or `0, 100, 5)` give; None where they are not written out."""
-        signs = [self.look(i).symbol or self.look(i).kind for i in range(6)]
-        if signs[:4] == ["integer", ",", "integer", ")"]:
-            return len(range(self.look(0).integer, self.look(2).integer + 1))
-        if signs == ["integer", ",", "integer", ",", "integer", ")"]:
-            return len(range(self.look(0).integer, self.look(2).integer + 1, max(1, self.look(4).integer)))
-        return None
 
     def _wordy(self, name: str) -> Value:
         """`trim(BOTH 'x' FROM text)`, `normalize(text, NFKC)`."""
@@ -424,7 +310,7 @@ class Expressions(Patterns):
             if self.accept("."):
                 if not self.accept("*"):
                     self.name()
-                parts.append(_property(value))
+                parts.append(property_of(value))
             elif self.look(1).symbol == ":":
                 self.name()
                 self.take()
@@ -432,11 +318,3 @@ class Expressions(Patterns):
             else:
                 parts.append(self._named())
         return container(parts)
-
-
-def _property(of: Value, name: str = "") -> Value:
-    """A property of a node or relationship, or what stands in a map."""
-    if of.size > PROPERTY.size:
-        return Value(of.size, max(PROPERTY.length, of.size // SLOT), of.size, of.made, of.cost + PROPERTY.cost)
-    kind = ATOM if of.kind == NODE and name in COLUMNS else ""
-    return replace(PROPERTY, made=of.made + PROPERTY.made, cost=of.cost + PROPERTY.cost, kind=kind, item_kind=ATOM)

@@ -175,6 +175,10 @@ def _names(arguments: list[Value]) -> Value:
     return Value(4 * 2**10, 100, 200, 4 * 2**10 + made(arguments), 20 + cost(arguments), item_kind=ATOM)
 
 
+def _name(arguments: list[Value]) -> Value:
+    return replace(scalar(*arguments), size=400, length=200)
+
+
 def _properties(arguments: list[Value]) -> Value:
     size = PROPERTY.size + sum(argument.size for argument in arguments)
     return Value(size, 100, size, PROPERTY.made + made(arguments), 20 + cost(arguments))
@@ -193,5 +197,9 @@ _RULES: dict[str, Callable[[list[Value]], Value]] = {
     "relationships": _of_path,
     "keys": _names,
     "labels": _names,
+    "elementid": _name,
+    "randomuuid": _name,
+    "type": _name,
+    "valuetype": _name,
     "properties": _properties,
 }

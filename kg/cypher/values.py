@@ -19,6 +19,7 @@ MOST_STEPS = 50_000_000  # of all expressions of a query, each for one row
 MOST_MADE = 64 * 2**20  # bytes that all expressions of a query allocate for one row, which no limit of Neo4j counts
 LARGEST = 2**30  # bytes that a list can hold, which is put together from collected ones
 SORT_KEY = 64 * 2**10  # bytes of one key: a sort compares all its rows at one go
+WRITTEN = 60  # characters of a number or a moment within a text
 SLOT = 32  # bytes of a number, a truth value, a reference
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,14 +113,14 @@ def made(parts: Sequence[Value]) -> int:
 
 def joined(parts: list[Value]) -> Value:
     """`a + b`: a number, a longer text or a longer list. Neo4j joins lists without copying them."""
-    size = sum(part.size for part in parts)
+    size = sum(max(part.size, 2 * WRITTEN) for part in parts)
     if size > LARGEST:
         raise refused("`+` joins lists without end", UNWIND_IT)
     copied = 0 if any(part.is_large for part in parts) else size
     numbers = [part.number for part in parts]
     return Value(
         size=size,
-        length=sum(part.length for part in parts),
+        length=sum(max(part.length, WRITTEN) for part in parts),
         item=max(max(part.item, part.size) for part in parts),
         made=held(SLOT + made(parts) + copied, "`+`"),
         cost=1 + cost(parts) + copied // 64,
