@@ -30,6 +30,8 @@ server.http.listen_address=127.0.0.1:{ports.http}
 server.http.advertised_address=127.0.0.1:{ports.http}
 server.https.enabled=false
 server.memory.pagecache.size={memory_mb}m
+dbms.memory.transaction.total.max={all_transactions_mb}m
+db.memory.transaction.max={transaction_mb}m
 dbms.usage_report.enabled=false
 server.bolt.telemetry.enabled=false
 dbms.security.allow_csv_import_from_file_urls=false
@@ -53,7 +55,11 @@ def write_configuration(root: Path, ports: Ports) -> None:
     """Write `root/conf/neo4j.conf` and make the server's directories."""
     for name in ("conf", "data", "logs", "import", "plugins"):
         (root / name).mkdir(exist_ok=True)
-    text = CONFIGURATION.format(ports=ports, memory_mb=_memory_mb())
+    memory_mb = _memory_mb()
+    heap_mb = memory_mb * 2
+    text = CONFIGURATION.format(
+        ports=ports, memory_mb=memory_mb, all_transactions_mb=heap_mb // 2, transaction_mb=heap_mb // 4
+    )
     (root / "conf" / "neo4j.conf").write_text(text)
 
 
