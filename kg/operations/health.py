@@ -11,6 +11,7 @@ import psutil
 
 from kg.errors import RegkgError, ServerFailed, StoreRefused
 from kg.progress import SILENT, Progress
+from kg.runs import vector_index
 from kg.server import Server, endpoint, java
 from kg.server.jars import install_jars
 from kg.store import open_store
@@ -61,6 +62,7 @@ def check_graph(settings: Settings, progress: Progress = SILENT) -> Iterator[Che
             yield check("server", partial(_version, store))
             yield check("write", partial(_write, store))
             yield check("read-only", partial(_refuse, store))
+            yield check("vectors", partial(_vectors, store))
     except RegkgError as error:
         yield Check("server", False, error.message, error.hint)  # noqa: FBT003
 
@@ -117,6 +119,14 @@ def _refuse(store: Store) -> str:
     raise StoreRefused(
         "a read session may write", "hand-written Cypher is not safe on this server: use Neo4j 5 or newer"
     )
+
+
+def _vectors(store: Store) -> str:
+    if lacking := vector_index.missing(store):
+        raise StoreRefused(
+            f"the vectors of {', '.join(lacking)} cannot be asked in Cypher: no vector index", "regkg db migrate"
+        )
+    return "all published runs that embed anything have their vector index"
 
 
 def _gb(size: int) -> str:
