@@ -1,4 +1,4 @@
-"""Outputs of models check themselves when they are made: whatever is wrong is refused, whatever is right goes through."""
+"""Outputs of models check themselves when they are made: what is wrong is refused, what is right passes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_other_faults_of_embeddings() -> None:
     cells, vectors = np.array(["a", "b"]), np.ones((2, 3), np.float32)
     with pytest.raises(SchemaError, match="ids repeat"):
         FeatureEmbedding(["G1", "G1"], ["Gene", "Gene"], vectors)
-    with pytest.raises(SchemaError, match="no nodes are labelled Cells, Gene {id: 1}"):
+    with pytest.raises(SchemaError, match=r"no nodes are labelled Cells, Gene \{id: 1\}"):
         embedded(2, kinds=["Cells", "Gene {id: 1}"])
     with pytest.raises(SchemaError, match=r"shape \(2,\)"):
         FeatureEmbedding(["G1", "G2"], ["Gene"] * 2, np.ones(2, np.float32))
