@@ -97,7 +97,7 @@ def play(settings: Settings, *, seed: int, quick: bool, report: Progress) -> Out
         releases.publish(store, "the simulated world", progress=report)
         options = {"seed": seed, **(QUICK_STEPS if quick else STEPS)}
         run = train(store, settings.home, TrainingRequest("glue", CELLS, options), report)
-        served = runs.publish_run(store, run.id, "the demo's run")
+        served = runs.publish_run(store, run.id, "the demo's run", report)
         return _outcome(store, settings.home, world, run, served.release)
 
 

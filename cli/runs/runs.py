@@ -66,8 +66,8 @@ def show(run: str, *, as_json: bool) -> None:
 def publish(run: str, text: str, *, as_json: bool) -> None:
     """Serve RUN for its slot; the evidence served stays the same."""
     interrupt_message("the run is either served or not: `regkg runs list` says which")
-    with graph(as_json=as_json) as (store, _, _):
-        emit(runs.publish_run(store, run, text), as_json=as_json)
+    with graph(as_json=as_json) as (store, _, report):
+        emit(runs.publish_run(store, run, text, report), as_json=as_json)
 
 
 @group.command()

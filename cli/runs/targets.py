@@ -36,6 +36,6 @@ def targets(run: str, *, sites: str, best: int, publish: bool, as_json: bool) ->
     with graph(as_json=as_json) as (store, settings, report):
         made = rank(store, settings.home, run, Wanted(sites, best), report)
         if publish:
-            runs.publish_run(store, made.id)
+            runs.publish_run(store, made.id, progress=report)
     shown = {"run": made.id, "of": run, "outcome": made.outcome, "published": publish, **made.metrics}
     emit(made if as_json else shown, as_json=as_json)

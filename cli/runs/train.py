@@ -124,7 +124,7 @@ def run_training(
             note(f"run {left.id} was interrupted: `regkg runs resume {left.id}` or `regkg runs discard {left.id}`")
         run = train(store, settings.home, request, report, release=release)
         if publish:
-            runs.publish_run(store, run.id)
+            runs.publish_run(store, run.id, progress=report)
     emit(run if as_json else summary(run, published=publish), as_json=as_json)
 
 

@@ -15,12 +15,12 @@ import pandas as pd
 import pyarrow as pa
 
 from kg.evidence.nodes import read_nodes
-from kg.export.content import Content, Frame, described, links, peaks_of, places_of, together
+from kg.export.content import Content, Frame, described, links, no_nodes, peaks_of, places_of, together
 from kg.guidance import read_guidance
 from kg.guidance.snapshot import manifest_of
 from kg.query.plan import run_plan
 from kg.query.scope import one_run, scope_of
-from kg.schema import EDGE_TYPES, NODE_TYPES, PEAK, Kind
+from kg.schema import CELLS, EDGE_TYPES, NODE_TYPES, PEAK, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -63,7 +63,7 @@ def edges(
         types: names of edge types; none means all.
         release: a published one; by default what is served.
         run: predictions of this complete run alone, instead of all served ones.
-        called_only: leave out predictions that the run did not call.
+        called_only: leave out predictions that the run did not call, and those of types that are not called at all.
 
     Raises:
         UnknownRelease: nothing is published, or not this.
@@ -185,9 +185,17 @@ def embeddings(store: Store, *, release: int | None = None, run: str | None = No
 
 
 def _nodes(store: Store, release: int, labels: set[str]) -> Frame:
-    """Read all nodes of these labels at a release."""
-    types = [NODE_TYPES[label] for label in sorted(labels)]
-    return together(described(type_, read_nodes(store, type_, release)) for type_ in types)
+    """Read all nodes of these labels at a release; sets of cells are in every one."""
+    types = [NODE_TYPES[label] for label in sorted(labels - {CELLS})]
+    parts = [described(type_, read_nodes(store, type_, release)) for type_ in types]
+    return together([*parts, _cells(store)] if CELLS in labels else parts)
+
+
+def _cells(store: Store) -> Frame:
+    """Read files of cells: by id, such as cortex/rna, and their assembly."""
+    rows = store.read(f"MATCH (c:{CELLS}) RETURN c.id AS id, c.assembly AS assembly ORDER BY id")
+    named = no_nodes().reindex([row["id"] for row in rows])
+    return named.assign(label=CELLS, name=named.index, assembly=[row["assembly"] for row in rows])
 
 
 def _edges_of(store: Store, type_: EdgeType, scope: Scope, *, called_only: bool) -> Iterator[pa.Table]:

@@ -11,6 +11,7 @@ import psutil
 
 from kg.errors import RegkgError, ServerFailed, StoreRefused
 from kg.progress import SILENT, Progress
+from kg.runs import vector_index
 from kg.runs.lineage import lineage
 from kg.server import Server, endpoint, java
 from kg.server.jars import install_jars
@@ -63,6 +64,7 @@ def check_graph(settings: Settings, progress: Progress = SILENT) -> Iterator[Che
             yield check("write", partial(_write, store))
             yield check("read-only", partial(_refuse, store))
             yield check("runs", partial(_lineage, store))
+            yield check("vectors", partial(_vectors, store))
     except RegkgError as error:
         yield Check("server", False, error.message, error.hint)  # noqa: FBT003
 
@@ -123,6 +125,14 @@ def _refuse(store: Store) -> str:
 
 def _lineage(store: Store) -> str:
     return f"{len(lineage(store)):,} runs, none its own ancestor"
+
+
+def _vectors(store: Store) -> str:
+    if lacking := vector_index.missing(store):
+        raise StoreRefused(
+            f"the vectors of {', '.join(lacking)} cannot be asked in Cypher: no vector index", "regkg db migrate"
+        )
+    return "all published runs that embed anything have their vector index"
 
 
 def _gb(size: int) -> str:

@@ -14,7 +14,7 @@ from kg.evidence.datasets import canonical_json, dataset_versions, looked_up_has
 from kg.evidence.release_hashes import ReleaseHashes
 from kg.progress import SILENT, Progress
 from kg.releases import release_hash, releases
-from kg.runs import runs
+from kg.runs import runs, vector_index
 from kg.schema import PEAK, SCHEMA_VERSION
 from kg.schema.batches import NodeBatch
 from kg.store import ensure_schema, leases
@@ -60,6 +60,7 @@ def migrate(store: Store, progress: Progress = SILENT) -> list[int]:
                 progress.say(f"schema version {number} -> {number + 1}")
                 STEPS[number](store, held, progress)
     ensure_schema(store)
+    vector_index.ensure(store, progress)
     return done
 
 

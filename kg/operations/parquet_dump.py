@@ -21,7 +21,7 @@ from kg.errors import ChecksumMismatch, Conflict, StoreRefused, UnknownRelease
 from kg.evidence.release_hashes import ReleaseHashes
 from kg.files import replaced
 from kg.progress import SILENT, Progress
-from kg.schema import EDGE_TYPES, OPEN, EdgeType, Kind, RowType, evidence_types
+from kg.schema import CELLS, EDGE_TYPES, OPEN, EdgeType, Kind, RowType, evidence_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,13 +124,16 @@ def dump_rows(store: Store, folder: Path, bookkeeping: Bookkeeping, progress: Pr
 def load_rows(store: Store, folder: Path, progress: Progress = SILENT) -> None:
     """Write what `dump_rows` wrote into an empty graph whose constraints are made.
 
-    The bookkeeping comes last, in one transaction, so that nobody is served half of it.
+    The bookkeeping comes last, in one transaction, so that nobody is served half of it; but the sets of cells come
+    before what runs say of them.
 
     Raises:
         StoreRefused: a row names a node that is not there.
     """
     for type_ in evidence_types():
         _load(store, folder / f"{type_.name}.parquet", _create(type_), type_.name, progress)
+    nodes = _books(folder / "books.parquet")
+    store.write(f"UNWIND $rows AS row {_NODE.format(label=CELLS)}", rows=nodes.pop(CELLS, []))
     for type_ in _predicted():
         if not (folder / f"{type_.name}.parquet").exists():
             continue  # the backup is older than the type
@@ -138,25 +141,31 @@ def load_rows(store: Store, folder: Path, progress: Progress = SILENT) -> None:
         own = ", ".join(f"{name}: row[{i}]" for i, name in enumerate(names) if i not in (2, 3))
         query = f"{_ends(type_, 2)} CREATE (a)-[:{type_.name} {{{own}}}]->(b)"
         _load(store, folder / f"{type_.name}.parquet", query, type_.name, progress)
-    for label in ("Gene", "Peak"):
+    kinds = pq.read_table(folder / "Embedding.parquet", columns=["kind"])["kind"].unique().to_pylist()
+    for label in sorted(kinds):
         query = (
             f"MATCH (n:{label} {{id: row[1]}}) CREATE (n)-[:HAS_EMBEDDING]->"
             "(:Embedding {id: row[0] + ':' + row[1], run: row[0], node: row[1], kind: row[2], vector: row[3]})"
         )
         _load(store, folder / "Embedding.parquet", query, f"embeddings of {label}", progress, kind=label)
-    nodes: dict[str, list[Row]] = {}
-    for line in pq.read_table(folder / "books.parquet").to_pylist():
-        nodes.setdefault(line["label"], []).append(json.loads(line["node"], object_hook=_timed))
 
     def work(tx: Any) -> None:
         for label, rows in nodes.items():
-            tx.run(f"UNWIND $rows AS row CREATE (n:{label}) SET n = row", rows=rows).consume()
+            tx.run(f"UNWIND $rows AS row {_NODE.format(label=label)}", rows=rows).consume()
         tx.run("MATCH (v:DatasetVersion) MATCH (d:Dataset {id: v.dataset}) CREATE (d)-[:HAS_VERSION]->(v)").consume()
 
     store.transaction(work)
 
 
+_NODE = "CREATE (n:{label}) SET n = row"
 _COMPLETE = "MATCH (r:ModelRun {outcome: 'complete'}) RETURN r.id AS id"
+
+
+def _books(path: Path) -> dict[str, list[Row]]:
+    nodes: dict[str, list[Row]] = {}
+    for line in pq.read_table(path).to_pylist():
+        nodes.setdefault(line["label"], []).append(json.loads(line["node"], object_hook=_timed))
+    return nodes
 
 
 def _point_back(nodes: dict[str, list[Row]]) -> None:

@@ -20,6 +20,7 @@ from kg.operations.backup import BackupManifest, check_idle, check_room, copied
 from kg.operations.migrations import migrate
 from kg.progress import SILENT, Progress
 from kg.releases import copy_attributes, releases, verify
+from kg.runs import vector_index
 from kg.schema import SCHEMA_VERSION
 from kg.server import Server, endpoint
 from kg.store import ensure_schema, open_store
@@ -215,6 +216,7 @@ def _verified(store: Store, manifest: BackupManifest, progress: Progress) -> Res
             "restore another backup",
         )
     steps = migrate(store, progress) if manifest.kind == "store" else []
+    vector_index.ensure(store, progress)
     numbers = sorted(restored)
     verified = {number: verify(store, number, progress).hash for number in numbers}
     runs = len({run for run, _ in _runs(manifest)})

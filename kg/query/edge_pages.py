@@ -12,7 +12,7 @@ from kg.query.lookup import GENE_FIELDS, GENES_NAMED, gene_parameters, only_gene
 from kg.query.plan import Plan, Query, Row
 from kg.query.registry import Parameters
 from kg.query.scope import Scope, record, valid
-from kg.schema import EDGE_TYPES, GENE, NODE_TYPES, OPEN, PEAK, EdgeType, Kind
+from kg.schema import CELLS, EDGE_TYPES, GENE, NODE_TYPES, OPEN, PEAK, EdgeType, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +170,10 @@ def _head(filters: EdgeParameters, type_: EdgeType) -> str:
 
 
 def _predicted(type_: EdgeType) -> list[str]:
-    """Return the conditions of a prediction: a run may link nodes that the release no longer has."""
-    start, end = NODE_TYPES[type_.start], NODE_TYPES[type_.end]
-    return ["run IN $runs", f"{record('a', start)} IS NOT NULL", f"{record('b', end)} IS NOT NULL"]
+    """Return the conditions of a prediction: a run may link nodes that the release no longer has; cells are in all."""
+    ends = {"a": type_.start, "b": type_.end}
+    there = [f"{record(node, NODE_TYPES[label])} IS NOT NULL" for node, label in ends.items() if label != CELLS]
+    return ["run IN $runs", *there]
 
 
 def _inside(node: str) -> str:

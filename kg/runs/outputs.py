@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from kg.errors import SchemaError
-from kg.schema import ANNOTATED_AS, IMPUTED_GENE, IMPUTED_PEAK, PREDICTED_CONTACT, Kind
+from kg.schema import ANNOTATED_AS, IMPUTED_GENE, IMPUTED_PEAK, NODE_TYPES, PREDICTED_CONTACT, Kind
 from kg.schema.batches import EdgeBatch
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class ScoredPairs:
     Attributes:
         batch: the rows; identity is type and ends, so that a pair keeps its edge_id from run to run.
         every: a Parquet file in the run's folder with every pair that was scored, where only the best are rows.
+
+    Raises:
+        SchemaError: these are no predicted edges, or a pair repeats.
     """
 
     kind: ClassVar[str] = "scored pairs"
@@ -59,10 +62,14 @@ class ScoredPairs:
     every: str | None = None
 
     def __post_init__(self) -> None:
-        if self.batch.type.kind is not Kind.PREDICTED:
-            raise SchemaError(
-                "scored pairs are not valid", [f"{self.batch.type.name} is not a type of predicted edges"]
-            )
+        name = self.batch.type.name
+        _refuse(
+            "scored pairs",
+            {
+                f"{name} is not a type of predicted edges": self.batch.type.kind is not Kind.PREDICTED,
+                f"rows of {name} repeat": repeats(self.batch),
+            },
+        )
 
     def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
         """The rows themselves."""
@@ -86,9 +93,12 @@ class FeatureEmbedding:
     vectors: NDArray[np.float32]
 
     def __post_init__(self) -> None:
+        unknown = sorted(set(self.kinds) - set(NODE_TYPES))
         _refuse(
             "a feature embedding",
             {
+                f"no nodes are labelled {', '.join(unknown)}": bool(unknown),
+                f"vectors of shape {np.shape(self.vectors)}": np.ndim(self.vectors) != 2,
                 f"{len(self.ids)} ids, {len(self.kinds)} kinds and {len(self.vectors)} vectors": not (
                     len(self.ids) == len(self.kinds) == len(self.vectors)
                 ),
@@ -123,13 +133,16 @@ class CellEmbedding:
 
     def __post_init__(self) -> None:
         named = () if self.features is None else self.features
-        vectors = () if self.feature_vectors is None else self.feature_vectors
+        vectors = self.vectors[:0] if self.feature_vectors is None else self.feature_vectors
+        shapes = np.shape(self.vectors), np.shape(vectors)
         _refuse(
             f"the embedding of {self.modality}",
             {
+                f"vectors of shapes {shapes}": len(shapes[0]) != 2 or shapes[0][1:] != shapes[1][1:],
                 f"{len(self.cells)} cells and {len(self.vectors)} vectors": len(self.cells) != len(self.vectors),
                 f"{len(named)} features and {len(vectors)} vectors of them": len(named) != len(vectors),
-                "values that are not finite": not np.isfinite(self.vectors).all(),
+                "features repeat": len(set(named)) < len(named),
+                "values that are not finite": not (np.isfinite(self.vectors).all() and np.isfinite(vectors).all()),
             },
         )
 
@@ -221,12 +234,23 @@ class CellMatrix:
     quality: pd.DataFrame
 
     def __post_init__(self) -> None:
-        missing = {"feature", "kind", "correlation", "n"} - set(self.quality.columns)
+        missing = sorted({"feature", "kind", "correlation", "n"} - set(self.quality.columns))
+        what = f"layer {self.layer} of {self.modality}"
         _refuse(
-            f"layer {self.layer} of {self.modality}",
+            what,
             {
                 f"no file at {self.path}": not self.path.exists(),
-                f"its quality has no column {', '.join(sorted(missing))}": bool(missing),
+                f"its quality has no column {', '.join(missing)}": bool(missing),
+            },
+        )
+        kinds = sorted(set(self.quality["kind"].astype(str)) - {IMPUTED_GENE.end, IMPUTED_PEAK.end})
+        _refuse(
+            what,
+            {
+                f"its quality is about {', '.join(kinds)}, not genes or peaks": bool(kinds),
+                "features repeat in its quality": bool(self.quality["feature"].duplicated().any()),
+                "correlations outside -1 to 1": bool((self.quality["correlation"].abs() > 1).any()),
+                "numbers of cells below 0": bool((self.quality["n"] < 0).any()),
             },
         )
 
@@ -262,10 +286,15 @@ class Contacts:
     cool: Path | None = None
 
     def __post_init__(self) -> None:
+        is_contact = self.batch.type == PREDICTED_CONTACT
+        widths = set(self.batch.table["resolution_bp"].unique().to_pylist()) if is_contact else set()
         _refuse(
             "contacts",
             {
-                f"rows of {self.batch.type.name}": self.batch.type != PREDICTED_CONTACT,
+                f"rows of {self.batch.type.name}": not is_contact,
+                f"rows of a resolution of {sorted(widths)} bp, not {self.resolution_bp}": not widths
+                <= {self.resolution_bp},
+                "pairs of peaks repeat": repeats(self.batch),
                 f"a resolution of {self.resolution_bp} bp": self.resolution_bp < 1,
                 f"no file at {self.cool}": self.cool is not None and not self.cool.exists(),
             },
@@ -279,6 +308,12 @@ class Contacts:
 
 KINDS = (ScoredPairs, FeatureEmbedding, CellEmbedding, CellAnnotation, CellMatrix, Contacts)
 """Every kind of output that there is."""
+
+
+def repeats(batch: EdgeBatch) -> bool:
+    """Whether two rows have the same identity, so that the graph would refuse the second."""
+    keys = ["start_id", "end_id", *batch.type.keys]
+    return bool(batch.table.group_by(keys).aggregate([]).num_rows < len(batch))
 
 
 def _refuse(what: str, wrong: Mapping[str, bool]) -> None:

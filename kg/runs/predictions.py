@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from kg.errors import MissingInput, SchemaError, StoreRefused
 from kg.files import replaced
 from kg.progress import SILENT, Progress
-from kg.runs.outputs import FeatureEmbedding
+from kg.runs.outputs import FeatureEmbedding, repeats
+from kg.runs.vector_index import drop
 from kg.schema import EDGE_TYPES, Kind
 from kg.schema.batches import EdgeBatch
 
@@ -50,7 +51,7 @@ class Predictions:
         """The graph's part of the outputs of a model; rows of one type become one batch.
 
         Raises:
-            SchemaError: there are two embeddings of features.
+            SchemaError: there are two embeddings of features, or two outputs say the same of the same nodes.
         """
         by_type: dict[str, list[EdgeBatch]] = {}
         for output in outputs:
@@ -60,6 +61,8 @@ class Predictions:
         if len(embedded) > 1:
             raise SchemaError("a run has one embedding of features", [f"this has {len(embedded)}"])
         links = [EdgeBatch.concat(batches) for batches in by_type.values()]
+        if twice := [batch.type.name for batch in links if repeats(batch)]:
+            raise SchemaError("the outputs of a run do not go together", [f"rows of {name} repeat" for name in twice])
         return cls(links, embedded[0] if embedded else None)
 
 
@@ -121,7 +124,8 @@ def write(store: Store, run_id: str, predictions: Predictions, progress: Progres
 
 
 def remove(store: Store, run_id: str) -> None:
-    """Delete every prediction and embedding of a run, in batches."""
+    """Delete every prediction and embedding of a run, in batches, and its vector index first."""
+    drop(store, run_id)
     for type_ in EDGE_TYPES.values():
         if type_.kind is Kind.PREDICTED:
             store.implicit(

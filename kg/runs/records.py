@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kg.errors import Conflict, UnknownRun
 from kg.progress import SILENT, Progress
 from kg.releases import Served, serve, served
-from kg.runs import predictions
+from kg.runs import predictions, vector_index
 from kg.schema import NEAR
 from kg.store.leases import process_is_gone, this_process
 
@@ -168,7 +168,8 @@ def add_note(store: Store, run_id: str, note: str) -> None:
 def write_back(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> Run:
     """Write a run's kept predictions into the graph, count them, and only then mark it complete.
 
-    Safe to run again after a kill: rows that an earlier attempt left are removed first.
+    Safe to run again after a kill: rows that an earlier attempt left are removed first. A run that was published before
+    it was pruned gets its vector index again.
 
     Raises:
         Conflict: the run is complete or discarded already.
@@ -181,11 +182,14 @@ def write_back(store: Store, home: Path, run_id: str, progress: Progress = SILEN
     take_over(store, run_id, "writing")
     predictions.write(store, run_id, found_predictions, progress)
     finish(store, run_id, "complete", metrics=metrics)
+    vector_index.ensure(store, progress)
     return run(store, run_id)
 
 
-def publish_run(store: Store, run_id: str, note: str = "") -> Served:
-    """Serve a complete run for its slot; the release served stays the same.
+def publish_run(store: Store, run_id: str, note: str = "", progress: Progress = SILENT) -> Served:
+    """Serve a complete run for its slot, its vectors indexed for Cypher; the release served stays the same.
+
+    Until the pointer moves, in one transaction at the end, what was published before stays as it was.
 
     Raises:
         Conflict: it is not complete, or an experiment.
@@ -205,7 +209,9 @@ def publish_run(store: Store, run_id: str, note: str = "") -> Served:
         serve(tx, now["release"], {**json.loads(now["runs"]), found.slot: run_id}, note)
 
     served(store)  # says plainly when nothing is published yet
+    filling = vector_index.make(store, progress, also=[run_id])
     store.transaction(work)
+    vector_index.wait(store, filling, progress)
     return served(store)
 
 

@@ -38,7 +38,7 @@ from kg.schema.edge_types import (
     evidence_types,
     row_type,
 )
-from kg.schema.predicted_types import ANNOTATED_AS, IMPUTED_GENE, IMPUTED_PEAK, PREDICTED_CONTACT
+from kg.schema.predicted_types import ANNOTATED_AS, CELLS, IMPUTED_GENE, IMPUTED_PEAK, PREDICTED_CONTACT
 
 __all__ = [
     "ACCESSIBLE_IN",
@@ -46,6 +46,7 @@ __all__ = [
     "ASSEMBLY",
     "BINDS",
     "BIOSAMPLE",
+    "CELLS",
     "CONTACTS",
     "EDGE_TYPES",
     "EQTL",

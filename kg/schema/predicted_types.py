@@ -6,6 +6,10 @@ import pyarrow as pa
 
 from kg.schema.row_types import Column, EdgeType, Kind
 
+CELLS = "Cells"
+"""Label of registered files of cells, id SET/MODALITY: no node type, since no dataset asserts them and no release ends
+them; predictions may start there."""
+
 PREDICTED_LINK = EdgeType(
     "PREDICTED_LINK",
     "A model says that the peak regulates the gene.",
@@ -69,7 +73,7 @@ PREDICTED_CONTACT = EdgeType(
 ANNOTATED_AS = EdgeType(
     "ANNOTATED_AS",
     "A model gave this label to some cells of the file.",
-    "Cells",
+    CELLS,
     "Biosample",
     (
         Column(
@@ -94,7 +98,7 @@ _QUALITY = (
 IMPUTED_GENE = EdgeType(
     "IMPUTED_GENE",
     "How well a model imputes the gene in the cells of the file.",
-    "Cells",
+    CELLS,
     "Gene",
     _QUALITY,
     kind=Kind.PREDICTED,
@@ -105,7 +109,7 @@ IMPUTED_GENE = EdgeType(
 IMPUTED_PEAK = EdgeType(
     "IMPUTED_PEAK",
     "How well a model imputes the peak in the cells of the file.",
-    "Cells",
+    CELLS,
     "Peak",
     _QUALITY,
     kind=Kind.PREDICTED,

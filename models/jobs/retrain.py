@@ -172,7 +172,7 @@ def _one(store: Store, home: Path, decision: Decision, wanted: Wanted, lease: Le
     with replaced(run_folder(home, child.id) / "gate.json") as path:
         path.write_text(json.dumps({"parent": parent.id, **told}, indent=1))
     runs.add_note(store, child.id, verdict.reason)
-    published, reason = _publish(store, decision, child, verdict, lease)
+    published, reason = _publish(store, decision, child, verdict, lease, progress)
     progress.say(f"{decision.slot}: {child.id}: {reason}")
     warm = bool(runs.environment(store, child.id)["request"]["warm"])
     return Retrained(decision.slot, parent.id, child.id, warm=warm, published=published, reason=reason, gate=told)
@@ -189,7 +189,9 @@ def _trained(store: Store, home: Path, decision: Decision, parent: Run, wanted: 
     return train.train(store, home, request, progress, release=decision.served)
 
 
-def _publish(store: Store, decision: Decision, child: Run, verdict: Verdict, lease: Lease) -> tuple[bool, str]:
+def _publish(
+    store: Store, decision: Decision, child: Run, verdict: Verdict, lease: Lease, progress: Progress
+) -> tuple[bool, str]:
     """Serve the run, unless the gate failed or somebody changed what is served for its slot meanwhile."""
     if not verdict.passed:
         return False, verdict.reason
@@ -197,5 +199,5 @@ def _publish(store: Store, decision: Decision, child: Run, verdict: Verdict, lea
     now = served(store).runs.get(decision.slot)
     if now != decision.run:
         return False, f"{verdict.reason}; but {now} is published for {decision.slot} meanwhile, so it was left"
-    runs.publish_run(store, child.id, f"retrained from {decision.run}; {verdict.reason}")
+    runs.publish_run(store, child.id, f"retrained from {decision.run}; {verdict.reason}", progress)
     return True, verdict.reason

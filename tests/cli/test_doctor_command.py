@@ -55,7 +55,7 @@ def test_a_healthy_home_passes_and_the_graph_stays_as_it_was(store: Store, capsy
     assert code == 0, [check for check in checks.values() if not check["ok"]]
     assert list(checks) == [
         *("python", "packages", "versions", "training", "disk", "memory"),
-        *("java", "jars", "server", "write", "read-only", "runs"),
+        *("java", "jars", "server", "write", "read-only", "runs", "vectors"),
     ]
     assert "217 jars" in checks["jars"]["found"]
     assert "openjdk 21" in checks["java"]["found"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kg import runs
 from kg.errors import ChecksumMismatch, Conflict, MissingInput, SchemaVersionMismatch, UnknownRelease
 from kg.evidence.draft import Snapshot, open_draft
 from kg.evidence.release_hashes import ReleaseHashes
@@ -16,10 +17,11 @@ from kg.operations import backup, parquet_dump
 from kg.operations.backup import MANIFEST, UNFINISHED, back_up, back_up_rows, read_manifest
 from kg.operations.restore import BESIDE, _verified, left_by_restore, restore
 from kg.releases import publish, releases, verify
+from kg.runs import vector_index
 from kg.server import REPLACED, RESTORED, Server
 from kg.settings import Settings
 from kg.store import ensure_schema, leases, open_store
-from tests.kg import published
+from tests.kg import every_output, published
 from tests.kg.listener import Listener
 from tests.kg.published import publish_world
 from tests.kg.test_mixed_loads import FACTORS, VARIANTS, factors, variants
@@ -61,12 +63,16 @@ def _text(value: Any) -> str:
 
 
 def fill(store: Store, home: Path) -> tuple[list[str], str]:
-    """Three releases, a role, parts, served runs; and a run under way and a draft, which nobody sees."""
+    """Three releases, a role, parts, served runs, one with every kind of output; and a run under way and a draft."""
     told = publish_world(store, home)
     with open_draft(store, "test") as draft:
         draft.load(FACTORS, Snapshot(("f",), "toy@1"), [factors([published.gene_id(1)])], part="one")
         draft.load(VARIANTS, Snapshot(("v",), "toy@1"), [variants([50])])
+        draft.load(every_output.ONTOLOGY, Snapshot(("o",), "toy@1"), [every_output.biosamples()])
     publish(store, "third")
+    every_output.register_cells(store)
+    genes, peaks = ([node(i) for i in range(3)] for node in (published.gene_id, published.peak_id))
+    runs.publish_run(store, every_output.written(store, home, genes, peaks))
     graph = everything(store, told.writing)
     with open_draft(store, "test") as draft:
         draft.load(FACTORS, Snapshot(("f2",), "toy@1"), [factors([published.gene_id(2)])], part="one", replace=True)
@@ -99,6 +105,7 @@ def test_rows_come_back_as_they_were_without_the_draft(store: Store, world: Worl
     emptied(store, world.settings.home)
     done = restore(world.settings, tmp_path / "backup")
     assert everything(store) == world.graph
+    assert not vector_index.missing(store)
     assert files_below(world.settings.home / "runs") == kept
     assert done.releases == {r.number: r.hash for r in releases(store)}
     with open_draft(store, "test") as draft:  # what was left out can be loaded again
@@ -278,6 +285,7 @@ def test_a_managed_server_is_dumped_and_restored(
         with open_store(server.start()) as store:
             assert everything(store) == before
             verify(store, 3)
+            assert not vector_index.missing(store)
         assert files_below(settings.home / "runs") == kept
         assert not any((server.root / name).exists() for name in (RESTORED, REPLACED, BESIDE))
     finally:

@@ -25,7 +25,7 @@ from kg.export.registry import format_for, formats
 from kg.guidance import read_guidance
 from kg.query.plan import run_plan
 from kg.query.registry import question_named
-from kg.schema import EDGE_TYPES, NODE_TYPES
+from kg.schema import CELLS, EDGE_TYPES, NODE_TYPES
 from tests.kg.published import Published, gene_id, peak_id, publish_world
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ def test_kgx_has_what_its_specification_asks_for(session_store: Store, world: Pu
 
 
 def test_every_type_has_a_meaning_in_kgx() -> None:
-    assert set(kgx._CATEGORIES) == set(NODE_TYPES)
+    assert set(kgx._CATEGORIES) == {*NODE_TYPES, CELLS}
     assert set(kgx._MEANINGS) | {"ACCESSIBLE_IN", "NOT_LIFTED"} == set(EDGE_TYPES)
 
 

@@ -41,6 +41,7 @@ _CATEGORIES = {
     "Variant": "biolink:SequenceVariant",
     "Biosample": "biolink:BiologicalEntity",
     "Assembly": "biolink:Genome",
+    "Cells": "biolink:Dataset",
 }
 _PIPELINE, _MODEL = "data_analysis_pipeline", "computational_model"
 _OTHER = _Meaning("biolink:related_to", "observation", _PIPELINE)
@@ -61,6 +62,10 @@ _MEANINGS = {
     "PERTURBS": _Meaning("biolink:related_to", "observation", _PIPELINE),
     "PREDICTED_LINK": _Meaning("biolink:regulates", "prediction", _MODEL),
     "PREDICTED_TARGET": _Meaning("biolink:regulates", "prediction", _MODEL),
+    "PREDICTED_CONTACT": _Meaning("biolink:physically_interacts_with", "prediction", _MODEL),
+    "ANNOTATED_AS": _Meaning("biolink:related_to", "prediction", _MODEL),
+    "IMPUTED_GENE": _Meaning("biolink:related_to", "statistical_association", _MODEL),
+    "IMPUTED_PEAK": _Meaning("biolink:related_to", "statistical_association", _MODEL),
 }
 
 
