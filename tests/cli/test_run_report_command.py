@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.main import call
-from cli.pages.run_report import strongest_genes
-from cli.pages.run_report_pictures import by_bin, confused
 from kg import runs
 from kg.releases import publish, releases
 from kg.runs import predictions
@@ -23,6 +22,9 @@ from kg.runs.outputs import FeatureEmbedding
 from kg.schema import PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
 from models.evaluation.projection import project
+from models.jobs.report.sections.best_edges import strongest_genes
+from models.jobs.report.sections.by_distance import by_bin
+from models.jobs.report.sections.labels import confused
 from models.jobs.run_artifacts import keep_history, read_history
 from models.zoo.glue.link_scores import Trained
 from models.zoo.glue.predicted import CANDIDATES, cell_outputs
@@ -126,6 +128,11 @@ def reported(capsys: pytest.CaptureFixture[str], run: str, page: Path) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+def words_of(page: str) -> str:
+    """What a reader reads: the text of a page, without tags."""
+    return unescape(re.sub(r"<[^>]+>", " ", page))
+
+
 def test_all_of_a_run_stands_on_one_page(
     graph_of_one_release: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -140,8 +147,8 @@ def test_all_of_a_run_stands_on_one_page(
     assert reported(capsys, run, page) == {"run": run, "html": str(page), "missing": []}
     text = page.read_text()
     assert "http" not in text
-    assert text.count("data:image/png;base64,") == 6  # losses, consistency, labels, cells, distance, one gene
-    words = re.sub(r"<[^>]+>", " ", text)
+    assert text.count("data:image/png;base64,") == 7  # losses, consistency, labels, cells, distance, one gene, scores
+    words = words_of(text)
     for value in ("c0ffee", "0.1.0+abc", "f11e", *releases(store)[-1].datasets.values(), "ALPHA", peak_id(0)):
         assert value in words
     assert "4 epochs in 13 s" in words
@@ -166,10 +173,10 @@ def test_candidates_stand_apart(
     runs.write_back(store, tmp_path, run)
     for _ in ("from its files", "from the graph"):
         reported(capsys, run, page)
-        words = re.sub(r"<[^>]+>", " ", page.read_text())
+        words = words_of(page.read_text())
         assert f"{len(STARTS) - 15} pairs were scored, 0 are called (q below 0.05)" in words
         assert "1,234 pairs that no evidence joins were scored, 13 are called among themselves" in words
-        below = words.split("Beyond the prior")[1].split("Everything recorded")[0]
+        below = words.split("Beyond the prior")[1].split("Scored pairs")[0]
         assert [s for s in STARTS if peak_id(s) in below] == STARTS[:15]
         (folder / "PREDICTED_LINK.parquet").unlink(missing_ok=True)
 
@@ -182,15 +189,16 @@ def test_what_a_run_has_not_is_said(
     keep_links(tmp_path, older)
     runs.write_back(store, tmp_path, older)
     assert reported(capsys, older, page)["missing"] == ["history", "labels", "cells"]
+    assert "Metrics" in page.read_text()
     text = page.read_text()
     assert "kept no history" in text
     assert "not recorded (auto was asked for)" in text
-    assert text.count("data:image/png;base64,") == 3
+    assert text.count("data:image/png;base64,") == 4
     begun = registered(store)
-    everything = ["history", "consistency", "labels", "cells", "pairs", "edges"]
+    everything = ["history", "consistency", "labels", "cells", "pairs"]
     assert reported(capsys, begun, page)["missing"] == everything
     assert call(["runs", "report", begun, "--html", str(page)]) == 0
-    assert "has not: history, consistency" in capsys.readouterr().err
+    assert "this run lacks history, consistency" in capsys.readouterr().err
     assert call(["runs", "report", "glue-none-1", "--html", str(page)]) == 1
 
 
