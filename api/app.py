@@ -44,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="regkg", version=version("regkg"), description=DESCRIPTION, lifespan=lifespan)
+    app.state.home = settings.home
     app.add_middleware(RequestId)
     add_error_handlers(app)
     for router in discover("api.routes", "router").values():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 REVALIDATE = "no-cache"  # may be kept, but is asked for each time, which the ETag makes cheap
 FOREVER = "public, max-age=31536000, immutable"
+PAGE_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def to_json(value: Any) -> bytes:
@@ -48,7 +49,15 @@ def json_response(value: Any, etag: str, cache: str = REVALIDATE, headers: Mappi
 
 def listing(request: Request, value: Any) -> Response:
     """Return a list that changes with no publication: its ETag is the hash of the bytes."""
-    body = to_json(value)
+    return _of_bytes(request, to_json(value), "application/json", {})
+
+
+def html_page(request: Request, page: bytes) -> Response:
+    """Return a page that holds its own pictures and style, and may neither run scripts nor fetch anything."""
+    return _of_bytes(request, page, "text/html; charset=utf-8", {"Content-Security-Policy": PAGE_POLICY})
+
+
+def _of_bytes(request: Request, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
     etag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": REVALIDATE}
-    return not_modified(request, etag) or Response(body, media_type="application/json", headers=headers)
+    headers = {"ETag": etag, "Cache-Control": REVALIDATE, **headers}
+    return not_modified(request, etag) or Response(body, media_type=media_type, headers=dict(headers))

@@ -214,7 +214,7 @@ def _draw(
     truth: Mapping[tuple[str, str], tuple[bool, int]],
     subtitle: str,
 ) -> Path:
-    from cli.pages.picture import DrawnGene, DrawnLink, arc_plot  # noqa: PLC0415
+    from kg.pages.arc_plot import DrawnGene, DrawnLink, arc_plot  # noqa: PLC0415
 
     genes = [DrawnGene.of(row["g"]) for row in store.read("MATCH (g:Gene) RETURN g {.*} AS g")]
     here = DrawnGene.of(store.read("MATCH (g:Gene {id: $id}) RETURN g {.*} AS g", id=gene)[0]["g"])

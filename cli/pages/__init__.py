@@ -1,1 +1,1 @@
-"""HTML pages and pictures."""
+"""The pages that commands write: what differs between runs, and between releases."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
-from cli.pages import page
-from cli.pages.page import image, table
+from kg.pages import page
+from kg.pages.blocks import Picture, Table, Text
 from kg.run_diff import CAUSES
 
 if TYPE_CHECKING:
@@ -24,17 +23,20 @@ COLOURS = dict(zip(CAUSES, ("#cfcfcf", "#D55E00", "#E69F00", "#0072B2", "#222222
 
 def write_page(found: RunDiff, top: Sequence[dict[str, Any]], first: str, second: str, path: Path) -> None:
     """Write the page; it needs nothing but itself."""
-    also = f" The runs also differ in {escape(', '.join(found.settings))}." if found.settings else ""
-    title = escape(f"{first} to {second}")
-    parts = [
-        f"<h1>{title}</h1><p>{len(found.rows):,} pairs. Noise by {escape(found.noise)}.{also}</p>",
-        image(scores(found.rows, first, second), "score of both runs, coloured by cause"),
-        image(counted(found), "edges by cause and by dataset"),
-        "<h2>Changes by cause</h2>" + table(found.counts.reset_index().to_dict("records")),
-        "<h2>Datasets</h2>" + table(found.datasets.reset_index().to_dict("records")),
-        "<h2>The strongest changes</h2>" + table(top),
+    lead = [Text(f"{len(found.rows):,} pairs. Noise by {found.noise}.")]
+    if found.settings:
+        lead.append(Text(f"The runs also differ in {', '.join(found.settings)}."))
+    pictures = [
+        Picture.of(scores(found.rows, first, second), "score of both runs, coloured by cause"),
+        Picture.of(counted(found), "edges by cause and by dataset"),
     ]
-    page.write_page(f"{first} to {second}", parts, path)
+    tables = {
+        "Changes by cause": found.counts.reset_index().to_dict("records"),
+        "Datasets": found.datasets.reset_index().to_dict("records"),
+        "The strongest changes": top,
+    }
+    sections = [{"title": title, "blocks": [Table(rows)]} for title, rows in tables.items()]
+    page.write(path, "sections.html", title=f"{first} to {second}", lead=[*lead, *pictures], sections=sections, foot="")
 
 
 def scores(rows: pd.DataFrame, first: str, second: str) -> Figure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,18 +16,13 @@ from cli.session import graph
 from kg.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from kg.releases.diff import Difference, RowChange
+    from kg.releases.diff import RowChange
 
 MACHINE = (".parquet", ".ndjson")
 ON_PAGE = 200  # rows that a page shows
 _file = click.Path(dir_okay=False, path_type=Path)
-_STYLE = (
-    "body{font:15px system-ui,sans-serif;margin:2em auto;max-width:72em;color:#222}table{border-collapse:collapse}"
-    "td,th{padding:.25em .8em;border-bottom:1px solid #ddd;text-align:left}td.n,th.n{text-align:right}"
-    ".added{color:#00684a}.removed{color:#b3261e}.changed{color:#7a5900}.bar{height:.7em;display:inline-block}"
-)
 
 
 @click.command()
@@ -66,8 +60,10 @@ def diff(
             count = write_rows(release_diff.rows(store, first, second, types, datasets), rows_to)
             note(f"{count:,} rows in {rows_to}")
         if html is not None:
+            from cli.pages.release_diff import write_page  # noqa: PLC0415 - nor is Jinja
+
             shown = list(islice(release_diff.rows(store, first, second, types, datasets), ON_PAGE))
-            _write(html, page(first, second, differences, shown))
+            write_page(first, second, differences, shown, html)
     emit({"first": first, "second": second, "differences": differences} if as_json else differences, as_json=as_json)
     if not differences and not as_json:
         note(f"releases {first} and {second} hold the same rows")
@@ -93,46 +89,3 @@ def write_rows(changes: Iterator[RowChange], path: Path) -> int:
                     file.write(json.dumps(asdict(change)) + "\n")
                     count += 1
     return count
-
-
-def page(first: int, second: int, differences: Sequence[Difference], shown: Sequence[RowChange]) -> str:
-    """Return a page that needs nothing else: counts with bars, and the first rows with what changed in them."""
-    most = max((d.added + d.removed + d.changed for d in differences), default=1)
-    counts = "".join(_count_row(d, most) for d in differences)
-    rows = "".join(
-        f'<tr><td class="{c.change}">{c.change}</td><td>{c.type}</td><td>{escape(c.dataset)}</td>'
-        f"<td>{escape(c.start_id)}</td><td>{escape(c.end_id or '')}</td><td>{escape(_described(c))}</td></tr>"
-        for c in shown
-    )
-    total = sum(d.added + d.removed + d.changed for d in differences)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Release {first} to {second}</title>'
-        f"<style>{_STYLE}</style><h1>From release {first} to release {second}</h1><p>{total:,} rows differ.</p>"
-        '<table><tr><th>dataset<th>type<th class="n">added<th class="n">removed<th class="n">changed<th class="n">'
-        f"rows now<th></tr>{counts}</table><h2>The first {len(shown)} of them</h2>"
-        f"<table><tr><th><th>type<th>dataset<th>from<th>to<th>what</tr>{rows}</table></html>\n"
-    )
-
-
-def _count_row(d: Difference, most: int) -> str:
-    colours = (("#00684a", d.added), ("#b3261e", d.removed), ("#d29a00", d.changed))
-    bars = "".join(
-        f'<span class="bar" style="width:{20 * n / most:.2f}em;background:{colour}"></span>' for colour, n in colours
-    )
-    numbers = "".join(f'<td class="n">{n:,}</td>' for n in (d.added, d.removed, d.changed, d.rows))
-    return f"<tr><td>{escape(d.dataset)}</td><td>{d.type}</td>{numbers}<td>{bars}</td></tr>"
-
-
-def _described(change: RowChange) -> str:
-    """Return the columns that changed, or those of the only side there is."""
-    before, after = change.before or {}, change.after or {}
-    if change.before and change.after:
-        return "; ".join(f"{k}: {v} → {after[k]}" for k, v in before.items() if after[k] != v)
-    return "; ".join(f"{k}: {v}" for k, v in (before or after).items() if v is not None)
-
-
-def _write(path: Path, text: str) -> None:
-    from kg.files import replaced  # noqa: PLC0415
-
-    with replaced(path) as temporary:
-        temporary.write_text(text)

@@ -125,7 +125,7 @@ def draw(trials: Sequence[Trial], out: Path) -> None:
     import numpy as np  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    from cli.pages.run_report_pictures import COLOURS  # noqa: PLC0415
+    from kg.pages.colours import COLOURS  # noqa: PLC0415
 
     figures = {
         "foscttm": "FOSCTTM (less is better)",

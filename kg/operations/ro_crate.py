@@ -41,6 +41,7 @@ CONTEXT = [
 FORMATS = {
     ".parquet": "application/vnd.apache.parquet",
     ".json": "application/json",
+    ".html": "text/html",
     ".safetensors": "application/octet-stream",
     ".h5ad": "application/x-hdf5",
     ".sh": "text/x-shellscript",

@@ -23,6 +23,7 @@ from kg.schema import PREDICTED_TARGET
 from kg.schema.batches import EdgeBatch
 from models.evaluation.tf_targets import agreement, rank_targets
 from models.jobs.environment import code_version
+from models.jobs.report.drawing import end_with_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,7 +78,9 @@ def targets(store: Store, home: Path, run_id: str, wanted: Wanted, progress: Pro
         table.to_parquet(path, index=False)
     made = Predictions([_batch(table, wanted)])
     predictions.keep(home, child, made, metrics)
-    return runs.write_back(store, home, child, progress)
+    run = runs.write_back(store, home, child, progress)
+    end_with_report(store, home, child, progress)
+    return run
 
 
 def targets_of(links: pd.DataFrame, sites: Mapping[str, Sequence[str]]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ from models.inputs.preflight import check_room, silent_cells
 from models.inputs.read_anndata import Reading, outgrow_memory
 from models.inputs.release_inputs import ReleaseInputs, nodes_read
 from models.jobs.environment import code_version, machine
+from models.jobs.report.drawing import end_with_report
 from models.jobs.run_artifacts import keep_history
 from models.training.launch import is_follower, launch
 from models.training.loop import Trainer
@@ -105,6 +106,8 @@ def train(
 ) -> Run:
     """Train on a release (default: the one served) and write the predictions back as a complete, unpublished run.
 
+    Its report is drawn last and kept in its folder; a report that cannot be drawn fails nothing.
+
     Raises:
         ParameterError: an option is unknown or outside its limits; nothing was registered.
         NotFound: no such model, cells, or nothing is published.
@@ -123,7 +126,7 @@ def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -
     """
     run = runs.run(store, run_id)
     if (run_folder(home, run_id) / "metrics.json").exists() or run.outcome in {"complete", "discarded"}:
-        return runs.write_back(store, home, run_id, progress)
+        return _write_back(store, home, run_id, progress)
     environment = runs.environment(store, run_id)
     if "request" not in environment:
         raise TrainingError(f"run {run_id} does not say how it was asked for", f"regkg runs discard {run_id}")
@@ -156,7 +159,13 @@ def _train(
             inputs.materialise()
         fit = launch(model.fit, trainer, inputs, config, start)
         _keep(store, home, run_id, request, inputs, config, fit, progress)
-    return runs.write_back(store, home, run_id, progress)
+    return _write_back(store, home, run_id, progress)
+
+
+def _write_back(store: Store, home: Path, run_id: str, progress: Progress) -> Run:
+    run = runs.write_back(store, home, run_id, progress)
+    end_with_report(store, home, run_id, progress)
+    return run
 
 
 @contextmanager

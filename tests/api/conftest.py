@@ -39,10 +39,8 @@ class Api:
 
 
 @pytest.fixture(scope="module")
-def settings(neo4j_endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(
-        home=tmp_path_factory.mktemp("unused"), neo4j_uri=neo4j_endpoint.uri, neo4j_password=neo4j_endpoint.password
-    )
+def settings(neo4j_endpoint: Endpoint, home: Path) -> Settings:
+    return Settings(home=home, neo4j_uri=neo4j_endpoint.uri, neo4j_password=neo4j_endpoint.password)
 
 
 @pytest.fixture(scope="module")

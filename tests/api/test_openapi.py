@@ -36,6 +36,7 @@ def test_operation_ids_are_stable() -> None:
         "get_health",
         "get_readiness",
         "get_run",
+        "get_run_report",
         "list_edges",
         "list_gene_regulators",
         "list_releases",
@@ -47,7 +48,8 @@ def test_operation_ids_are_stable() -> None:
 def test_an_operation_says_what_it_is_and_how_it_fails(operation: dict[str, Any]) -> None:
     assert operation["description"]
     assert operation["tags"]
-    assert "schema" in operation["responses"]["200"]["content"]["application/json"]
+    media = "text/html" if operation["operationId"] == "get_run_report" else "application/json"
+    assert "schema" in operation["responses"]["200"]["content"][media]
     assert all(p["description"] for p in operation.get("parameters", []) if p["in"] == "query")
     for status, response in operation["responses"].items():
         assert status == "200" or list(response["content"]) == ["application/problem+json"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +14,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from cli.main import call
-from cli.pages.run_report import strongest_genes
-from cli.pages.run_report_pictures import by_bin, confused
 from kg import runs
+from kg.errors import InputError
+from kg.progress import Silent
 from kg.releases import publish, releases
 from kg.runs import predictions
 from kg.runs.cell_files import read_cell_files, write_cell_files
-from kg.runs.outputs import FeatureEmbedding
-from kg.schema import PREDICTED_LINK
+from kg.runs.outputs import CellAnnotation, FeatureEmbedding
+from kg.schema import IMPUTED_GENE, PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
+from models import registry
 from models.evaluation.projection import project
+from models.jobs.report.drawing import FIRST, LAST, OUTPUTS, draw_report, end_with_report, section_named
+from models.jobs.report.sections.best_edges import strongest_genes
+from models.jobs.report.sections.by_distance import by_bin
+from models.jobs.report.sections.labels import confused
 from models.jobs.run_artifacts import keep_history, read_history
 from models.zoo.glue.link_scores import Trained
 from models.zoo.glue.predicted import CANDIDATES, cell_outputs
@@ -68,6 +74,16 @@ def graph_of_one_release(
     return store
 
 
+class Lines(Silent):
+    """Keeps the lines that people should read."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
 def registered(store: Store, **more: Any) -> str:
     about: dict[str, Any] = {
         "config": {"lr": 0.002, "use_labels": False},
@@ -76,7 +92,8 @@ def registered(store: Store, **more: Any) -> str:
         "datasets": releases(store)[-1].datasets,
         "environment": {"cells": {"rna": "f11e"}, "device": "cpu", "versions": {"torch": "2"}},
     }
-    return runs.register(store, runs.Registration("glue", "cortex", 1, 0, 1, **about | more))
+    named = {"model": "glue", "cells": "cortex", "release": 1, "seed": 0, "members": 1}
+    return runs.register(store, runs.Registration(**named | about | more))
 
 
 def keep_links(home: Path, run: str, beyond: int = 0) -> None:
@@ -126,6 +143,11 @@ def reported(capsys: pytest.CaptureFixture[str], run: str, page: Path) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+def words_of(page: str) -> str:
+    """What a reader reads: the text of a page, without tags."""
+    return unescape(re.sub(r"<[^>]+>", " ", page))
+
+
 def test_all_of_a_run_stands_on_one_page(
     graph_of_one_release: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -140,8 +162,8 @@ def test_all_of_a_run_stands_on_one_page(
     assert reported(capsys, run, page) == {"run": run, "html": str(page), "missing": []}
     text = page.read_text()
     assert "http" not in text
-    assert text.count("data:image/png;base64,") == 6  # losses, consistency, labels, cells, distance, one gene
-    words = re.sub(r"<[^>]+>", " ", text)
+    assert text.count("data:image/png;base64,") == 7  # losses, consistency, labels, cells, distance, one gene, scores
+    words = words_of(text)
     for value in ("c0ffee", "0.1.0+abc", "f11e", *releases(store)[-1].datasets.values(), "ALPHA", peak_id(0)):
         assert value in words
     assert "4 epochs in 13 s" in words
@@ -155,6 +177,86 @@ def test_all_of_a_run_stands_on_one_page(
     assert "without_prior" not in words  # this run says nothing of it
 
 
+def test_the_page_of_a_run_is_kept_when_it_ends_and_drawn_again_as_things_are_now(
+    graph_of_one_release: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = graph_of_one_release
+    run = registered(store)
+    keep_links(tmp_path, run)
+    runs.write_back(store, tmp_path, run)
+    lines = Lines()
+    end_with_report(store, tmp_path, run, lines)
+    assert lines.said == []
+    page = predictions.run_folder(tmp_path, run) / "report.html"
+    assert "complete, served" not in page.read_text()
+    kept = json.loads((page.parent / "report.json").read_text())
+    assert kept["run"] == run
+    assert [s["missing"] for s in kept["sections"] if s["missing"]] == ["history", "labels", "cells"]
+    assert all(section["html"].strip() in page.read_text() for section in kept["sections"])
+    runs.publish_run(store, run)
+    assert call(["runs", "report", run, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["html"] == str(page)
+    assert "complete, served" in page.read_text()
+
+
+def test_a_picture_that_fails_does_not_fail_the_run(
+    graph_of_one_release: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = graph_of_one_release
+    run = registered(store)
+    keep_links(tmp_path, run)
+    runs.write_back(store, tmp_path, run)
+    monkeypatch.setattr("models.jobs.report.sections.pairs.distribution", lambda *_: 1 / 0)
+    lines = Lines()
+    end_with_report(store, tmp_path, run, lines)
+    assert len(lines.said) == 1
+    assert "could not be drawn (ZeroDivisionError: division by zero)" in lines.said[0]
+    assert f"regkg runs report {run}" in lines.said[0]
+    assert not (predictions.run_folder(tmp_path, run) / "report.html").exists()
+    assert runs.run(store, run).outcome == "complete"
+
+
+def test_a_page_mentions_only_what_its_model_has(graph_of_one_release: Store, tmp_path: Path) -> None:
+    """A model without losses, vectors and declared sections, but with annotations and imputed layers."""
+    store = graph_of_one_release
+    run = registered(store, model="annotator")
+    folder = predictions.run_folder(tmp_path, run)
+    folder.mkdir(parents=True)
+    keep_history(folder, pd.DataFrame())
+    labels, cells = np.array(["B", "B", "<T>", ""]), np.array(["c1", "c2", "c3", "c4"])
+    given = CellAnnotation("rna", cells, "predicted_label", labels, np.array([0.5, 1, 0.25, 0], np.float32))
+    write_cell_files(folder, [given], "annotator", {})
+    imputed = EdgeBatch.build(
+        IMPUTED_GENE,
+        start_id=["cortex/rna"] * 2,
+        end_id=["G1", "G2"],
+        layer=["x"] * 2,
+        correlation=[0.5, 0.7],
+        n=[9, 9],
+    )
+    predictions.keep(tmp_path, run, predictions.Predictions([imputed]), {"accuracy": 0.75})
+    runs.finish(store, run, "complete", metrics={"accuracy": 0.75})
+    drawn = draw_report(store, tmp_path, run)
+    titles = [section.title for section in drawn.sections]
+    assert titles == ["About", "Evidence", "Cells", "Annotation of rna", "Imputed layers", "Metrics", "Settings"]
+    assert drawn.missing == []
+    assert "<T>" not in drawn.html
+    words = " ".join(words_of(drawn.html).split())
+    assert "3 of 4 cells got a label, of 2 kinds" in words
+    assert "B 2 0.5 0.75" in words
+    assert "<T> 1 0.25 0.25" in words
+    assert "x cortex/rna Gene 2 0.6" in words
+    assert not re.search("loss|embed|joint space|consistency", words, re.IGNORECASE)
+
+
+def test_every_section_that_a_model_declares_is_there() -> None:
+    for model in map(registry.get, registry.names()):
+        for name in (*FIRST, *model.report, *OUTPUTS, *LAST):
+            assert callable(section_named(name))
+    with pytest.raises(InputError, match="no section of a report is called 'nothing'"):
+        section_named("nothing")
+
+
 def test_candidates_stand_apart(
     graph_of_one_release: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -166,10 +268,10 @@ def test_candidates_stand_apart(
     runs.write_back(store, tmp_path, run)
     for _ in ("from its files", "from the graph"):
         reported(capsys, run, page)
-        words = re.sub(r"<[^>]+>", " ", page.read_text())
+        words = words_of(page.read_text())
         assert f"{len(STARTS) - 15} pairs were scored, 0 are called (q below 0.05)" in words
         assert "1,234 pairs that no evidence joins were scored, 13 are called among themselves" in words
-        below = words.split("Beyond the prior")[1].split("Everything recorded")[0]
+        below = words.split("Beyond the prior")[1].split("Scored pairs")[0]
         assert [s for s in STARTS if peak_id(s) in below] == STARTS[:15]
         (folder / "PREDICTED_LINK.parquet").unlink(missing_ok=True)
 
@@ -182,15 +284,16 @@ def test_what_a_run_has_not_is_said(
     keep_links(tmp_path, older)
     runs.write_back(store, tmp_path, older)
     assert reported(capsys, older, page)["missing"] == ["history", "labels", "cells"]
+    assert "Metrics" in page.read_text()
     text = page.read_text()
     assert "kept no history" in text
     assert "not recorded (auto was asked for)" in text
-    assert text.count("data:image/png;base64,") == 3
+    assert text.count("data:image/png;base64,") == 4
     begun = registered(store)
-    everything = ["history", "consistency", "labels", "cells", "pairs", "edges"]
+    everything = ["history", "consistency", "labels", "cells", "pairs"]
     assert reported(capsys, begun, page)["missing"] == everything
     assert call(["runs", "report", begun, "--html", str(page)]) == 0
-    assert "has not: history, consistency" in capsys.readouterr().err
+    assert "this run lacks history, consistency" in capsys.readouterr().err
     assert call(["runs", "report", "glue-none-1", "--html", str(page)]) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 
 from cli.main import call
 from kg.releases import served
+from kg.runs.predictions import run_folder
 from tests.models.test_target_job import world
 
 if TYPE_CHECKING:
@@ -29,11 +31,20 @@ def environment(monkeypatch: pytest.MonkeyPatch, neo4j_endpoint: Endpoint, tmp_p
     monkeypatch.setenv("REGKG_NEO4J_PASSWORD", neo4j_endpoint.password)
 
 
-def test_targets_are_made_published_and_asked_for(store: Store, world: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_targets_are_made_reported_published_and_asked_for(
+    store: Store, world: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert call(["runs", "targets", world, "--best", "3", "--publish", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert served(store).runs == {"glue:cortex": world, "targets-motifs:cortex": made["id"]}
     assert (made["derived"], made["parent"]) == (True, world)
+    page = run_folder(tmp_path, made["id"]) / "report.html"
+    words = re.sub(r"<[^>]+>", " ", page.read_text())
+    assert "PREDICTED_TARGET" in words
+    assert re.search(rf"derived from\s+{world}", words)
+    assert "Loss" not in words
+    assert call(["runs", "report", made["id"], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"run": made["id"], "html": str(page), "missing": []}
     assert call(["ask", "tf-targets", "--tf", "S0", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert {row["gene"] for row in answer["rows"]} == {"G1", "G2", "G3", "G4"}

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from cli.pages.picture import PLANTED, DrawnGene, DrawnLink, arc, arc_plot, lines_without_overlap
 from kg.errors import InputError
+from kg.pages.arc_plot import PLANTED, DrawnGene, DrawnLink, arc, arc_plot, lines_without_overlap
 
 GENE = DrawnGene("NCF2", "GRCh38", "chr1", 183_555_562, 183_590_905, "-", 183_590_904)
 NEIGHBOURS = [
@@ -120,5 +120,5 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path, name: str, links: list[
 
 
 def test_matplotlib_waits_until_something_is_drawn() -> None:
-    code = "import sys, cli.picture; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, kg.pages.arc_plot; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -104,6 +104,23 @@ def arc_plot(
     """
     if out.suffix.lower() not in FORMATS:
         raise InputError(f"cannot draw to {out.name}", f"name a file that ends in one of {', '.join(FORMATS)}")
+    _save(arc_figure(gene, links, neighbours=neighbours, planted=planted, subtitle=subtitle), out)
+    return out
+
+
+def arc_figure(
+    gene: DrawnGene,
+    links: Sequence[DrawnLink],
+    *,
+    neighbours: Iterable[DrawnGene] = (),
+    planted: Iterable[str] | None = None,
+    subtitle: str = "",
+) -> Figure:
+    """Draw one locus; arguments as of `arc_plot`.
+
+    Raises:
+        InputError: there are no links.
+    """
     if not links:
         raise InputError(f"{gene.symbol} has no scored links to draw", "choose a gene that the run scored")
     true = None if planted is None else set(planted)
@@ -113,8 +130,7 @@ def arc_plot(
     _mark_planted(arcs, gene, links, true or set())
     _draw_genes(genes, gene, neighbours)
     _draw_words(figure, arcs, genes, _Words(gene, links, true, subtitle))
-    _save(figure, out)
-    return out
+    return figure
 
 
 def arc(start: float, end: float, height: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

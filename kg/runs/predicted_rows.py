@@ -1,0 +1,38 @@
+"""All rows that a run predicted, as tables, from its files or else from the graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from kg.runs.predictions import read_links, run_folder
+from kg.schema import EDGE_TYPES, Kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kg.schema import EdgeType
+    from kg.store import Store
+
+
+def predicted_rows(store: Store, home: Path, run_id: str) -> dict[str, pd.DataFrame]:
+    """Name of each predicted type that the run has rows of -> start_id, end_id and the declared columns of these."""
+    types = [type_ for type_ in EDGE_TYPES.values() if type_.kind is Kind.PREDICTED]
+    read = {
+        type_.name: _rows(store, run_folder(home, run_id) / f"{type_.name}.parquet", run_id, type_) for type_ in types
+    }
+    return {name: rows for name, rows in read.items() if len(rows)}
+
+
+def _rows(store: Store, path: Path, run_id: str, type_: EdgeType) -> pd.DataFrame:
+    if path.exists():
+        kept: pd.DataFrame = read_links(type_, path).table.to_pandas()
+        return kept
+    names = type_.schema.names
+    rows = store.stream(
+        f"MATCH (a:{type_.start})-[e:{type_.name} {{run: $run}}]->(b:{type_.end}) "
+        f"RETURN a.id, b.id, {', '.join(f'e.{name}' for name in names[2:])}",
+        run=run_id,
+    )
+    return pd.DataFrame(list(rows), columns=names)

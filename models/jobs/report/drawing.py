@@ -1,0 +1,105 @@
+"""Drawing the report of a run, and keeping it in the run's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from kg.discovery import declared_in, modules_in
+from kg.errors import InputError
+from kg.pages import page
+from kg.progress import SILENT, Progress
+from kg.runs import reports
+from models.jobs.report.contents import contents_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from kg.store import Store
+    from models.jobs.report.contents import RunContents
+    from models.jobs.report.section import Section
+
+SECTIONS = "models.jobs.report.sections"
+FIRST = ("about", "evidence", "losses")
+OUTPUTS = ("pairs", "annotations", "imputed")
+LAST = ("metrics", "settings")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that is drawn.
+
+    Attributes:
+        run: whose.
+        sections: in order.
+        drawn_at: ISO 8601.
+    """
+
+    run: str
+    sections: Sequence[Section]
+    drawn_at: str
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of what the run should have and has not."""
+        return [section.missing for section in self.sections if section.missing]
+
+    @property
+    def html(self) -> str:
+        """One page that needs nothing but itself."""
+        when = f"Drawn {self.drawn_at[:19]} (UTC) by regkg {metadata.version('regkg')}"
+        foot = f"{when}; what is published may have changed since."
+        return page.render("sections.html", title=self.run, lead=[], sections=self.sections, foot=foot)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The same for programs: each section with its title, its HTML, and what it lacks."""
+        parts = [{"title": s.title, "html": page.fragment(s.blocks), "missing": s.missing} for s in self.sections]
+        return {"run": self.run, "drawn_at": self.drawn_at, "sections": parts}
+
+
+def section_named(name: str) -> Callable[[RunContents], list[Section]]:
+    """What makes the sections of this name.
+
+    Raises:
+        InputError: there is none, which a model's declaration must not name.
+    """
+    if name not in modules_in(SECTIONS):
+        raise InputError(f"no section of a report is called {name!r}", f"there are: {', '.join(modules_in(SECTIONS))}")
+    found: Callable[[RunContents], list[Section]] = declared_in(SECTIONS, name, "sections")
+    return found
+
+
+def draw_report(store: Store, home: Path, run_id: str) -> Report:
+    """The report of a run: sections of every run, of its kinds of output, and those that its model declares.
+
+    Raises:
+        UnknownRun: there is none.
+    """
+    contents = contents_of(store, home, run_id)
+    own = contents.model.report if contents.model else ()
+    sections = [s for name in (*FIRST, *own, *OUTPUTS, *LAST) for s in section_named(name)(contents)]
+    return Report(run_id, sections, datetime.now(UTC).isoformat())
+
+
+def keep(home: Path, report: Report) -> Path:
+    """Keep a report in the run's folder; gives the path of the page."""
+    return reports.keep_report(home, report.run, report.html, report.json)
+
+
+def end_with_report(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> None:
+    """Draw and keep the report of a run that has just ended; what goes wrong is said and fails nothing."""
+    progress.begin("drawing the report")
+    try:
+        where = str(keep(home, draw_report(store, home, run_id)))
+    except Exception as error:  # noqa: BLE001 - the run is complete, whatever a picture does
+        progress.end("failed")
+        progress.say(
+            f"warning: the report of {run_id} could not be drawn ({type(error).__name__}: {error}); the run itself is "
+            f"complete; `regkg runs report {run_id}` tries again"
+        )
+    else:
+        progress.end(where)
