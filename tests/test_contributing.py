@@ -120,7 +120,7 @@ def test_a_route(world: tuple[Store, Settings], install: Callable[[str], Any]) -
     answer = asyncio.run(get("/v1/publication"))
     assert (answer.status_code, answer.json()["release"], answer.json()["runs"]) == (200, 1, [])
     assert "etag" in answer.headers
-    assert asyncio.run(get("/v1/publication?releas=1")).status_code == 422
+    assert asyncio.run(get("/v1/publication?unknown=1")).status_code == 422
     assert "/v1/publication" in app.openapi()["paths"]
 
 

@@ -30,7 +30,7 @@ def write_page(found: RunDiff, top: Sequence[dict[str, Any]], first: str, second
         Picture.of(scores(found.rows, first, second), "score of both runs, coloured by cause"),
         Picture.of(counted(found), "edges by cause and by dataset"),
     ]
-    tables = {
+    tables: dict[str, Any] = {
         "Changes by cause": found.counts.reset_index().to_dict("records"),
         "Datasets": found.datasets.reset_index().to_dict("records"),
         "The strongest changes": top,

@@ -33,7 +33,7 @@ def shown(links: pd.DataFrame) -> list[dict[str, Any]]:
     """Links as rows for people; scores that the run does not give are left out."""
     given = [name for name in EXTRA_SCORES if links[name].notna().any()]
     columns = ["symbol", "gene", "peak", "distance_bp", "score", *given, "q_value", "called", "in_prior"]
-    rows: list[dict[str, Any]] = links[columns].astype(object).where(links[columns].notna(), None).to_dict("records")
+    rows: list[Any] = links[columns].astype(object).where(links[columns].notna(), None).to_dict("records")
     return rows
 
 

@@ -48,14 +48,14 @@ def best_rows(contents: RunContents, type_: EdgeType, rows: pd.DataFrame) -> lis
     """The rows with the highest scores, genes with their symbols; columns that say nothing are left out."""
     best = rows.nlargest(BEST, "score").dropna(axis=1, how="all").drop(columns="score_kind")
     lists = [column for column in best if best[column].map(lambda value: isinstance(value, np.ndarray)).any()]
-    best = best.assign(**{column: best[column].map(_shortened) for column in lists})
+    best = best.assign(**{str(column): best[column].map(_shortened) for column in lists})
     for end, label in (("end_id", type_.end), ("start_id", type_.start)):
         if label == GENE.label:
             best.insert(2, f"{end.removesuffix('_id')} symbol", best[end].map(contents.symbols.get))
     names = {"start_id": type_.start.lower(), "end_id": type_.end.lower()}
     if type_.start == type_.end:
         names = {"start_id": "from", "end_id": "to"}
-    found: list[dict[str, Any]] = best.astype(object).where(best.notna(), None).rename(columns=names).to_dict("records")
+    found: list[Any] = best.astype(object).where(best.notna(), None).rename(columns=names).to_dict("records")
     return found
 
 
