@@ -5,8 +5,6 @@ It knows of a model only what the model declares (`models.contract`).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -30,29 +28,26 @@ from kg.evidence.nodes import read_nodes
 from kg.parameters import made
 from kg.progress import SILENT, Progress
 from kg.releases import served
-from kg.runs import predictions
-from kg.runs.cell_files import write_cell_files
-from kg.runs.outputs import CellAnnotation, GraphNames
-from kg.runs.predictions import Predictions, run_folder
-from kg.schema import BIOSAMPLE, PEAK
+from kg.runs.predictions import run_folder
+from kg.schema import PEAK
 from models import registry
 from models.contract import Reads
 from models.inputs.preflight import check_room, silent_cells
 from models.inputs.read_anndata import Reading, outgrow_memory
 from models.inputs.release_inputs import ReleaseInputs, nodes_read
 from models.jobs.environment import code_version, machine
+from models.jobs.keeping import config_hash, keep_outputs
 from models.jobs.report.drawing import end_with_report
-from models.jobs.run_artifacts import keep_history
 from models.training.launch import is_follower, launch
 from models.training.loop import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from kg.runs import Run
     from kg.store import Store
-    from models.contract import Fit, Inputs, Model, Output
+    from models.contract import Model
 
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "anndata", "scikit-network")
 
@@ -158,7 +153,7 @@ def _train(
         if request.devices > 1:
             inputs.materialise()
         fit = launch(model.fit, trainer, inputs, config, start)
-        _keep(store, home, run_id, request, inputs, config, fit, progress)
+        keep_outputs(store, home, run_id, request.model, inputs, config, fit)
     return _write_back(store, home, run_id, progress)
 
 
@@ -310,43 +305,6 @@ def _check_room(model: Model, inputs: ReleaseInputs, config: Any, home: Path, pr
             progress.say(warning)
 
 
-def _keep(
-    store: Store,
-    home: Path,
-    run_id: str,
-    request: TrainingRequest,
-    inputs: ReleaseInputs,
-    config: Any,
-    fit: Fit,
-    progress: Progress,
-) -> None:
-    """Keep all outputs under the run's folder; metrics.json comes last and says that the rest is there."""
-    folder = inputs.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    write_cell_files(folder, fit.outputs, request.model, _provenance(run_id, request.model, inputs, config))
-    keep_history(folder, fit.history)
-    names = graph_names(store, request.cells, inputs.release)
-    _say_unknown(fit.outputs, names, progress)
-    metrics = {name: _finite(value) for name, value in fit.metrics.items()}
-    predictions.keep(home, run_id, Predictions.of(fit.outputs, names), metrics)
-
-
-def graph_names(store: Store, cells: str, release: int) -> GraphNames:
-    """How outputs are tied to nodes of a release; a name that several biosamples have means none of them."""
-    known = read_nodes(store, BIOSAMPLE, release).select(["id", "name"]).to_pandas()
-    by_name = known.drop_duplicates("name", keep=False).set_index("name")["id"].to_dict()
-    return GraphNames(cells, {**by_name, **{node: node for node in known["id"]}})
-
-
-def _say_unknown(outputs: Sequence[Output], names: GraphNames, progress: Progress) -> None:
-    for output in outputs:
-        if isinstance(output, CellAnnotation) and (unknown := output.unknown(names)):
-            progress.say(
-                f"{len(unknown):,} labels of {output.column} ({output.modality}) are not biosamples of the release, "
-                f"such as {unknown[0]!r}; they are in the run's files only"
-            )
-
-
 def _registration(
     store: Store, model: Model, request: TrainingRequest, config: Any, inputs: ReleaseInputs
 ) -> runs.Registration:
@@ -362,7 +320,7 @@ def _registration(
         seed=settings.get("seed", 0),
         members=settings.get("members", 1),
         config=settings,
-        config_hash=_config_hash(config),
+        config_hash=config_hash(config),
         code=code_version(),
         datasets={v.dataset: v.hash for v in versions if v.dataset not in request.without},
         edge_types=edge_types,
@@ -379,23 +337,6 @@ def _registration(
     )
 
 
-def _provenance(run_id: str, model: str, inputs: Inputs, config: Any) -> dict[str, str]:
-    """What the files of a run say of themselves, wherever they are taken."""
-    guided = isinstance(inputs, ReleaseInputs) and bool(inputs.needs.evidence.guides)
-    return {
-        "run": run_id,
-        "release": str(inputs.release),
-        "model": model,
-        **({"guidance": inputs.guidance.hash} if guided else {}),
-        "config_hash": _config_hash(config),
-        "version": metadata.version("regkg"),
-    }
-
-
-def _config_hash(config: Any) -> str:
-    return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
-
-
 def _device(asked: str, devices: int = 1) -> str:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if asked == "auto":
@@ -405,7 +346,3 @@ def _device(asked: str, devices: int = 1) -> str:
             f"{devices} of {asked!r} were asked for, torch sees {gpus} GPUs", "regkg doctor; or --device cpu"
         )
     return asked
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - NaN is no JSON

@@ -102,7 +102,7 @@ def test_the_whole_life_of_a_model(
 def killed_and_resumed(regkg: Shell, store: Store, model: Model, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A training that ends when all is fitted and nothing kept, taken up again."""
     with monkeypatch.context() as patch:
-        patch.setattr(job, "keep_history", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(job, "keep_outputs", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(AssertionError, match="Aborted"):
             regkg("train", model.name, *words_of(model))
     (cut,) = runs.runs(store)

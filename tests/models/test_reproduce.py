@@ -106,7 +106,7 @@ def test_weights_come_out_bit_by_bit_from_the_release_that_was_read(store: Store
 
 def test_one_that_was_cut_short_goes_on(store: Store, home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(job, "keep_history", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(job, "keep_outputs", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             reproduce.reproduce(store, home, run.id)
     cut = runs.runs(store)[0]

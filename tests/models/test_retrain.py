@@ -148,7 +148,7 @@ def test_a_retrain_that_was_cut_short_goes_on(
     store: Store, home: Path, first: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(train, "keep_history", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(train, "keep_outputs", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
     cut = runs.runs(store)[0]
