@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kg.run_diff import RunDiff
-    from kg.run_diff.link_history import Chapter
+    from kg.run_diff.link_history import RunEntry
     from kg.store import Store
 
 TOP = 20
@@ -74,10 +74,10 @@ def diff(
 @json_option
 def why(peak: str, gene: str, *, as_json: bool) -> None:
     """What each complete run said of PEAK and GENE, on what evidence, and why that changed from run to run."""
-    from kg.run_diff.link_history import story  # noqa: PLC0415
+    from kg.run_diff.link_history import link_history  # noqa: PLC0415
 
     with graph(as_json=as_json) as (store, settings, _):
-        told = story(store, settings.home, peak, gene)
+        told = link_history(store, settings.home, peak, gene)
     emit(told if as_json else [_chapter(c) for c in told.chapters], as_json=as_json)
     if not as_json:
         note(f"{told.peak} and {told.symbol} ({told.gene}): {len(told.chapters)} runs, oldest first")
@@ -138,7 +138,7 @@ def _say(found: RunDiff) -> None:
         note(f"the runs also differ in {', '.join(found.settings)}")
 
 
-def _chapter(chapter: Chapter) -> dict[str, Any]:
+def _chapter(chapter: RunEntry) -> dict[str, Any]:
     counted = Counter(f"{row.type} {row.dataset}" for row in chapter.evidence)
     moved = chapter.moved
     shown = {

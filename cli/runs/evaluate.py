@@ -49,7 +49,7 @@ def evaluate(
     alone say (from_cells). Figures are over all pairs and over pairs equally far apart (bins of 25 kb), with 95 %
     intervals; then the share of right pairs by tenth of the score.
     """
-    from kg.runs.labelled_pairs import EXTRA_SCORES, labelled_pairs, told_pairs  # noqa: PLC0415 - pandas and scikit-learn are for this alone
+    from kg.runs.labelled_pairs import EXTRA_SCORES, labelled_pairs, pairs_of_file  # noqa: PLC0415 - pandas and scikit-learn are for this alone
     from kg.runs.pair_files import read_scores  # noqa: PLC0415
     from models.evaluation.ranking import DISTANCE, METACELLS, compare  # noqa: PLC0415
 
@@ -58,7 +58,7 @@ def evaluate(
         if against in EDGE_TYPES or not Path(against).suffix:
             found = labelled_pairs(store, run, against, number, biosample)
         else:
-            found = told_pairs(store, run, Path(against), number)
+            found = pairs_of_file(store, run, Path(against), number)
         others = {name: found.pairs[name].to_numpy() for name in EXTRA_SCORES if found.pairs[name].notna().all()}
         for path in files:
             if path.stem in {"run", DISTANCE, METACELLS, *others}:

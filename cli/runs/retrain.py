@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kg.runs.staleness import Decision
-    from models.jobs.retrain import Retrained, Wanted
+    from models.jobs.retrain import Retrained, RetrainOptions
 
 NOTHING_TO_DO = 3
 NONE = "none"
@@ -115,13 +115,13 @@ def _experiment(where: Graph, said: dict[str, Any], without: Sequence[str], *, a
     return 0
 
 
-def _wanted(said: dict[str, Any]) -> Wanted:
+def _wanted(said: dict[str, Any]) -> RetrainOptions:
     from models.evaluation.gate import read_gate  # noqa: PLC0415
-    from models.jobs.retrain import Wanted  # noqa: PLC0415
+    from models.jobs.retrain import RetrainOptions  # noqa: PLC0415
 
     tolerances = ("foscttm_tolerance", "consistency_tolerance", "auroc_tolerance", "min_positives")
     held_out = tuple(chrom for chrom in said["held_out"] if chrom != NONE)
-    return Wanted(
+    return RetrainOptions(
         slots=said["slots"],
         if_changed=said["if_changed"],
         warm=said["warm"] is not False,

@@ -29,12 +29,12 @@ def targets(run: str, *, sites: str, best: int, publish: bool, as_json: bool) ->
     A gene is a target where its linked peaks hold more sites of the factor than random peaks of the same lengths
     would. `regkg ask tf-targets` reads the answer; the metrics say whether curated targets agree.
     """
-    from models.jobs.targets import Wanted  # noqa: PLC0415 - SciPy and torch are not needed for --help
+    from models.jobs.targets import TargetOptions  # noqa: PLC0415 - SciPy and torch are not needed for --help
     from models.jobs.targets import targets as rank  # noqa: PLC0415
 
     interrupt_message("what is published stays; an unfinished run is finished by `regkg runs resume`, or discarded")
     with graph(as_json=as_json) as (store, settings, report):
-        made = rank(store, settings.home, run, Wanted(sites, best), report)
+        made = rank(store, settings.home, run, TargetOptions(sites, best), report)
         if publish:
             runs.publish_run(store, made.id, progress=report)
     shown = {"run": made.id, "of": run, "outcome": made.outcome, "published": publish, **made.metrics}

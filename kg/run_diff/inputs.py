@@ -20,7 +20,7 @@ from kg.progress import SILENT, Progress
 from kg.releases import diff as release_diff
 from kg.run_diff.attribution import ROWS, Evidence
 from kg.run_diff.comparison import LINKS, RunDiff, compare, joined
-from kg.run_diff.significance import Noise, Scored, of_members, of_runs, of_shifts
+from kg.run_diff.significance import MemberScores, Noise, of_members, of_runs, of_shifts
 from kg.runs.predictions import read_links, run_folder
 from kg.schema import EDGE_TYPES, PREDICTED_LINK, PREDICTED_TARGET
 
@@ -159,9 +159,9 @@ def noise_of(both: pd.DataFrame, a: Run, b: Run, others: Sequence[tuple[Run, pd.
     return of_shifts((both["score_b"] - both["score_a"]).to_numpy(float))
 
 
-def scored(both: pd.DataFrame, side: str, members: int) -> Scored:
+def scored(both: pd.DataFrame, side: str, members: int) -> MemberScores:
     """One side ("a" or "b") of joined links."""
-    return Scored(both[f"score_{side}"].to_numpy(float), both[f"stability_{side}"].to_numpy(float), members)
+    return MemberScores(both[f"score_{side}"].to_numpy(float), both[f"stability_{side}"].to_numpy(float), members)
 
 
 def settings_between(store: Store, a: Run, b: Run) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Chapter:
+class RunEntry:
     """What one run said.
 
     Attributes:
@@ -98,17 +98,17 @@ class Chapter:
 
 
 @dataclass(frozen=True)
-class Story:
+class LinkHistory:
     """A pair over all complete runs, oldest first; `edge_id` is that of its predictions."""
 
     peak: str
     gene: str
     symbol: str
     edge_id: str
-    chapters: Sequence[Chapter]
+    chapters: Sequence[RunEntry]
 
 
-def story(store: Store, home: Path, peak: str, gene: str) -> Story:
+def link_history(store: Store, home: Path, peak: str, gene: str) -> LinkHistory:
     """Tell one pair's story.
 
     Args:
@@ -129,7 +129,7 @@ def story(store: Store, home: Path, peak: str, gene: str) -> Story:
     edge_id = _edge_id(peak, gene_id)
     asserted = store.read(_ROWS, peak=peak, gene=gene_id)
     served = _publications(store)
-    chapters: list[Chapter] = []
+    chapters: list[RunEntry] = []
     earlier: list[Run] = []
     for run in reversed([r for r in runs.runs(store) if r.outcome == "complete"]):
         mine = links(store, home, run).set_index("edge_id", drop=False)
@@ -138,7 +138,7 @@ def story(store: Store, home: Path, peak: str, gene: str) -> Story:
         said = {name: _plain(mine[name].get(edge_id)) for name in _SAID}
         evidence = [_asserted(row) for row in asserted if row["row"]["since"] <= run.release < row["row"]["until"]]
         chapters.append(
-            Chapter(
+            RunEntry(
                 run.id,
                 run.slot,
                 run.release,
@@ -150,7 +150,7 @@ def story(store: Store, home: Path, peak: str, gene: str) -> Story:
             )
         )
         earlier.append(run)
-    return Story(peak, gene_id, found[0]["symbol"], edge_id, chapters)
+    return LinkHistory(peak, gene_id, found[0]["symbol"], edge_id, chapters)
 
 
 def _edge_id(peak: str, gene: str) -> str:

@@ -53,7 +53,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Scored:
+class MemberScores:
     """What a run says of each edge: score and spread (edges,), the standard deviation over its members."""
 
     score: Floats
@@ -77,7 +77,7 @@ class Tested:
     q: Floats
 
 
-def of_members(a: Scored, b: Scored) -> Noise:
+def of_members(a: MemberScores, b: MemberScores) -> Noise:
     """From the standard deviations over the members of both runs, or of the only one that has several.
 
     s2 = ((k_a - 1) s_a^2 + (k_b - 1) s_b^2) / (k_a + k_b - 2); the variance of a shift is s2 (1 / k_a + 1 / k_b).

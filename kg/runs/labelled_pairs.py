@@ -94,7 +94,7 @@ def labelled_pairs(
     return LabelledPairs(joined, against, against in guiding(run_))
 
 
-def told_pairs(store: Store, run_id: str, path: Path, release: int) -> LabelledPairs:
+def pairs_of_file(store: Store, run_id: str, path: Path, release: int) -> LabelledPairs:
     """The pairs that a run scored and that a file gives a verdict of; others are left out.
 
     Args:

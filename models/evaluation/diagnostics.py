@@ -123,7 +123,7 @@ def mixing(embeddings: Sequence[Float32], *, seed: int = 0) -> float:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AlignmentVerdict:
     """Whether the alignment of a run can be believed.
 
     Attributes:
@@ -136,7 +136,7 @@ class Verdict:
     sentence: str
 
 
-def verdict(found: Mapping[str, float]) -> Verdict:
+def verdict(found: Mapping[str, float]) -> AlignmentVerdict:
     """Judge the metrics of a run: modalities that mix must agree on what their linked features do."""
     counts = sorted(int(name.rpartition("_")[2]) for name in found if name.startswith("consistency_"))
     n = max((c for c in counts if c <= TRUST_METACELLS), default=0)
@@ -145,10 +145,12 @@ def verdict(found: Mapping[str, float]) -> Verdict:
     if "matched_clusters" in found:
         said = f"links say little of these cells, which were first matched by how clusters lie; {said}"
     if mixed < MIXED:
-        return Verdict("apart", f"{said}: the modalities lie apart; if they are of one tissue, train longer")
+        return AlignmentVerdict("apart", f"{said}: the modalities lie apart; if they are of one tissue, train longer")
     if agreed >= TRUSTED:
-        return Verdict("aligned", f"{said}: the modalities mix and linked features vary together")
-    return Verdict("overcorrected", f"warning: {said}: the modalities mix, but linked features do not vary together")
+        return AlignmentVerdict("aligned", f"{said}: the modalities mix and linked features vary together")
+    return AlignmentVerdict(
+        "overcorrected", f"warning: {said}: the modalities mix, but linked features do not vary together"
+    )
 
 
 def contributions(

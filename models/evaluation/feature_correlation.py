@@ -32,7 +32,7 @@ RIDGE = (
 
 
 @dataclass(frozen=True)
-class Profiles:
+class FeatureProfiles:
     """Features as linear functions over the joint space.
 
     Attributes:
@@ -51,7 +51,7 @@ class Profiles:
         return np.where((i >= 0) & (j >= 0), found, np.nan)
 
 
-def profiles(cells: Cells, embeddings: Mapping[str, NDArray[np.float32]]) -> Profiles:
+def profiles(cells: Cells, embeddings: Mapping[str, NDArray[np.float32]]) -> FeatureProfiles:
     """Fit every feature of every modality.
 
     Args:
@@ -65,7 +65,7 @@ def profiles(cells: Cells, embeddings: Mapping[str, NDArray[np.float32]]) -> Pro
     scaled = np.concatenate(fitted) @ root
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
     names = np.concatenate([modality.features for modality in cells.modalities.values()])
-    return Profiles(names, scaled / np.where(length > 0, length, 1.0))
+    return FeatureProfiles(names, scaled / np.where(length > 0, length, 1.0))
 
 
 def _slopes(modality: Modality, places: Floats) -> Floats:

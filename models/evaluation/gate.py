@@ -51,7 +51,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Figure:
+class GateFigure:
     """One comparison.
 
     Attributes:
@@ -83,10 +83,10 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What the gate says of a run; `passed` when a figure was compared and none failed."""
 
-    figures: tuple[Figure, ...]
+    figures: tuple[GateFigure, ...]
 
     @property
     def passed(self) -> bool:
@@ -133,18 +133,18 @@ def tolerable() -> list[str]:
     return ["auroc", *sorted({one.name for one in declared if isinstance(one, Metric)})]
 
 
-def judge(store: Store, gate: Gate, parent: Run, child: Run, release: int) -> Verdict:
+def judge(store: Store, gate: Gate, parent: Run, child: Run, release: int) -> GateVerdict:
     """Compare two complete runs by what their model declares; edges are those of `release`."""
-    found: list[Figure] = []
+    found: list[GateFigure] = []
     for declared in registry.get(child.model).gate:
         if isinstance(declared, Metric):
             found += _metric(store, gate, declared, parent, child)
         else:
             found += _rankings(store, gate, declared, parent, child, release)
-    return Verdict(tuple(found))
+    return GateVerdict(tuple(found))
 
 
-def as_json(verdict: Verdict) -> dict[str, Any]:
+def as_json(verdict: GateVerdict) -> dict[str, Any]:
     """The verdict in JSON's own types."""
     return {"passed": verdict.passed, "reason": verdict.reason, "figures": [asdict(f) for f in verdict.figures]}
 
@@ -172,14 +172,14 @@ def _fits(value: object, expected: type | None) -> bool:
 
 def _compared(
     name: str, parent: float | None, child: float | None, tolerance: float, *, larger_is_worse: bool = False
-) -> Figure:
+) -> GateFigure:
     if parent is None or child is None or not (math.isfinite(parent) and math.isfinite(child)):
-        return Figure(name, parent, child, tolerance, LEFT_OUT, "one of the runs has no such figure")
+        return GateFigure(name, parent, child, tolerance, LEFT_OUT, "one of the runs has no such figure")
     worse_by = child - parent if larger_is_worse else parent - child
-    return Figure(name, parent, child, tolerance, PASSED if worse_by <= tolerance else FAILED)
+    return GateFigure(name, parent, child, tolerance, PASSED if worse_by <= tolerance else FAILED)
 
 
-def _metric(store: Store, gate: Gate, declared: Metric, parent: Run, child: Run) -> list[Figure]:
+def _metric(store: Store, gate: Gate, declared: Metric, parent: Run, child: Run) -> list[GateFigure]:
     """One figure for each metric of the declared name, or one for their mean over those that both runs have."""
     tolerance = gate.tolerance(declared.name, declared.tolerance)
     if declared.pooled:
@@ -206,7 +206,7 @@ def _pooled(name: str, of: Run, *both: Run) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _rankings(store: Store, gate: Gate, declared: Benchmark, parent: Run, child: Run, release: int) -> list[Figure]:
+def _rankings(store: Store, gate: Gate, declared: Benchmark, parent: Run, child: Run, release: int) -> list[GateFigure]:
     """AUROC against each type of edges that the release has, on the pairs that both runs scored."""
     found = []
     tolerance = gate.tolerance("auroc", declared.tolerance)
@@ -220,7 +220,7 @@ def _rankings(store: Store, gate: Gate, declared: Benchmark, parent: Run, child:
         chroms = _both(unseen(store, parent, against), unseen(store, child, against))
         if chroms is not EVERYWHERE and not chroms:
             why = f"{against} guided a run, or one whose weights it started from, on every chromosome"
-            found.append(Figure(name, None, None, tolerance, LEFT_OUT, why))
+            found.append(GateFigure(name, None, None, tolerance, LEFT_OUT, why))
             continue
         found.append(_ranking(name, gate.min_positives, tolerance, scored, chroms, pair_columns(declared.of)))
     return found
@@ -233,7 +233,7 @@ def _ranking(
     scored: Sequence[Any],
     chroms: frozenset[str] | None,
     pair: Sequence[str],
-) -> Figure:
+) -> GateFigure:
     pairs = scored[0].merge(scored[1][[*pair, "score"]], on=list(pair), suffixes=("", "_of_child"))
     if chroms is not EVERYWHERE:
         pairs = pairs[pairs["chrom"].isin(chroms)]
@@ -241,7 +241,7 @@ def _ranking(
     if positive.sum() < min_positives or positive.all():
         where = "" if chroms is EVERYWHERE else f" on {', '.join(sorted(chroms))}"
         why = f"{positive.sum():,} positive of {len(pairs):,} pairs{where}, {min_positives} are needed"
-        return Figure(name, None, None, tolerance, LEFT_OUT, why)
+        return GateFigure(name, None, None, tolerance, LEFT_OUT, why)
     before, after = (auroc(positive, pairs[column].to_numpy()) for column in ("score", "score_of_child"))
     change = auroc_change(*(pairs[c].to_numpy() for c in ("gene", "positive", "score", "score_of_child")))
     interval = (change.low, change.high) if math.isfinite(change.low) else None

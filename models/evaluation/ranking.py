@@ -31,7 +31,7 @@ DISTANCE, METACELLS = "distance", "metacells"
 
 
 @dataclass(frozen=True)
-class Figure:
+class IntervalFigure:
     """One figure with its 95 % interval over resampled genes."""
 
     value: float
@@ -55,16 +55,16 @@ class Ranked:
     """
 
     score: str
-    auroc: Figure
-    average_precision: Figure
-    matched_auroc: Figure
-    matched_average_precision: Figure
-    beyond_distance: Figure
-    beyond_metacells: Figure | None = None
+    auroc: IntervalFigure
+    average_precision: IntervalFigure
+    matched_auroc: IntervalFigure
+    matched_average_precision: IntervalFigure
+    beyond_distance: IntervalFigure
+    beyond_metacells: IntervalFigure | None = None
 
 
 @dataclass(frozen=True)
-class Tenth:
+class ScoreDecile:
     """A tenth of the pairs by score, lowest first.
 
     Attributes:
@@ -98,7 +98,7 @@ class Comparison:
     genes: int
     prevalence: float
     scores: Sequence[Ranked]
-    calibration: Sequence[Tenth]
+    calibration: Sequence[ScoreDecile]
 
 
 def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, seed: int = 0) -> Comparison:
@@ -133,7 +133,9 @@ def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, 
     )
 
 
-def auroc_change(gene: NDArray[Any], positive: Bools, before: Floats, after: Floats, *, seed: int = 0) -> Figure:
+def auroc_change(
+    gene: NDArray[Any], positive: Bools, before: Floats, after: Floats, *, seed: int = 0
+) -> IntervalFigure:
     """By how much the AUROC of one score of the pairs is above that of another, over the same resampled genes.
 
     A gene that is drawn twice has its pairs counted twice, which takes no more than one sort of each score.
@@ -154,14 +156,14 @@ def auroc_change(gene: NDArray[Any], positive: Bools, before: Floats, after: Flo
     return _figure(np.array(values))
 
 
-def calibration(positive: Bools, score: Floats, distance: Floats) -> list[Tenth]:
+def calibration(positive: Bools, score: Floats, distance: Floats) -> list[ScoreDecile]:
     """Share of positives by tenth of the score; ties stay in the order given."""
     frame = pd.DataFrame({"positive": positive, "score": score, "bin": distance // BIN_BP})
     frame["expected"] = frame.groupby("bin")["positive"].transform("mean")
     place = np.argsort(np.argsort(score, kind="stable"), kind="stable")
     parts = frame.groupby(place * 10 // max(len(frame), 1))
     return [
-        Tenth(
+        ScoreDecile(
             float(part["score"].min()), float(part["score"].max()), len(part), int(part["positive"].sum()),
             float(part["positive"].mean()), float(part["expected"].mean()),
         )
@@ -215,10 +217,10 @@ def _figures(positive: Bools, score: Floats, distance: Floats, samples: Sequence
     }
 
 
-def _figure(values: Floats) -> Figure:
+def _figure(values: Floats) -> IntervalFigure:
     spread = values[1:][np.isfinite(values[1:])]
     low, high = np.quantile(spread, [0.025, 0.975]) if len(spread) else (np.nan, np.nan)
-    return Figure(float(values[0]), float(low), float(high))
+    return IntervalFigure(float(values[0]), float(low), float(high))
 
 
 def _resampled(gene: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from kg.runs.staleness import Decision, decisions
 from kg.store.leases import RETRAIN, held
 from models import registry
 from models.evaluation import gate as gates
-from models.evaluation.gate import Gate, Verdict
+from models.evaluation.gate import Gate, GateVerdict
 from models.jobs import train
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ TESTED = ("chr8", "chr9")  # held out where contacts or eQTLs guide and nobody s
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RetrainOptions:
     """What to train again, and how.
 
     Attributes:
@@ -77,7 +77,7 @@ class Retrained:
 
 
 def retrain(
-    store: Store, home: Path, wanted: Wanted, holder: str = "regkg retrain", progress: Progress = SILENT
+    store: Store, home: Path, wanted: RetrainOptions, holder: str = "regkg retrain", progress: Progress = SILENT
 ) -> tuple[list[Decision], list[Retrained]]:
     """Decide on each published run, and train, judge and publish where that is decided.
 
@@ -98,13 +98,13 @@ def retrain(
     with held(store, holder, RETRAIN, renewed=True) as lease:
         found = decisions(store, wanted.slots)
         chosen = [d for d in found if d.retrain or not wanted.if_changed]
-        return found, [_one(store, home, decision, wanted, lease, progress) for decision in chosen]
+        return found, [_retrain_slot(store, home, decision, wanted, lease, progress) for decision in chosen]
 
 
 def leave_out(
     store: Store,
     home: Path,
-    wanted: Wanted,
+    wanted: RetrainOptions,
     without: Sequence[str],
     holder: str = "regkg retrain --without",
     progress: Progress = SILENT,
@@ -129,7 +129,7 @@ def leave_out(
 
 
 def request_for(
-    store: Store, parent: Run, wanted: Wanted, *, tested: tuple[str, ...] = TESTED
+    store: Store, parent: Run, wanted: RetrainOptions, *, tested: tuple[str, ...] = TESTED
 ) -> train.TrainingRequest:
     """How the parent was asked for, as its successor is to be: the same options, cells and edge types.
 
@@ -156,11 +156,13 @@ def request_for(
     )
 
 
-def _is_wanted(slot: str, wanted: Wanted) -> bool:
+def _is_wanted(slot: str, wanted: RetrainOptions) -> bool:
     return not wanted.slots or slot in wanted.slots
 
 
-def _one(store: Store, home: Path, decision: Decision, wanted: Wanted, lease: Lease, progress: Progress) -> Retrained:
+def _retrain_slot(
+    store: Store, home: Path, decision: Decision, wanted: RetrainOptions, lease: Lease, progress: Progress
+) -> Retrained:
     parent = runs.run(store, decision.run)
     try:
         child = _trained(store, home, decision, parent, wanted, progress)
@@ -178,7 +180,9 @@ def _one(store: Store, home: Path, decision: Decision, wanted: Wanted, lease: Le
     return Retrained(decision.slot, parent.id, child.id, warm=warm, published=published, reason=reason, gate=told)
 
 
-def _trained(store: Store, home: Path, decision: Decision, parent: Run, wanted: Wanted, progress: Progress) -> Run:
+def _trained(
+    store: Store, home: Path, decision: Decision, parent: Run, wanted: RetrainOptions, progress: Progress
+) -> Run:
     if decision.interrupted is not None:
         progress.say(f"{decision.slot}: {decision.interrupted} was cut short and goes on")
         return train.resume(store, home, decision.interrupted, progress)
@@ -190,7 +194,7 @@ def _trained(store: Store, home: Path, decision: Decision, parent: Run, wanted: 
 
 
 def _publish(
-    store: Store, decision: Decision, child: Run, verdict: Verdict, lease: Lease, progress: Progress
+    store: Store, decision: Decision, child: Run, verdict: GateVerdict, lease: Lease, progress: Progress
 ) -> tuple[bool, str]:
     """Serve the run, unless the gate failed or somebody changed what is served for its slot meanwhile."""
     if not verdict.passed:

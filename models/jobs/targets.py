@@ -37,7 +37,7 @@ EVERY = "targets.parquet"  # in the run's folder: also the pairs that are not wr
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TargetOptions:
     """What targets rest on.
 
     Attributes:
@@ -49,7 +49,7 @@ class Wanted:
     best: int = 100
 
 
-def targets(store: Store, home: Path, run_id: str, wanted: Wanted, progress: Progress = SILENT) -> Run:
+def targets(store: Store, home: Path, run_id: str, wanted: TargetOptions, progress: Progress = SILENT) -> Run:
     """Rank the genes of each factor by the called links of a run; a complete, unpublished run, derived from that one.
 
     Peaks, genes and release are those of the run. Nothing is registered before all is worked out.
@@ -133,7 +133,7 @@ def _support(table: pd.DataFrame, called: pd.DataFrame, bound: sp.csc_matrix, pe
     return {"peaks": ids, "sign": sign}
 
 
-def _batch(table: pd.DataFrame, wanted: Wanted) -> EdgeBatch:
+def _batch(table: pd.DataFrame, wanted: TargetOptions) -> EdgeBatch:
     """Those that are called or among the best of their factor."""
     some = table[table["called"] | (table["rank"] <= wanted.best)]
     columns = {c: some[c].to_numpy() for c in ("score", "rank", "sign", "called", "observed", "expected")}
@@ -160,7 +160,7 @@ def _metrics(
     return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
 
 
-def _about(store: Store, parent: Run, wanted: Wanted) -> runs.Registration:
+def _about(store: Store, parent: Run, wanted: TargetOptions) -> runs.Registration:
     read = {t.name for t in SITES[wanted.sites]}
     used = {v.dataset: v.hash for v in dataset_versions(store, parent.release) if read & set(v.hashes)}
     settings = asdict(wanted)

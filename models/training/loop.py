@@ -34,7 +34,7 @@ Row = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """How long a stage goes on.
 
     Attributes:
@@ -97,7 +97,7 @@ class Plateau:
     stop_best: float = math.inf
     stop_bad: int = 0
 
-    def drop_now(self, loss: float, plan: Plan) -> bool:
+    def drop_now(self, loss: float, plan: Schedule) -> bool:
         """Whether the learning rate drops after this epoch."""
         if loss < self.lr_best * (1 - math.copysign(THRESHOLD, self.lr_best)):
             self.lr_best, self.lr_bad = loss, 0
@@ -109,7 +109,7 @@ class Plateau:
         self.drops += 1
         return True
 
-    def stop_now(self, loss: float, plan: Plan) -> bool:
+    def stop_now(self, loss: float, plan: Schedule) -> bool:
         """Whether to stop after this epoch; ask only once the learning rate has dropped."""
         if loss < self.stop_best:
             self.stop_best, self.stop_bad = loss, 0
@@ -170,7 +170,7 @@ class Trainer:
             finally:
                 torch.set_num_threads(threads)
 
-    def train(self, task: Task, plan: Plan, stage: str, seed: int, identity: Mapping[str, Any]) -> list[Row]:
+    def train(self, task: Task, plan: Schedule, stage: str, seed: int, identity: Mapping[str, Any]) -> list[Row]:
         """Train `task` by `plan` inside `seeded`, resuming from a checkpoint of this stage.
 
         Returns:
@@ -191,7 +191,7 @@ class Trainer:
             row = run.epoch()
             self.progress.advance(1, f"loss {row['val_total']:.4f}")
             if self.on_epoch:
-                with run.shown():
+                with run.averaged_weights():
                     self.on_epoch(stage, task, row)
         self.progress.end(f"{stage}: {state.epoch} epochs, {state.seconds:.0f} s")
         return state.history
@@ -204,7 +204,7 @@ class _Run:
         self,
         trainer: Trainer,
         task: Task,
-        plan: Plan,
+        plan: Schedule,
         stage: str,
         identity: Mapping[str, Any],
         seed: int,
@@ -224,15 +224,15 @@ class _Run:
         state.epoch += 1
         if self.plan.annealed:
             self._set_lr(self.plan.rate(state.epoch))
-        self._part_ways()
+        self._seed_rank()
         self.task.module.train()
         sums = self._steps()
         self.task.module.eval()
-        self._agree()
+        self._sync_buffers()
         row: Row = {"epoch": state.epoch, "lr": self._lr()}
         row |= {f"train_{name}": value / self.task.n_steps for name, value in sums.items()}
         state.train_seconds += time.perf_counter() - start
-        with self.shown():
+        with self.averaged_weights():
             row |= {f"val_{name}": value for name, value in self.task.validate(state.epoch).items()}
         self._schedule(row["val_total"])
         state.seconds += time.perf_counter() - start
@@ -254,17 +254,17 @@ class _Run:
                 self.average.take()
         return sums
 
-    def shown(self) -> AbstractContextManager[None]:
+    def averaged_weights(self) -> AbstractContextManager[None]:
         """While this lasts the module has the weights that would be kept if the stage ended here."""
-        return self.average.shown() if self.average and not self.state.finished else nullcontext()
+        return self.average.averaged_weights() if self.average and not self.state.finished else nullcontext()
 
-    def _part_ways(self) -> None:
+    def _seed_rank(self) -> None:
         """Other processes draw other noise than the first, whose state a checkpoint keeps."""
         if self.trainer.group.rank:
             words = np.random.SeedSequence([self.seed, self.state.epoch, self.trainer.group.rank])
             torch.manual_seed(int(words.generate_state(1)[0]))
 
-    def _agree(self) -> None:
+    def _sync_buffers(self) -> None:
         """Running statistics become those of all processes."""
         buffers = [buffer for buffer in self.task.module.buffers() if buffer.is_floating_point()]
         for buffer, mean in zip(buffers, self.trainer.group.mean(buffers), strict=True):

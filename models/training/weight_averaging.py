@@ -52,7 +52,7 @@ class Average:
             self.mean[name].copy_(kept)
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
+    def averaged_weights(self) -> Iterator[None]:
         """The module with the average, for as long as this lasts."""
         self.exchange()
         try:

@@ -41,7 +41,7 @@ from kg.guidance import GuidanceGraph
 from models.inputs.backed_matrix import StoredCounts
 from models.inputs.cells import Cells, Modality
 from models.inputs.streamed_svd import streamed_lsi, streamed_pca
-from models.training.loop import Plan, Trainer
+from models.training.loop import Schedule, Trainer
 from models.training.runtime import keep_freed_memory
 from models.zoo.glue import Config, Glue
 from models.zoo.glue.layers import edge_nll, posterior
@@ -116,7 +116,7 @@ def task_of(modalities: list[Modality], graph: GuidanceGraph, **options: Any) ->
     data = TrainingData(graph, Cells({m.name: m for m in modalities}), "cpu", config.fanout)
     with Trainer().seeded(0):
         module = Glue(data, config)
-    return GlueTask(data, module, Plan(1, config.lr), 0.0, [torch.ones(n) for n in data.sizes], 0)
+    return GlueTask(data, module, Schedule(1, config.lr), 0.0, [torch.ones(n) for n in data.sizes], 0)
 
 
 def step_times(task: GlueTask, steps: int) -> list[float]:

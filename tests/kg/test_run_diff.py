@@ -15,8 +15,8 @@ from kg.guidance import GuidanceGraph
 from kg.run_diff import CAUSES, CHANGES, LINKS, compare, joined
 from kg.run_diff.attribution import DAMPING, ROWS, Evidence, trace
 from kg.run_diff.significance import (
+    MemberScores,
     Noise,
-    Scored,
     of_members,
     of_runs,
     of_shifts,
@@ -53,9 +53,9 @@ CHAIN: Pairs = {("p1", "g1"): 0.5, ("p2", "g1"): 0.5, ("p2", "g2"): 0.5, ("p3", 
 # --- the noise test ---
 
 
-def run(scores: np.ndarray[Any, Any]) -> Scored:
+def run(scores: np.ndarray[Any, Any]) -> MemberScores:
     """A run of these members, (members, edges)."""
-    return Scored(scores.mean(0), scores.std(0, ddof=1), len(scores))
+    return MemberScores(scores.mean(0), scores.std(0, ddof=1), len(scores))
 
 
 def test_variances_that_follow_the_score_are_learnt_from_edges_of_similar_scores() -> None:
@@ -82,7 +82,7 @@ def test_members_are_tested_as_student_did_when_all_edges_share_one_variance() -
 
 def test_a_run_of_one_member_borrows_the_spread_of_the_other() -> None:
     spread = np.array([0.1, 0.2])
-    noise = of_members(Scored(spread, np.full(2, np.nan), 1), Scored(spread, spread, 4))
+    noise = of_members(MemberScores(spread, np.full(2, np.nan), 1), MemberScores(spread, spread, 4))
     np.testing.assert_allclose(noise.variance, spread**2 * 1.25)
     assert noise.df == 3
 

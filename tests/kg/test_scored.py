@@ -14,7 +14,7 @@ from kg.evidence.draft import Source
 from kg.guidance import read_guidance
 from kg.releases import publish
 from kg.runs import predictions
-from kg.runs.labelled_pairs import labelled_pairs, told_pairs
+from kg.runs.labelled_pairs import labelled_pairs, pairs_of_file
 from kg.runs.pair_files import read_scores
 from kg.schema import CONTACTS, PERTURBS, PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
@@ -75,7 +75,7 @@ def test_a_file_gives_verdicts_of_pairs(store: Store, run: str, tmp_path: Path) 
     path = tmp_path / "truth.tsv"
     rows = [(toy.peak_id(0), "G1", 0), (toy.peak_id(2000), "G2", 0), (toy.peak_id(2000), "G2", 1), ("P9", "G1", 1)]
     path.write_text("gene_id\tnote\tpeak_id\tis_link\n" + "".join(f"{g}\tx\t{p}\t{v}\n" for p, g, v in rows))
-    found = told_pairs(store, run, path, 1)
+    found = pairs_of_file(store, run, path, 1)
     assert (found.of, found.guided) == ("truth.tsv", False)
     assert found.pairs[["peak", "gene", "positive", "distance_bp"]].to_numpy().tolist() == [
         [toy.peak_id(0), "G1", False, 0],
@@ -98,7 +98,7 @@ def test_a_file_that_does_not_do_is_refused(
     if text is not None:
         (tmp_path / "t.tsv").write_text(text)
     with pytest.raises(error, match=says):
-        told_pairs(store, run, tmp_path / "t.tsv", 1)
+        pairs_of_file(store, run, tmp_path / "t.tsv", 1)
 
 
 def test_pairs_beyond_the_skeleton_are_left_out(store: Store, run: str, tmp_path: Path) -> None:

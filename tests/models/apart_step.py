@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from models.training.loop import Plan, Trainer
+from models.training.loop import Schedule, Trainer
 from models.zoo.glue import Config, Glue
 from models.zoo.glue.minibatch import TrainingData
 from models.zoo.glue.task import GlueTask
@@ -27,7 +27,7 @@ def gradients(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Conf
             for parameter in module.parameters():
                 parameter.add_(0.1 * torch.rand(parameter.shape) - 0.05)
     weights = [torch.linspace(0.5, 1.5, n) for n in data.sizes]
-    task = GlueTask(data, module, Plan(1, 0.0), 0.0, weights, 0, trainer.group)
+    task = GlueTask(data, module, Schedule(1, 0.0), 0.0, weights, 0, trainer.group)
     module.eval()
     rng = np.random.default_rng(0)
     draw = next(task.cells.epoch(rng))

@@ -15,7 +15,18 @@ from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
 from kg.schema import PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
-from models.evaluation.gate import FAILED, LEFT_OUT, PASSED, Figure, Gate, Verdict, as_json, judge, read_gate, unseen
+from models.evaluation.gate import (
+    FAILED,
+    LEFT_OUT,
+    PASSED,
+    Gate,
+    GateFigure,
+    GateVerdict,
+    as_json,
+    judge,
+    read_gate,
+    unseen,
+)
 from tests.kg import toy
 from tests.kg.test_staleness import PCHIC, contacts
 
@@ -67,7 +78,7 @@ def world(store: Store) -> Store:
     return store
 
 
-def figures(store: Store, parent: Run, child: Run, gate: Gate = ONE) -> dict[str, Figure]:
+def figures(store: Store, parent: Run, child: Run, gate: Gate = ONE) -> dict[str, GateFigure]:
     return {f.name: f for f in judge(store, gate, parent, child, 1).figures}
 
 
@@ -129,13 +140,13 @@ def test_types_that_did_not_guide_rank_everywhere(world: Store, tmp_path: Path) 
 
 
 def test_a_fall_that_genes_do_not_tell_from_chance_fails_and_says_so() -> None:
-    figure = Figure("auroc_EQTL", 0.64, 0.61, 0.02, FAILED, interval=(-0.07, 0.0125))
+    figure = GateFigure("auroc_EQTL", 0.64, 0.61, 0.02, FAILED, interval=(-0.07, 0.0125))
     assert str(figure) == (
         "auroc_EQTL 0.61, of the published run 0.64, tolerance 0.02, changed by -0.03, "
         "95 % over resampled genes -0.07 to +0.0125: within chance"
     )
-    assert not Verdict((figure,)).passed
-    assert as_json(Verdict((figure,)))["figures"][0]["interval"] == (-0.07, 0.0125)
+    assert not GateVerdict((figure,)).passed
+    assert as_json(GateVerdict((figure,)))["figures"][0]["interval"] == (-0.07, 0.0125)
 
 
 def test_types_that_guided_rank_only_where_they_were_held_out(world: Store, tmp_path: Path) -> None:
@@ -162,11 +173,11 @@ def test_types_that_guided_rank_only_where_they_were_held_out(world: Store, tmp_
 
 
 def test_where_nothing_can_be_compared_nothing_passes() -> None:
-    left_out = Figure("foscttm", None, 0.1, 0.02, LEFT_OUT, "one of the runs has no such figure")
-    assert not Verdict((left_out,)).passed
-    assert Verdict((left_out,)).reason.startswith("gate failed: foscttm is not comparable")
-    assert Verdict((left_out, Figure("consistency", 0.1, 0.1, 0.02, PASSED))).passed
-    assert not Verdict(()).passed
+    left_out = GateFigure("foscttm", None, 0.1, 0.02, LEFT_OUT, "one of the runs has no such figure")
+    assert not GateVerdict((left_out,)).passed
+    assert GateVerdict((left_out,)).reason.startswith("gate failed: foscttm is not comparable")
+    assert GateVerdict((left_out, GateFigure("consistency", 0.1, 0.1, 0.02, PASSED))).passed
+    assert not GateVerdict(()).passed
 
 
 def test_the_gate_is_read_from_toml_and_options_win(tmp_path: Path) -> None:

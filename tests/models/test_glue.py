@@ -13,7 +13,7 @@ from torch.distributions import Bernoulli, NegativeBinomial, Normal, kl_divergen
 from torch.nn import functional
 
 from models.evaluation.metrics import auroc
-from models.training.loop import Plan, Trainer
+from models.training.loop import Schedule, Trainer
 from models.zoo import glue
 from models.zoo.glue.config import SHARED, published_plan, quick_plan
 from models.zoo.glue.decoders import NegativeBinomialDecoder
@@ -45,7 +45,7 @@ def task_of(world: Toy, config: glue.Config = SMALL, burnin: float = 0.0) -> glu
     data = TrainingData(world.graph, world.cells.linked(world.graph), "cpu")
     with Trainer().seeded(0):
         module = glue.Glue(data, config)
-    return glue.GlueTask(data, module, Plan(1, config.lr, 1, 1), burnin, [torch.ones(n) for n in data.sizes], 0)
+    return glue.GlueTask(data, module, Schedule(1, config.lr, 1, 1), burnin, [torch.ones(n) for n in data.sizes], 0)
 
 
 def next_edges(task: glue.GlueTask) -> EdgeBatch:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.evaluation.metrics import auroc
-from models.training.loop import Plan, Trainer
+from models.training.loop import Schedule, Trainer
 from models.zoo import glue
 from models.zoo.glue.minibatch import TrainingData
 from tests.conftest import skip_unless_required
@@ -38,7 +38,7 @@ def losses_and_gradients(world: Toy, device: str) -> dict[str, Tensor]:
         for parameter in module.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(parameter))))
     task = glue.GlueTask(
-        data, module.to(device), Plan(1, 0.0), 0.0, [torch.ones(n, device=device) for n in data.sizes], 0
+        data, module.to(device), Schedule(1, 0.0), 0.0, [torch.ones(n, device=device) for n in data.sizes], 0
     )
     rng = np.random.default_rng(0)
     batch = task.minibatch(next(task.cells.epoch(rng)), next(task._edge_batches(rng)))

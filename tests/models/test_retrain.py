@@ -21,7 +21,7 @@ from kg.store import leases
 from loaders.simulation.simulate import WorldConfig, simulate
 from models.evaluation.gate import Gate
 from models.jobs import retrain, train
-from models.jobs.retrain import Wanted, leave_out, request_for
+from models.jobs.retrain import RetrainOptions, leave_out, request_for
 from tests.conftest import empty
 from tests.kg.frozen import Frozen
 
@@ -103,7 +103,7 @@ class Told:
 
 
 def test_a_changed_run_is_trained_from_its_weights_and_published(store: Store, home: Path, first: Run) -> None:
-    before, done = retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
+    before, done = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
     assert [(c.dataset, c.added) for c in before[0].changes] == [("links:extra", 7)]
     (one,) = done
     assert (one.slot, one.parent, one.warm, one.published) == (SLOT, first.id, True, True), one.reason
@@ -116,11 +116,11 @@ def test_a_changed_run_is_trained_from_its_weights_and_published(store: Store, h
     assert (run_folder(home, child.id) / "gate.json").exists()
     steps = {path.stem for path in (run_folder(home, child.id) / "checkpoints").glob("*.json")}
     assert steps == {"member-0-second"}
-    assert retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))[1] == []
+    assert retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))[1] == []
 
 
 def test_a_failed_gate_leaves_the_old_run_published(store: Store, home: Path, first: Run) -> None:
-    _, (one,) = retrain.retrain(store, home, Wanted(if_changed=True, gate=SHUT))
+    _, (one,) = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=SHUT))
     assert (one.published, one.gate["passed"]) == (False, False)
     assert one.run is not None
     child = runs.run(store, one.run)
@@ -131,7 +131,7 @@ def test_a_failed_gate_leaves_the_old_run_published(store: Store, home: Path, fi
     )  # fmt: skip
     assert one.reason.startswith(f"gate failed: foscttm {child.metrics['foscttm']:.4g}, of the published run")
     assert served(store).runs == {SLOT: first.id}
-    found, again = retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
+    found, again = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
     assert again == []
     assert found[0].reason.endswith(one.reason)
 
@@ -139,7 +139,7 @@ def test_a_failed_gate_leaves_the_old_run_published(store: Store, home: Path, fi
 def test_without_the_weights_the_start_is_cold_and_said(store: Store, home: Path, first: Run) -> None:
     shutil.rmtree(run_folder(home, first.id) / "checkpoints")
     told = Told()
-    _, (one,) = retrain.retrain(store, home, Wanted(gate=OPEN), progress=told)
+    _, (one,) = retrain.retrain(store, home, RetrainOptions(gate=OPEN), progress=told)
     assert (one.warm, one.published) == (False, True)
     assert any("a cold start, not from the weights of" in line for line in told.lines)
 
@@ -150,11 +150,11 @@ def test_a_retrain_that_was_cut_short_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(train, "keep_outputs", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
+            retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
     cut = runs.runs(store)[0]
     assert (cut.parent, cut.outcome) == (first.id, "running")
     store.write("MATCH (r:ModelRun {id: $id}) SET r.process = split(r.process, ':')[0] + ':999999:1.00'", id=cut.id)
-    _, (one,) = retrain.retrain(store, home, Wanted(if_changed=True, gate=OPEN))
+    _, (one,) = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
     assert (one.run, one.warm, one.published) == (cut.id, True, True)
     assert len(runs.runs(store)) == 2
 
@@ -166,7 +166,7 @@ def test_two_retrains_do_not_race_and_a_run_published_meanwhile_stays(
         leases.held(store, "regkg retrain --slot a", leases.RETRAIN),
         pytest.raises(Conflict, match=r"a retrain is under way by `regkg retrain --slot a` \(.*:\d+"),
     ):
-        retrain.retrain(store, home, Wanted())
+        retrain.retrain(store, home, RetrainOptions())
     other = train.train(
         store, home, train.TrainingRequest("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",))
     )
@@ -178,7 +178,7 @@ def test_two_retrains_do_not_race_and_a_run_published_meanwhile_stays(
         return run
 
     monkeypatch.setattr(train, "train", and_meanwhile)
-    _, (one,) = retrain.retrain(store, home, Wanted(gate=OPEN))
+    _, (one,) = retrain.retrain(store, home, RetrainOptions(gate=OPEN))
     assert not one.published
     assert f"{other.id} is published for {SLOT} meanwhile" in one.reason
     assert served(store).runs == {SLOT: other.id}
@@ -187,9 +187,9 @@ def test_two_retrains_do_not_race_and_a_run_published_meanwhile_stays(
 
 def test_a_run_without_a_dataset_is_an_experiment(store: Store, home: Path, first: Run) -> None:
     del first
-    retrain.retrain(store, home, Wanted(gate=OPEN))
+    retrain.retrain(store, home, RetrainOptions(gate=OPEN))
     parent = runs.run(store, served(store).runs[SLOT])
-    (run,) = leave_out(store, home, Wanted(warm=False), ["links:extra"])
+    (run,) = leave_out(store, home, RetrainOptions(warm=False), ["links:extra"])
     assert (run.parent, run.release, run.experiment) == (parent.id, 2, "trained without links:extra")
     assert set(parent.datasets) - set(run.datasets) == {"links:extra"}
     links = "MATCH ()-[e:PREDICTED_LINK {run: $run}]->() RETURN count(e) AS n"
@@ -201,7 +201,7 @@ def test_a_run_without_a_dataset_is_an_experiment(store: Store, home: Path, firs
     assert served(store).runs == {SLOT: parent.id}
     assert not decisions(store)[0].retrain
     with pytest.raises(Conflict, match="no published run has read pchic:x"):
-        leave_out(store, home, Wanted(), ["pchic:x"])
+        leave_out(store, home, RetrainOptions(), ["pchic:x"])
 
 
 def test_held_out_chromosomes_follow_the_parent_and_clean_weights(store: Store, first: Run) -> None:
@@ -211,7 +211,7 @@ def test_held_out_chromosomes_follow_the_parent_and_clean_weights(store: Store, 
             "glue", "demo", 1, 0, 1, first.config, "a", "b", {}, {"request": request}, tuple(edge_types)
         )
         parent = runs.run(store, runs.register(store, about))
-        made = request_for(store, parent, Wanted(held_out=wanted))
+        made = request_for(store, parent, RetrainOptions(held_out=wanted))
         return made.held_out, made.warm
 
     guided = ["NEAR", "CONTACTS"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.zoo.glue.sampling import CellSampler, Chances, EdgeSampler, paired, unpaired
+from models.zoo.glue.sampling import CellSampler, EdgeSampler, WeightedSampler, paired, unpaired
 from tests.models.toy import edges_of, random_edges
 
 
@@ -117,6 +117,6 @@ def test_a_complete_graph_gives_up_on_absent_edges() -> None:
 def test_draws_follow_the_distribution(n: int) -> None:
     probability = np.array([0.5, 0.0, 0.3, 0.2] + [0.0] * 60)
     rng = np.random.default_rng(0)
-    drawn = np.concatenate([Chances(probability).draw(n, rng) for _ in range(40_000 // n)])
+    drawn = np.concatenate([WeightedSampler(probability).draw(n, rng) for _ in range(40_000 // n)])
     counts = np.bincount(drawn, minlength=64)
     np.testing.assert_allclose(counts / counts.sum(), probability, atol=0.01)

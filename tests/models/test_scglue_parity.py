@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kg.guidance import GuidanceGraph
 from models.inputs.cells import Cells, Modality
-from models.training.loop import Plan, Trainer
+from models.training.loop import Schedule, Trainer
 from models.zoo import glue
 from models.zoo.glue import balance
 from models.zoo.glue.config import published_plan
@@ -187,7 +187,7 @@ def test_schedule(n: int, theirs: dict[str, int]) -> None:
 @pytest.mark.parametrize(("script", "theirs"), list(zip(inputs.LOSSES, THEIRS["stopping"], strict=True)))
 def test_learning_rate_stopping_and_what_is_restored(script: list[float], theirs: dict[str, Any]) -> None:
     task, kept = Scripted(script, lr=1.0), {}
-    plan = Plan(len(script), 1.0, **inputs.PATIENCE)
+    plan = Schedule(len(script), 1.0, **inputs.PATIENCE)
 
     def watch(_stage: str, task: Scripted, row: dict[str, float]) -> None:
         rates.append(float(task.optimisers["one"].param_groups[0]["lr"]))

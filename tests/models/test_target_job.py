@@ -24,7 +24,7 @@ from kg.runs.staleness import decisions
 from kg.schema import BINDS, HAS_HIT, MOTIF, MOTIF_OF, PREDICTED_LINK, TARGETS
 from kg.schema.batches import EdgeBatch, NodeBatch
 from models.jobs import targets as target_job
-from models.jobs.targets import Wanted, targets, targets_of
+from models.jobs.targets import TargetOptions, targets, targets_of
 from tests.kg import toy
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def world(store: Store, tmp_path: Path) -> str:
 
 
 def test_targets_become_a_run_of_their_own(store: Store, world: str, tmp_path: Path) -> None:
-    run = targets(store, tmp_path, world, Wanted(best=2))
+    run = targets(store, tmp_path, world, TargetOptions(best=2))
     assert (run.outcome, run.slot, run.parent, run.derived) == ("complete", "targets-motifs:cortex", world, True)
     assert set(run.datasets) == {"genes:toy", "tfs:toy", "hits:toy"}
     table = targets_of(pairs(), SITES)
@@ -137,7 +137,7 @@ def test_targets_become_a_run_of_their_own(store: Store, world: str, tmp_path: P
 def test_such_a_run_is_served_beside_its_parent_pruned_and_brought_back(
     store: Store, world: str, tmp_path: Path
 ) -> None:
-    run = targets(store, tmp_path, world, Wanted())
+    run = targets(store, tmp_path, world, TargetOptions())
     before = store.read("MATCH ()-[e:PREDICTED_TARGET]->() RETURN count(e) AS n")[0]["n"]
     assert before > 0
     prune(store, tmp_path, [run.id])
@@ -153,12 +153,12 @@ def test_such_a_run_is_served_beside_its_parent_pruned_and_brought_back(
 
 def test_what_targets_cannot_be_made_of_is_refused(store: Store, world: str, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="has no BINDS rows"):
-        targets(store, tmp_path, world, Wanted(sites="chip"))
-    run = targets(store, tmp_path, world, Wanted())
+        targets(store, tmp_path, world, TargetOptions(sites="chip"))
+    run = targets(store, tmp_path, world, TargetOptions())
     with pytest.raises(Conflict, match="is derived itself"):
-        targets(store, tmp_path, run.id, Wanted())
+        targets(store, tmp_path, run.id, TargetOptions())
     with pytest.raises(Conflict, match="is running"):
-        targets(store, tmp_path, toy.registered(store), Wanted())
+        targets(store, tmp_path, toy.registered(store), TargetOptions())
     assert [r.id for r in runs.runs(store) if r.outcome == "complete"] == [run.id, world], "nothing half made is left"
 
 
@@ -184,7 +184,7 @@ def test_sites_are_read_by_motif_or_chip_at_a_release(store: Store, world: str) 
 
 
 def test_what_asks_for_links_says_where_they_are(store: Store, world: str, tmp_path: Path) -> None:
-    run = targets(store, tmp_path, world, Wanted())
+    run = targets(store, tmp_path, world, TargetOptions())
     with pytest.raises(Conflict, match="holds no link") as error:
         complete(store, run.id)
     assert world in error.value.hint
@@ -200,7 +200,7 @@ def test_targets_cut_while_they_are_written_are_invisible_and_finished_by_writin
     with monkeypatch.context() as patch:
         patch.setattr(predictions, "_check_written", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            targets(store, tmp_path, world, Wanted())
+            targets(store, tmp_path, world, TargetOptions())
     cut = runs.runs(store)[0]
     assert (cut.outcome, cut.derived) == ("writing", True)
     with pytest.raises(Conflict, match="only a complete run"):

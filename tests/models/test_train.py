@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from kg.errors import CheckpointRefused, Diverged
-from models.training.loop import KEPT, Plan, Plateau, Row, Trainer
+from models.training.loop import KEPT, Plateau, Row, Schedule, Trainer
 from models.training.weight_averaging import POWER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-STEADY = Plan(max_epochs=8, lr=0.1, lr_patience=99, patience=99)
+STEADY = Schedule(max_epochs=8, lr=0.1, lr_patience=99, patience=99)
 
 
 class Scripted:
@@ -54,7 +54,7 @@ class Scripted:
         return ["cell-7"]
 
 
-def run(task: Scripted, plan: Plan, folder: Path | None = None, *, stop_after: int = 0) -> list[Row]:
+def run(task: Scripted, plan: Schedule, folder: Path | None = None, *, stop_after: int = 0) -> list[Row]:
     class Killed(Exception):  # noqa: N818
         pass
 
@@ -81,7 +81,7 @@ def test_learning_rate_drops_when_torch_would_drop_it(losses: list[float], patie
     ours, rate = Plateau(), 1.0
     for loss in losses:
         theirs.step(loss)
-        rate *= 0.1 if ours.drop_now(loss, Plan(1, 1.0, patience, 1)) else 1.0
+        rate *= 0.1 if ours.drop_now(loss, Schedule(1, 1.0, patience, 1)) else 1.0
         if optimiser.param_groups[0]["lr"] > 1e-6:  # torch stops dropping near 1e-8
             assert rate == pytest.approx(optimiser.param_groups[0]["lr"])
 
@@ -89,7 +89,7 @@ def test_learning_rate_drops_when_torch_would_drop_it(losses: list[float], patie
 def test_stopping_counts_from_the_first_drop_and_restores_the_latest_of_the_best() -> None:
     losses = [5, 5, 5, 5, 4, 3, 3.5, 2, 2.5, 2.2, 2.4, 2.6, 9, 9, 9, 9]
     task, kept = Scripted(losses), {}
-    plan = Plan(max_epochs=50, lr=0.1, lr_patience=1, patience=4, burnin=1)
+    plan = Schedule(max_epochs=50, lr=0.1, lr_patience=1, patience=4, burnin=1)
     trainer = Trainer(on_epoch=lambda _stage, task, row: kept.update({row["epoch"]: weights(task)}))
     with trainer.seeded(0):
         history = trainer.train(task, plan, "stage", 0, {})
@@ -101,7 +101,7 @@ def test_stopping_counts_from_the_first_drop_and_restores_the_latest_of_the_best
 
 
 def test_an_annealed_plan_runs_its_course() -> None:
-    plan = Plan(max_epochs=8, lr=0.4, annealed=0.5)
+    plan = Schedule(max_epochs=8, lr=0.4, annealed=0.5)
     rates = [row["lr"] for row in run(Scripted([1.0] * 8), plan)]
     expected = [0.4] * 4 + [0.4 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
     assert rates == pytest.approx(expected)
@@ -109,12 +109,12 @@ def test_an_annealed_plan_runs_its_course() -> None:
 
 
 def test_a_plan_that_follows_no_loss_keeps_its_rate_whatever_happens() -> None:
-    rows = run(Scripted([5.0, 6, 7, 8, 9]), Plan(max_epochs=5, lr=0.1))
+    rows = run(Scripted([5.0, 6, 7, 8, 9]), Schedule(max_epochs=5, lr=0.1))
     assert [row["lr"] for row in rows] == [0.1] * 5
 
 
 def test_an_averaged_plan_walks_as_ever_and_keeps_the_average() -> None:
-    plan = Plan(max_epochs=6, lr=0.1)
+    plan = Schedule(max_epochs=6, lr=0.1)
     plain, averaged = Scripted([1.0] * 6), Scripted([1.0] * 6)
     walked, seen = [], []
     averaged.validate = lambda _epoch: seen.append(weights(averaged)) or {"total": 1.0}  # type: ignore[assignment]
@@ -131,9 +131,9 @@ def test_an_averaged_plan_walks_as_ever_and_keeps_the_average() -> None:
 
 @pytest.mark.parametrize("stop_after", [1, 5, 7, 8])
 @pytest.mark.parametrize(
-    "plan", [Plan(max_epochs=8, lr=0.1, lr_patience=1, patience=9), Plan(max_epochs=8, lr=0.1, averaged=True)]
+    "plan", [Schedule(max_epochs=8, lr=0.1, lr_patience=1, patience=9), Schedule(max_epochs=8, lr=0.1, averaged=True)]
 )
-def test_killed_and_resumed_is_bit_equal_to_unbroken(tmp_path: Path, plan: Plan, stop_after: int) -> None:
+def test_killed_and_resumed_is_bit_equal_to_unbroken(tmp_path: Path, plan: Schedule, stop_after: int) -> None:
     losses = [4.0, 5, 5, 3, 4, 4, 4, 4]
     unbroken = Scripted(losses)
     expected = run(unbroken, plan)
@@ -158,7 +158,7 @@ def test_a_finished_stage_is_not_trained_again(tmp_path: Path) -> None:
 def test_another_plan_is_refused(tmp_path: Path) -> None:
     run(Scripted([1.0] * 8), STEADY, tmp_path)
     with pytest.raises(CheckpointRefused, match="plan is"):
-        run(Scripted([1.0] * 8), Plan(max_epochs=9, lr=0.1, lr_patience=99, patience=99), tmp_path)
+        run(Scripted([1.0] * 8), Schedule(max_epochs=9, lr=0.1, lr_patience=99, patience=99), tmp_path)
 
 
 def test_divergence_names_step_and_cells_and_leaves_the_checkpoint(

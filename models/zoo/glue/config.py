@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass, replace
 
 from kg.parameters import param
-from models.training.loop import Plan
+from models.training.loop import Schedule
 
 BURNIN = 1 / 3  # of the second stage, in the quick schedule
 WARM = 1 / 2  # of the second stage's steps and learning rate, where a run starts from another's weights
 FINE = 1 / 4  # likewise, where a run was trained on metacells
 COARSE = 1 / 2  # of the steps of both stages, on metacells
 SHARED = 4  # steps of cells to one of a big graph, which would take most of their time
-HELD_OUT = 0.1  # of the cells, for validation
+VALIDATION_SHARE = 0.1  # of the cells, for validation
 
 
 @dataclass(frozen=True)
@@ -70,33 +70,33 @@ class Config:
     cosine_weight: float = param("of the cosine between u and mean of paired cells", 0.02, low=0)
 
 
-def published_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, float]:
+def published_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Schedule, float]:
     """The paper's plan and its burn-in, from the number of cells of all modalities.
 
     4,000 burn-in, 24,000 maximal, 2,000 patience and 1,000 learning-rate patience iterations at a learning rate
     of 0.002, in epochs and at least 8, 48, 4 and 2 of them.
     """
-    per_epoch = n_cells * (1 - HELD_OUT) / config.batch_size
+    per_epoch = n_cells * (1 - VALIDATION_SHARE) / config.batch_size
     burnin, longest, patience, lr_patience = (
         max(math.ceil(p / config.lr / per_epoch), p) for p in (8, 48, 4, 2)
     )  # fmt: skip
-    plan = Plan(longest, config.lr, lr_patience, patience, 0 if first else burnin)
+    plan = Schedule(longest, config.lr, lr_patience, patience, 0 if first else burnin)
     return plan, math.inf if first else float(burnin)
 
 
-def quick_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Plan, float]:
+def quick_plan(n_cells: int, config: Config, *, first: bool) -> tuple[Schedule, float]:
     """Ours: a fixed number of steps a stage, known before it starts, whose weights are averaged as they go.
 
     The average is where the walk leads long before an annealed learning rate would have quieted the walk itself. The
     first stage only has to give clusters for the balancing weights; the second does the rest.
     """
-    per_epoch = n_cells * (1 - HELD_OUT) / config.batch_size
+    per_epoch = n_cells * (1 - VALIDATION_SHARE) / config.batch_size
     longest = max(round((config.first_steps if first else config.second_steps) / per_epoch), 1)
-    plan = Plan(longest, config.lr, averaged=True)
+    plan = Schedule(longest, config.lr, averaged=True)
     return plan, math.inf if first else longest * BURNIN
 
 
-def warm_plan(n_cells: int, config: Config, share: float = WARM) -> tuple[Plan, float]:
+def warm_plan(n_cells: int, config: Config, share: float = WARM) -> tuple[Schedule, float]:
     """Of a run that starts from other weights: the second stage alone, shorter and gentler, no burn-in noise.
 
     RMSprop without a memory takes its first steps tenfold, so at the full rate much would be learnt twice.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from kg.guidance import GuidanceGraph
     from models.contract import Inputs, Output
-    from models.evaluation.feature_correlation import Profiles
+    from models.evaluation.feature_correlation import FeatureProfiles
     from models.inputs.cells import Cells
     from models.zoo.glue.link_scores import Trained
 
@@ -92,7 +92,7 @@ def predicted_links(
     *,
     seed: int = 0,
     more: pd.DataFrame | None = None,
-    seen: Profiles | None = None,
+    seen: FeatureProfiles | None = None,
 ) -> EdgeBatch:
     """Links for every skeleton pair, that is each peak-gene edge of the guidance graph.
 
@@ -112,7 +112,7 @@ def predicted_links(
 
 
 def _batch(
-    links: pd.DataFrame, seen: Profiles | None, *, in_prior: bool, without_prior: NDArray[Any] | None
+    links: pd.DataFrame, seen: FeatureProfiles | None, *, in_prior: bool, without_prior: NDArray[Any] | None
 ) -> EdgeBatch:
     return EdgeBatch.build(
         PREDICTED_LINK,

@@ -129,7 +129,7 @@ class BlockSampler(CellSampler):
         return np.concatenate([rng.permutation(np.concatenate([blocks[b] for b in group])) for group in groups])
 
 
-class Chances:
+class WeightedSampler:
     """Places with a chance each."""
 
     def __init__(self, chances: NDArray[np.float64]) -> None:
@@ -171,12 +171,12 @@ class EdgeSampler:
         self.n_real = round(float(edges.weight.sum()))
         self.is_big = self.n_real > most * n_batches
         self.n_batches = -(-self.n_real // most) if self.is_big else max(1, min(n_batches, self.n_real))
-        self._real = Chances(edges.weight / edges.weight.sum(dtype=np.float64))
+        self._real = WeightedSampler(edges.weight / edges.weight.sum(dtype=np.float64))
         proper = edges.source != edges.target
         ends = np.concatenate([edges.source[proper], edges.target[proper]])
         degree = np.bincount(ends, np.tile(edges.weight[proper], 2), minlength=edges.n_vertices)
         even = np.full(edges.n_vertices, 1 / edges.n_vertices)
-        self._target = Chances(degree / degree.sum() if len(ends) else even)
+        self._target = WeightedSampler(degree / degree.sum() if len(ends) else even)
         self._keys = np.unique(self._key(edges.source, edges.target, edges.sign))
         self._seen = np.zeros(max(HASHED, 4 * len(self._keys) + 1), bool)
         self._seen[self._keys % len(self._seen)] = True

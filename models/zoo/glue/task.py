@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.training.group import ALONE, Group
-from models.zoo.glue.config import HELD_OUT, SHARED, Config
+from models.zoo.glue.config import SHARED, VALIDATION_SHARE, Config
 from models.zoo.glue.optimiser import RMSprop
 from models.zoo.glue.sampling import BlockSampler, CellSampler, EdgeSampler, paired, unpaired
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.inputs.cells import Cells
-    from models.training.loop import Plan, Row
+    from models.training.loop import Row, Schedule
     from models.zoo.glue.minibatch import EdgeBatch, Minibatch, TrainingData
     from models.zoo.glue.network import Glue
     from models.zoo.glue.sampling import Draw
@@ -35,7 +35,7 @@ class GlueTask:
         self,
         data: TrainingData,
         module: Glue,
-        plan: Plan,
+        plan: Schedule,
         burnin: float,
         weights: Sequence[Tensor],
         seed: int,
@@ -47,7 +47,7 @@ class GlueTask:
         self.config = config
         rng = np.random.default_rng([seed, 0])
         sampler = BlockSampler if data.is_streamed else CellSampler
-        self.cells = sampler(cell_table(data.cells, config), config.batch_size, HELD_OUT, rng)
+        self.cells = sampler(cell_table(data.cells, config), config.batch_size, VALIDATION_SHARE, rng)
         self.edges = EdgeSampler(data.edges, config.negatives, config.graph_batches, config.graph_edges)
         self.n_steps = self.cells.n_batches
         self.every = config.graph_every or (SHARED if self.edges.is_big else 1)
@@ -57,14 +57,14 @@ class GlueTask:
         self.optimisers = {name: RMSprop(parameters, plan.lr) for name, parameters in self.parameters.items()}
         # one update for the mean of n gradients is as long as a random walk of n (Malladi et al. 2022, 2205.10287)
         self.optimisers["graph"].param_groups[0] |= {"times": self.every**0.5, "lr": plan.lr * self.every**0.5}
-        self.walk: Walk | None = None
+        self.shared_step: SharedGraphStep | None = None
         self.seed = seed
         self.latest: list[NDArray[np.int64]] = []
 
     def steps(self, epoch: int, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
         """One epoch of alternating steps: the discriminator, then everything else against it."""
         noise = NOISE * max(1 - (epoch - 1) / self.burnin, 0) if self.burnin else 0.0
-        self.walk = None  # of an epoch that was broken off
+        self.shared_step = None  # of an epoch that was broken off
         edges = self._edge_batches(rng, self.every)
         draws = self.data.ahead(map(self.share, self.cells.epoch(rng)))
         for taken, draw in enumerate(draws, 1):
@@ -93,14 +93,14 @@ class GlueTask:
         loss = weight * module.adversary_loss(means.detach(), batch, noise)
         self._update("adversary", torch.autograd.grad(loss, self.parameters["adversary"]))
         adversary = module.adversary_loss(means, batch, noise)
-        walk = self.walk = self.walk or Walk(module, batch.edges)
+        walk = self.shared_step = self.shared_step or SharedGraphStep(module, batch.edges)
         cells = module.cell_loss(batch, encoded, walk.v)
         *grads, pull = torch.autograd.grad(cells["cells"] - weight * adversary, [*self.parameters["cells"], walk.v])
         self._update("cells", grads)
         walk.add(pull)
         if last:
             self._update("graph", walk.gradients(self.parameters["graph"]))
-            self.walk = None
+            self.shared_step = None
         parts = {**module.together(walk.parts, cells), "adversary": adversary}
         means_of = self.group.mean([value.detach() for value in parts.values()])
         return dict(zip(parts, means_of, strict=True))
@@ -141,7 +141,7 @@ class GlueTask:
                 yield from repeat((source, target, sign, present), times)
 
 
-class Walk:
+class SharedGraphStep:
     """One walk of the graph, which some steps of cells share.
 
     Attributes:
