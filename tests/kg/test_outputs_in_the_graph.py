@@ -18,7 +18,7 @@ from kg import runs
 from kg.errors import StoreRefused
 from kg.export import reading, writing
 from kg.export.registry import formats
-from kg.query.edge_pages import EdgesAsked, edge_page
+from kg.query.edge_pages import EdgeParameters, edge_page
 from kg.query.plan import run_plan
 from kg.query.scope import scope_of
 from kg.runs import predictions, retention
@@ -132,7 +132,7 @@ def test_only_annotations_have_no_place(world: Store, tmp_path: Path) -> None:
 
 
 def page(store: Store, **asked: Any) -> list[Any]:
-    return run_plan(edge_page(EdgesAsked(**asked), run_plan(scope_of(), store)), store).rows
+    return run_plan(edge_page(EdgeParameters(**asked), run_plan(scope_of(), store)), store).rows
 
 
 def test_pages_of_edges_hold_them(world: Store) -> None:
