@@ -30,17 +30,17 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 demo: setup
 	$(BIN)/regkg demo
 
-# A Neo4j for each worker; the tests of a file stay together, since they share what is dear.
-WORKERS := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Two workers, each with a Neo4j and one thread of arithmetic; the tests of a file stay together, since they share what
+# is dear.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: setup
 	@echo "about 12 minutes on two quiet cores, and 2 more where Neo4j has to be downloaded and prepared"
-	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 nightly: setup
 	@echo "up to an hour; after a kill, make nightly goes on with what has not passed yet (.cache/nightly)"
-	REGKG_KILLS=100 REGKG_EXAMPLES=100 $(BIN)/python -m pytest $(WORKERS) --resume .cache/nightly -o budgets= \
-	  -m "(slow or soak) and not gpu"
+	REGKG_KILLS=100 REGKG_EXAMPLES=100 $(PYTEST) --resume .cache/nightly -o budgets= -m "(slow or soak) and not gpu"
 
 check: setup platforms
 	$(BIN)/ruff check
