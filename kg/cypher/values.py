@@ -82,7 +82,7 @@ SCALAR = Value(kind=ATOM)
 # one of a thousand such costs less than the largest one suggests.
 PROPERTY = Value(size=20 * 2**10, length=10_000, item=2 * 2**10, made=4 * 2**10, cost=4)
 ENTITY = Value(kind=NODE)
-COLLECTED = Value(size=2**28, length=2**23, item=SLOT)  # at most what db.memory.transaction.max lets a query hold
+COLLECTED = Value(size=2**29, length=2**24, item=SLOT)  # at most what db.memory.transaction.max lets a query hold
 
 
 def scalar(*parts: Value) -> Value:
