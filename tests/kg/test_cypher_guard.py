@@ -155,15 +155,14 @@ def test_what_would_do_more_is_refused(graph: Store, canary: str, cypher: str) -
     assert Canary.hits == 0
 
 
-@pytest.mark.parametrize("cypher", BYPASSES)
 def test_the_plan_and_the_session_refuse_it_even_if_the_text_is_not_read(
-    graph: Store, canary: str, cypher: str, monkeypatch: pytest.MonkeyPatch
+    graph: Store, canary: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(read_guard, "check_query", lambda *_: None)
     before = graph.read(CONTENT)
-    with pytest.raises(QueryRefused) as error:
-        read_only(graph, cypher.replace("{canary}", canary))
-    assert error.value.hint
+    for cypher in BYPASSES:
+        with pytest.raises(QueryRefused):
+            read_only(graph, cypher.replace("{canary}", canary))
     assert graph.read(CONTENT) == before
     assert Canary.hits == 0
 
