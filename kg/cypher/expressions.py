@@ -122,7 +122,7 @@ class Expressions(Lists):
             kept = right.name is not None and right.name not in self.walking and left.kind != ""
             steps = 1 if kept else right.read
         elif operator == "CONTAINS":
-            steps = (1 + left.read) * (1 + right.read)
+            steps = left.searched(right)
         else:
             steps = min(left.read, right.read)
         return worked_out(both, 1 + steps)

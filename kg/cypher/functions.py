@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 from kg.cypher.tokens import refused
@@ -113,7 +114,13 @@ def _copied(name: str, arguments: list[Value]) -> Value:
     item = times * max((argument.item for argument in arguments), default=SLOT)
     allocated = held(made(arguments) + size, f"`{name}`")
     kind = arguments[0].kind if arguments else ATOM
-    return Value(size, length, item, allocated, 1 + cost(arguments) + size // 64, kind=kind, item_kind=ATOM)
+    steps = 1 + cost(arguments) + size // 64 + _searched(arguments)
+    return Value(size, length, item, allocated, steps, kind=kind, item_kind=ATOM)
+
+
+def _searched(arguments: list[Value]) -> int:
+    """Steps of looking for one text in another; which is which differs between functions."""
+    return max((a.searched(b) for a, b in permutations(arguments[:2], 2)), default=0)
 
 
 def _part(name: str, arguments: list[Value]) -> Value:
@@ -149,7 +156,8 @@ def _replace(arguments: list[Value]) -> Value:
     text, _, new = arguments
     size = SLOT + text.size * max(1, new.length)
     allocated = held(made(arguments) + size, "`replace`")
-    return Value(size, text.length * max(1, new.length), SLOT, allocated, 1 + cost(arguments) + size // 64, kind=ATOM)
+    steps = 1 + cost(arguments) + size // 64 + _searched(arguments)
+    return Value(size, text.length * max(1, new.length), SLOT, allocated, steps, kind=ATOM)
 
 
 def _split(arguments: list[Value]) -> Value:
@@ -158,7 +166,7 @@ def _split(arguments: list[Value]) -> Value:
     size = text + length * 2 * SLOT
     item = PROPERTY.item if text <= PROPERTY.size else text
     allocated = held(made(arguments) + size, "`split`")
-    return Value(size, length, item, allocated, cost(arguments) + length, item_kind=ATOM)
+    return Value(size, length, item, allocated, cost(arguments) + length + _searched(arguments), item_kind=ATOM)
 
 
 def _of_path(arguments: list[Value]) -> Value:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kg.cypher.tokens import refused
 
 LONGEST_WALK = 10_000  # elements that one comprehension or quantifier visits
-MOST_STEPS = 50_000_000  # of all expressions of a query, each for one row
+MOST_STEPS = 20_000_000  # of all expressions of a query, each for one row
 MOST_MADE = 64 * 2**20  # bytes that all expressions of a query allocate for one row, which no limit of Neo4j counts
 LARGEST = 2**30  # bytes that a list can hold, which is put together from collected ones
 SORT_KEY = 64 * 2**10  # bytes of one key: a sort compares all its rows at one go
@@ -66,6 +66,10 @@ class Value:
         """Whether only Neo4j's limit on the memory of a transaction bounds it."""
         return self.size > MOST_MADE
 
+    def searched(self, wanted: Value) -> int:
+        """Steps of looking for a text in it, which starts anew at each place."""
+        return 1 + self.read * (1 + 4 * wanted.read)
+
     def element(self) -> Value:
         """Any one of its elements."""
         return Value(self.item, max(1, self.item // 2), self.item, kind=self.item_kind)
@@ -80,9 +84,9 @@ ATOM, NODE = "atom", "node"
 SCALAR = Value(kind=ATOM)
 # What is stored was loaded by us: the longest texts are the JSON of a run, the longest lists are embeddings. To make
 # one of a thousand such costs less than the largest one suggests.
-PROPERTY = Value(size=20 * 2**10, length=10_000, item=2 * 2**10, made=4 * 2**10, cost=4)
+PROPERTY = Value(size=16 * 2**10, length=8_000, item=2 * 2**10, made=4 * 2**10, cost=4)
 ENTITY = Value(kind=NODE)
-COLLECTED = Value(size=2**28, length=2**23, item=SLOT)  # at most what db.memory.transaction.max lets a query hold
+COLLECTED = Value(size=2**29, length=2**24, item=SLOT)  # at most what db.memory.transaction.max lets a query hold
 
 
 def scalar(*parts: Value) -> Value:

@@ -22,6 +22,8 @@ OPENED = ("java.nio", "java.io", "sun.nio.ch", "java.lang")
 # - LOAD CSV is the one door from Cypher to files and network that a READ session leaves open, so both are shut here.
 # - Transaction logs are for crash recovery only (there is no cluster to feed), so they are short and not preallocated,
 #   which would take half a gigabyte of every home.
+# - One transaction holds at most half of the heap, all together seven tenths: whoever sorts too much fails alone, and
+#   what one row of a query can take uncounted still finds room (kg/cypher/values.py).
 # - The quiet period would make every stop wait ten seconds for clients that are gone.
 CONFIGURATION = """\
 server.bolt.listen_address=127.0.0.1:{ports.bolt}
@@ -58,7 +60,7 @@ def write_configuration(root: Path, ports: Ports) -> None:
     memory_mb = _memory_mb()
     heap_mb = memory_mb * 2
     text = CONFIGURATION.format(
-        ports=ports, memory_mb=memory_mb, all_transactions_mb=heap_mb // 2, transaction_mb=heap_mb // 4
+        ports=ports, memory_mb=memory_mb, all_transactions_mb=heap_mb * 7 // 10, transaction_mb=heap_mb // 2
     )
     (root / "conf" / "neo4j.conf").write_text(text)
 

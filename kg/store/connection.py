@@ -183,9 +183,8 @@ def translated(uri: str) -> Iterator[None]:
             f"Neo4j does not answer at {uri}: {error}", "regkg db status; regkg db start; regkg db logs"
         ) from error
     except driver_errors.TransientError as error:
-        raise StoreUnavailable(
-            f"Neo4j at {uri} could not finish the query for now: {error.message}", "run the command again"
-        ) from error
+        hint = "ask for less at a time" if "OutOfMemory" in (error.code or "") else "run the command again"
+        raise StoreUnavailable(f"Neo4j at {uri} could not finish the query for now: {error.message}", hint) from error
     except driver_errors.Neo4jError as error:
         if "TransactionTimedOut" in (error.code or ""):
             raise StoreUnavailable(

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from neo4j.exceptions import Neo4jError
+from neo4j.exceptions import ClientError, Neo4jError
 from neo4j.graph import Node, Path, Relationship
 
 from kg.cypher.statements import check_query
@@ -164,7 +164,7 @@ def _explain(tx: neo4j.Transaction, cypher: str, parameters: Mapping[str, Any]) 
     try:
         summary = tx.run(f"EXPLAIN {cypher}", dict(parameters)).consume()
     except Neo4jError as error:
-        if ".Statement." not in (error.code or ""):  # the limit on time was reached while it planned, say
+        if not isinstance(error, ClientError) or ".Transaction." in (error.code or ""):  # too slow to plan, or too busy
             raise
         raise QueryRefused(f"Neo4j cannot run this query: {error.message}", hint="see the Cypher manual") from error
     if summary.query_type != "r" or summary.plan is None:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import http.server
 import threading
 import time
+import tomllib
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kg.cypher.tokens import tokenize
+from kg.cypher.values import COLLECTED
 from kg.errors import QueryRefused, RegkgError, StoreUnavailable
-from kg.store.read_guard import check_plan, read_only
+from kg.store import read_guard
+from kg.store.read_guard import GRACE_S, check_plan, read_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from kg.server.managed import Server
     from kg.store import Store
 
 CONTENT = (
@@ -149,6 +155,18 @@ def test_what_would_do_more_is_refused(graph: Store, canary: str, cypher: str) -
     assert Canary.hits == 0
 
 
+def test_the_plan_and_the_session_refuse_it_even_if_the_text_is_not_read(
+    graph: Store, canary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_guard, "check_query", lambda *_: None)
+    before = graph.read(CONTENT)
+    for cypher in BYPASSES:
+        with pytest.raises(QueryRefused):
+            read_only(graph, cypher.replace("{canary}", canary))
+    assert graph.read(CONTENT) == before
+    assert Canary.hits == 0
+
+
 def test_a_read_session_alone_would_not_have_been_enough(graph: Store) -> None:
     """Why the plan is read at all; if this fails, Neo4j has become stricter and the guard may become simpler."""
     assert graph.read("SHOW TRANSACTIONS YIELD transactionId RETURN transactionId")
@@ -216,3 +234,129 @@ def test_the_password_file_stays_unread(graph: Store, tmp_path: Path) -> None:
     secret.write_text("secret\n")
     with pytest.raises(QueryRefused):
         read_only(graph, f"LOAD CSV FROM 'file://{secret}' AS line RETURN line")
+
+
+CORPUS: list[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("cypher_corpus.toml").read_text())["statement"]
+
+
+def reason(one: Any) -> str:
+    return str(one["reason"])[:60]
+
+
+@pytest.fixture(scope="module")
+def world(session_store: Store) -> Store:
+    """Genes and peaks that are close to each other, densely enough that paths of fifty never end."""
+    session_store.implicit("MATCH (n) WHERE NOT n:Schema DETACH DELETE n")
+    session_store.write(
+        """
+        UNWIND range(1, 300) AS i CREATE (:Gene {id: 'G' + i, symbol: 'S' + i, chrom: 'chr1', start: i * 1000})
+        CREATE (:Peak {id: 'GRCh38:chr1:' + i + '-' + (i + 9), chrom: 'chr1', start: i, end: i + 9})
+        """
+    )
+    session_store.write(
+        """
+        MATCH (g:Gene), (p:Peak) WHERE (g.start / 1000 + p.start) % 60 = 0
+        CREATE (p)-[:NEAR {since: 1, until: 2147483647, distance_bp: abs(g.start - p.start), dataset: 'd'}]->(g)
+        CREATE (p)-[:PREDICTED_LINK {run: 'glue-cortex-1', score: rand(), q_value: rand(), called: false}]->(g)
+        """
+    )
+    return session_store
+
+
+@pytest.mark.parametrize("one", [one for one in CORPUS if one["verdict"] == "runs"], ids=reason)
+def test_an_analysts_query_is_answered(world: Store, one: dict[str, Any]) -> None:
+    assert read_only(world, one["cypher"], one.get("parameters")).columns
+
+
+@contextmanager
+def reading_meanwhile(store: Store) -> Iterator[list[float]]:
+    """Another reader, who asks for one gene again and again; how long each answer took."""
+    waits: list[float] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(0.05):
+            begun = time.monotonic()
+            assert store.read("MATCH (g:Gene {id: 'G17'}) RETURN g.symbol AS s") == [{"s": "S17"}]
+            waits.append(time.monotonic() - begun)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield waits
+    finally:
+        done.set()
+        thread.join()
+
+
+def ended(store: Store, one: dict[str, Any], limit_s: float) -> None:
+    """Run what may cost as much as it likes: an answer or an error of ours, in time."""
+    begun = time.monotonic()
+    with suppress(StoreUnavailable):
+        read_only(store, one["cypher"], timeout_s=limit_s)
+    assert time.monotonic() - begun < limit_s + GRACE_S, one["reason"]
+
+
+@pytest.mark.parametrize("one", [one for one in CORPUS if one["verdict"] == "ends"], ids=reason)
+def test_what_costs_much_ends_and_others_are_answered_meanwhile(world: Store, one: dict[str, Any]) -> None:
+    with reading_meanwhile(world) as waits:
+        ended(world, one, 0.3)
+        while not waits:
+            time.sleep(0.01)
+    assert max(waits) < GRACE_S
+
+
+@pytest.mark.slow
+def test_two_of_each_at_once_for_long_do_not_take_the_server_down(world: Store, neo4j_server: Server) -> None:
+    before = neo4j_server.status()
+    for one in CORPUS:
+        if one["verdict"] == "ends":
+            with reading_meanwhile(world) as waits:
+                threads = [threading.Thread(target=ended, args=(world, one, 8.0)) for _ in range(2)]
+                [thread.start() for thread in threads]
+                [thread.join() for thread in threads]
+            assert max(waits) < GRACE_S, one["reason"]
+    assert neo4j_server.status().pid == before.pid
+
+
+def test_no_transaction_may_take_all_memory(world: Store) -> None:
+    found = world.read("SHOW SETTINGS YIELD name, value WHERE name CONTAINS 'memory' RETURN name, value")
+    mib = {row["name"]: float(row["value"][:-3]) for row in found if row["value"].endswith("MiB")}
+    one, all_of_them = mib["db.memory.transaction.max"], mib["dbms.memory.transaction.total.max"]
+    assert 0 < one < all_of_them
+    assert one * 2**20 <= COLLECTED.size  # what the guard takes for the longest list
+
+
+def test_a_query_that_does_not_stop_is_named(world: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def stuck(*_: object) -> None:
+        release.wait(30)
+
+    monkeypatch.setattr(read_guard, "GRACE_S", 0.1)
+    monkeypatch.setattr(read_guard, "_read", stuck)
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailable, match=r"still works on a query .* RETURN 'this one'") as error:
+        read_only(world, "RETURN 'this one' AS x", timeout_s=0.1)
+    release.set()
+    assert time.monotonic() - begun < 5
+    assert "regkg db stop" in error.value.hint
+
+
+def test_text_is_read_as_the_server_reads_it(world: Store) -> None:
+    """A text that ends elsewhere for the server than for us would hide what follows it."""
+    texts = [
+        r"'it\'s'",
+        r'"a\\"',
+        r"'\\\''",
+        r"'\t\n\r\b\f'",
+        "'\"'",
+        '"\'"',
+        "'/* x */ // y'",
+        "'é\U0001f9ec ｒ'",
+        "'a\nb'",
+    ]
+    ours = [token.text for text in texts for token in tokenize(text) if token.kind == "string"]
+    assert len(ours) == len(texts)
+    columns = ", ".join(f"{text} AS x{i}" for i, text in enumerate(texts))
+    assert list(read_only(world, f"RETURN {columns}").rows[0].values()) == ours
