@@ -41,7 +41,7 @@ from models.inputs.preflight import check_room, silent_cells
 from models.inputs.read_anndata import Reading, outgrow_memory
 from models.inputs.release_inputs import ReleaseInputs, nodes_read
 from models.jobs.environment import code_version, machine
-from models.jobs.report.drawing import end_with_report
+from models.jobs.report import ending as reports
 from models.jobs.run_artifacts import keep_history
 from models.training.launch import is_follower, launch
 from models.training.loop import Trainer
@@ -164,7 +164,7 @@ def _train(
 
 def _write_back(store: Store, home: Path, run_id: str, progress: Progress) -> Run:
     run = runs.write_back(store, home, run_id, progress)
-    end_with_report(store, home, run_id, progress)
+    reports.end_with_report(store, home, run_id, progress)
     return run
 
 
