@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from kg.errors import RegkgError
 from kg.server import Endpoint, Server
 from kg.store import Store, ensure_schema, open_store
+from models.jobs.report import ending
 from tests.budgets import Budgets
 from tests.forked import Forks
 from tests.quick_java import NAMED, Prepared, prepare
@@ -54,6 +55,23 @@ def skip_unless_required(what: str, reason: str) -> None:
 # No example is timed, since machines are shared, and every run tries the same ones.
 hypothesis_settings.register_profile("regkg", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("regkg")
+
+
+_END_WITH_REPORT = ending.end_with_report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_reports() -> Iterator[None]:
+    """Runs end without a report, which takes longer to draw than a tiny model to train."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ending, "end_with_report", lambda *_: None)
+        yield
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this test end with a report, as they do for people."""
+    monkeypatch.setattr(ending, "end_with_report", _END_WITH_REPORT)
 
 
 @pytest.fixture(scope="session")

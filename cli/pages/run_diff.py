@@ -9,7 +9,7 @@ from kg.pages.blocks import Picture, Table, Text
 from kg.run_diff import CAUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -30,7 +30,7 @@ def write_page(found: RunDiff, top: Sequence[dict[str, Any]], first: str, second
         Picture.of(scores(found.rows, first, second), "score of both runs, coloured by cause"),
         Picture.of(counted(found), "edges by cause and by dataset"),
     ]
-    tables: dict[str, Any] = {
+    tables: dict[str, Sequence[Mapping[Any, Any]]] = {
         "Changes by cause": found.counts.reset_index().to_dict("records"),
         "Datasets": found.datasets.reset_index().to_dict("records"),
         "The strongest changes": top,

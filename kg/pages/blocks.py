@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-DPI = 130
+DPI = 110
 
 
 @dataclass(frozen=True)

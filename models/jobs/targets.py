@@ -23,7 +23,7 @@ from kg.schema import PREDICTED_TARGET
 from kg.schema.batches import EdgeBatch
 from models.evaluation.tf_targets import agreement, rank_targets
 from models.jobs.environment import code_version
-from models.jobs.report.drawing import end_with_report
+from models.jobs.report import ending
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +79,7 @@ def targets(store: Store, home: Path, run_id: str, wanted: TargetOptions, progre
     made = Predictions([_batch(table, wanted)])
     predictions.keep(home, child, made, metrics)
     run = runs.write_back(store, home, child, progress)
-    end_with_report(store, home, child, progress)
+    ending.end_with_report(store, home, child, progress)
     return run
 
 

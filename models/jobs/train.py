@@ -37,7 +37,7 @@ from models.inputs.read_anndata import Reading, outgrow_memory
 from models.inputs.release_inputs import ReleaseInputs, nodes_read
 from models.jobs.environment import code_version, machine
 from models.jobs.keeping import config_hash, keep_outputs
-from models.jobs.report.drawing import end_with_report
+from models.jobs.report import ending as reports
 from models.training.launch import is_follower, launch
 from models.training.loop import Trainer
 
@@ -159,7 +159,7 @@ def _train(
 
 def _write_back(store: Store, home: Path, run_id: str, progress: Progress) -> Run:
     run = runs.write_back(store, home, run_id, progress)
-    end_with_report(store, home, run_id, progress)
+    reports.end_with_report(store, home, run_id, progress)
     return run
 
 

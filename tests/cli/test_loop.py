@@ -66,6 +66,7 @@ def load_world(regkg: Shell, world: Path) -> None:
     regkg("load", "cells", world / "rna.h5ad", world / "atac.h5ad", "--name", "toy")
 
 
+@pytest.mark.usefixtures("reports")
 def test_from_files_to_an_answer(regkg: Shell, store: Store, tmp_path: Path) -> None:
     world = tmp_path / "world"
     load_world(regkg, world)
@@ -90,11 +91,15 @@ def test_from_files_to_an_answer(regkg: Shell, store: Store, tmp_path: Path) -> 
     assert run["code"].startswith(embedded.uns["regkg"]["version"])
     assert verify(store, 1).number == 1
 
-    got = asyncio.run(get(f"/v1/genes/{gene}/regulators?limit=1000", regkg.settings))
+    got = asyncio.run(get(f"/v1/genes/{gene}/regulators?limit=1000", regkg.settings)).json()
     assert [(r["peak"], r["score"]) for r in got["rows"]] == [(r["peak"], r["score"]) for r in answer["rows"]]
+    page = asyncio.run(get(f"/v1/runs/{run['id']}/report", regkg.settings))
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    for title in ("Losses", "Consistency", "Cells in the joint space", "Score by distance", "The strongest edges"):
+        assert f"<h2>{title}</h2>" in page.text
 
 
-async def get(path: str, settings: Settings) -> Any:
+async def get(path: str, settings: Settings) -> httpx.Response:
     """What the API answers, in this process."""
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
@@ -102,4 +107,4 @@ async def get(path: str, settings: Settings) -> Any:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://test") as client,
     ):
-        return (await client.get(path)).raise_for_status().json()
+        return (await client.get(path)).raise_for_status()

@@ -25,7 +25,8 @@ from kg.schema import IMPUTED_GENE, PREDICTED_LINK
 from kg.schema.batches import EdgeBatch
 from models import registry
 from models.evaluation.projection import project
-from models.jobs.report.drawing import FIRST, LAST, OUTPUTS, draw_report, end_with_report, section_named
+from models.jobs.report.drawing import FIRST, LAST, OUTPUTS, draw_report, section_named
+from models.jobs.report.ending import end_with_report
 from models.jobs.report.sections.best_edges import strongest_genes
 from models.jobs.report.sections.by_distance import by_bin
 from models.jobs.report.sections.labels import confused

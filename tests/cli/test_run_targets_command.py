@@ -31,6 +31,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, neo4j_endpoint: Endpoint, tmp_p
     monkeypatch.setenv("REGKG_NEO4J_PASSWORD", neo4j_endpoint.password)
 
 
+@pytest.mark.usefixtures("reports")
 def test_targets_are_made_reported_published_and_asked_for(
     store: Store, world: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cli.runs.report import gather
 from kg import runs
 from kg.errors import Conflict, NotFound
 from kg.evidence.draft import Source
@@ -188,8 +187,6 @@ def test_what_asks_for_links_says_where_they_are(store: Store, world: str, tmp_p
     with pytest.raises(Conflict, match="holds no link") as error:
         complete(store, run.id)
     assert world in error.value.hint
-    with pytest.raises(Conflict, match="holds no link"):
-        gather(store, tmp_path, run.id)
     export_run(store, tmp_path, run.id, tmp_path / "out")
     assert f"regkg runs targets {world} --best 100 --sites motifs" in (tmp_path / "out" / "commands.sh").read_text()
 

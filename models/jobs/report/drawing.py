@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from kg.discovery import declared_in, modules_in
 from kg.errors import InputError
 from kg.pages import page
-from kg.progress import SILENT, Progress
 from kg.runs import reports
 from models.jobs.report.contents import contents_of
 
@@ -88,18 +87,3 @@ def draw_report(store: Store, home: Path, run_id: str) -> Report:
 def keep(home: Path, report: Report) -> Path:
     """Keep a report in the run's folder; gives the path of the page."""
     return reports.keep_report(home, report.run, report.html, report.json)
-
-
-def end_with_report(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> None:
-    """Draw and keep the report of a run that has just ended; what goes wrong is said and fails nothing."""
-    progress.begin("drawing the report")
-    try:
-        where = str(keep(home, draw_report(store, home, run_id)))
-    except Exception as error:  # noqa: BLE001 - the run is complete, whatever a picture does
-        progress.end("failed")
-        progress.say(
-            f"warning: the report of {run_id} could not be drawn ({type(error).__name__}: {error}); the run itself is "
-            f"complete; `regkg runs report {run_id}` tries again"
-        )
-    else:
-        progress.end(where)

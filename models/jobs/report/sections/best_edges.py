@@ -12,6 +12,8 @@ from kg.runs.labelled_pairs import EXTRA_SCORES
 from models.jobs.report.section import Section
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from models.jobs.report.contents import RunContents
 
 BEST_GENES, EDGES_EACH = 20, 3
@@ -29,12 +31,11 @@ def sections(contents: RunContents) -> list[Section]:
     return [Section("The strongest edges", [*drawn, Table(shown(best))])]
 
 
-def shown(links: pd.DataFrame) -> list[dict[str, Any]]:
+def shown(links: pd.DataFrame) -> list[dict[Hashable, Any]]:
     """Links as rows for people; scores that the run does not give are left out."""
     given = [name for name in EXTRA_SCORES if links[name].notna().any()]
     columns = ["symbol", "gene", "peak", "distance_bp", "score", *given, "q_value", "called", "in_prior"]
-    rows: list[Any] = links[columns].astype(object).where(links[columns].notna(), None).to_dict("records")
-    return rows
+    return links[columns].astype(object).where(links[columns].notna(), None).to_dict("records")
 
 
 def strongest_genes(links: pd.DataFrame) -> list[str]:

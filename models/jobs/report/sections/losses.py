@@ -63,7 +63,8 @@ def losses(history: pd.DataFrame, modalities: Sequence[str]) -> Figure:
     for axes in panels[len(parts) :]:
         axes.set_visible(False)
     panels[0].legend(frameon=False, fontsize=8)
-    figure.tight_layout()
+    height = figure.get_figheight()
+    figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.35 / height, bottom=0.5 / height, hspace=0.3, wspace=0.22)
     return figure
 
 

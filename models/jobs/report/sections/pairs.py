@@ -12,6 +12,8 @@ from kg.schema import EDGE_TYPES, GENE
 from models.jobs.report.section import Section, missing
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -44,19 +46,22 @@ def _section(contents: RunContents, type_: EdgeType, rows: pd.DataFrame) -> Sect
     return Section(f"Scored pairs: {type_.name}", [lead, drawn, Table(best_rows(contents, type_, rows))])
 
 
-def best_rows(contents: RunContents, type_: EdgeType, rows: pd.DataFrame) -> list[dict[str, Any]]:
+def best_rows(contents: RunContents, type_: EdgeType, rows: pd.DataFrame) -> list[dict[Hashable, Any]]:
     """The rows with the highest scores, genes with their symbols; columns that say nothing are left out."""
     best = rows.nlargest(BEST, "score").dropna(axis=1, how="all").drop(columns="score_kind")
-    lists = [column for column in best if best[column].map(lambda value: isinstance(value, np.ndarray)).any()]
-    best = best.assign(**{str(column): best[column].map(_shortened) for column in lists})
+    lists = [
+        column
+        for column in best.columns.astype(str)
+        if best[column].map(lambda value: isinstance(value, np.ndarray)).any()
+    ]
+    best = best.assign(**{column: best[column].map(_shortened) for column in lists})
     for end, label in (("end_id", type_.end), ("start_id", type_.start)):
         if label == GENE.label:
             best.insert(2, f"{end.removesuffix('_id')} symbol", best[end].map(contents.symbols.get))
     names = {"start_id": type_.start.lower(), "end_id": type_.end.lower()}
     if type_.start == type_.end:
         names = {"start_id": "from", "end_id": "to"}
-    found: list[Any] = best.astype(object).where(best.notna(), None).rename(columns=names).to_dict("records")
-    return found
+    return best.astype(object).where(best.notna(), None).rename(columns=names).to_dict("records")
 
 
 def _shortened(names: Any) -> str:
