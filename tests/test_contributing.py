@@ -169,3 +169,22 @@ def test_an_edge_type(world: tuple[Store, Settings], monkeypatch: pytest.MonkeyP
     for command in ("DROP CONSTRAINT unique_methylated_in_edge_id_since", "DROP INDEX index_methylated_in_dataset"):
         store.implicit(command)
     ensure_schema(store)
+
+
+def test_a_model(install: Callable[[str], Any], capsys: pytest.CaptureFixture[str]) -> None:
+    from models import registry
+
+    install("models/zoo/nearness.py")
+    entry = registry.get("nearness")
+    assert entry.reads == ("NEAR",)
+    assert [type_.name for type_ in entry.predicts] == ["PREDICTED_LINK"]
+    vertices = np.array(["G1", "G2", "p1", "p2"])
+    kinds = np.array(["Gene", "Gene", "Peak", "Peak"])
+    weight, sign = np.array([1, 0.25], np.float32), np.ones(2, np.int8)
+    graph = GuidanceGraph(vertices, kinds, np.array([2, 3]), np.array([0, 1]), weight, sign)
+    fitted = entry.fit(SimpleNamespace(guidance=graph), entry.config(), None, None)
+    (output,) = fitted.outputs
+    rows = [(r["start_id"], r["end_id"], r["score"], r["called"]) for r in output.batch.table.to_pylist()]
+    assert rows == [("p1", "G1", 1, True), ("p2", "G2", 0.25, False)]
+    assert main.call(["train", "nearness", "--help"]) == 0
+    assert "--threshold" in capsys.readouterr().out
