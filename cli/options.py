@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def options_for(parameters: Iterable[Parameter]) -> list[click.Parameter]:
-    """One option for each parameter: on and off for a bool, a range for a limited number, a choice, a path."""
+    """Return one option for each parameter: on and off for a bool, a range for a limited number, a choice, a path."""
     return [_option(p) for p in parameters]
 
 

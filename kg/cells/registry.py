@@ -176,12 +176,12 @@ def modality_of(names: Sequence[str]) -> str:
 
 
 def is_gene_layer(modality: str) -> bool:
-    """Whether the features of a modality are genes under names of their own, such as mCH:ENSG00000181449."""
+    """Return whether the features of a modality are genes under names of their own, such as mCH:ENSG00000181449."""
     return re.match(_LAYER, f"{assay_of(modality)}:x") is not None
 
 
 def assay_of(modality: str) -> str:
-    """What a modality measures: `rna` of `rna-GRCm38`, which is the RNA of a further species in one set of cells."""
+    """Return what a modality measures: `rna` of `rna-GRCm38`, which is the RNA of another species in the same set."""
     return modality.partition("-")[0]
 
 
@@ -272,7 +272,7 @@ def cells(store: Store, name: str) -> list[CellsFile]:
 
 
 def registered(store: Store, name: str) -> list[CellsFile]:
-    """The files of a named set, by modality; none where no such set is registered."""
+    """Return the files of a named set, by modality; none where no such set is registered."""
     rows = store.read("MATCH (c:Cells {name: $name}) RETURN c {.*} AS cells ORDER BY c.modality", name=name)
     return [_from_properties(row["cells"]) for row in rows]
 
