@@ -365,7 +365,7 @@ def test_an_answer_goes_into_every_format(
 ) -> None:
     assert world.served
     answer, content = answered(session_store, name)
-    done = written(content, tmp_path / "answer", said=format_)
+    done = written(content, tmp_path / "answer", named=format_)
     assert answer.rows
     assert done.skipped == 0
     assert done.rows >= len(answer.rows)
@@ -405,7 +405,7 @@ def test_a_format_that_cannot_hold_it_is_refused_with_those_that_can(
     with pytest.raises(SettingsError, match="has no ending of a known format"):
         written(all_edges(session_store), tmp_path / "edges.docx")
     with pytest.raises(SettingsError, match="no format is called 'docx'"):
-        written(all_edges(session_store), tmp_path / "edges", said="docx")
+        written(all_edges(session_store), tmp_path / "edges", named="docx")
     with pytest.raises(SettingsError, match="no such folder"):
         written(all_edges(session_store), tmp_path / "nowhere" / "edges.tsv")
     with pytest.raises(SettingsError, match="not one file of text"):
