@@ -8,13 +8,16 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 import pytest
 
 import kg
 from cli import main
+from kg.guidance import GuidanceGraph
 from kg.query.registry import questions
 from kg.releases import publish
 from kg.schema import BIOSAMPLE, EDGE_TYPES
