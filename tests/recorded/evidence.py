@@ -20,7 +20,12 @@ ALWAYS = [
     ("peaks", "peaks:made", "peaks.narrowPeak.gz", ""),
     ("proximity", "proximity:20kb", "", 'options = { rule = "window", window_bp = 20000 }'),
     ("biosamples", "biosamples:made", "biosamples.tsv", ""),
-    ("accessibility", "accessibility:made", "atac.h5ad", 'options = { group = "cell_type", min_cells = 5, min_share = 0.3 }'),
+    (
+        "accessibility",
+        "accessibility:made",
+        "atac.h5ad",
+        'options = { group = "cell_type", min_cells = 5, min_share = 0.3 }',
+    ),
     ("tfs", "tfs:made", "factors.txt", ""),
     ("tf_targets", "targets:made", "targets.tsv", ""),
     ("motifs", "motifs:made", "motifs.jaspar", ""),
@@ -135,7 +140,10 @@ def _write_links(world: Path, pairs: list[Pair], links: list[Pair]) -> None:
     _write(world / "eqtl.gtex.tsv", [tuple(gtex), *rows, wrong])
     _write(
         world / "loops.bedpe",
-        [(p.chrom, p.start, p.end, p.chrom, p.tss - 400, p.tss + 400, ".", 3 + n % 4) for n, p in enumerate(links[::5])],
+        [
+            (p.chrom, p.start, p.end, p.chrom, p.tss - 400, p.tss + 400, ".", 3 + n % 4)
+            for n, p in enumerate(links[::5])
+        ],
     )
     re2g = ["chr", "start", "end", "name", "class", "TargetGene", "TargetGeneTSS", "TargetGeneEnsembl_ID"]
     re2g += ["isSelfPromoter", "CellType", "ABC.Score", "ENCODE-rE2G.Score"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -137,8 +138,9 @@ def record(folder: Path, then: Path) -> dict[str, Any]:
     told = run(folder, then, "home", [*map(words, STORY), words("backup {backup} --logical")])
     peak, gene, factor = first_link(folder / "world")
     named = {"peak": peak, "gene": gene, "tf": factor, "region": peak.partition(":")[2]}
-    questions = [[filled(word, named) for word in words(line)] for line in QUESTIONS]
-    asked = run(folder, then, "restored", [*questions, words(REPRODUCED)])
+    questions: list[Step] = [[filled(word, named) for word in words(line)] for line in QUESTIONS]
+    shutil.copytree(folder / "world", folder / "moved")  # as the cells are elsewhere in the tests
+    asked = run(folder, then, "restored", [*questions, words(REPRODUCED)], world="moved")
     answers = {"story": told["answers"][:-1], "questions": asked["answers"][:-1]}
     return {"kernels": told["kernels"], **answers, "reproduced": asked["answers"][-1]}
 
@@ -163,7 +165,9 @@ def filled(word: str, named: dict[str, str]) -> str:
     return word
 
 
-def run(folder: Path, program: Path, home: str, steps: Sequence[Step], *, stop: bool = True) -> dict[str, Any]:
+def run(
+    folder: Path, program: Path, home: str, steps: Sequence[Step], *, world: str = "world", stop: bool = True
+) -> dict[str, Any]:
     """What a checkout of regkg answers to steps in a home below `folder`; all of them must succeed.
 
     Raises:
@@ -172,7 +176,7 @@ def run(folder: Path, program: Path, home: str, steps: Sequence[Step], *, stop: 
     jars = os.environ.get("REGKG_JARS") or str(Path("~/.cache/regkg-jars").expanduser())
     task = folder / "task.json"
     given = {
-        "places": {name: str(folder / name) for name in ("world", "backup")},
+        "places": {"world": str(folder / world), "backup": str(folder / "backup"), "home": str(folder / home)},
         "environment": {"REGKG_HOME": str(folder / home), "REGKG_JARS": jars},
         "steps": [*steps, *([STOP] if stop else [])],
     }

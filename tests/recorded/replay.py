@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 GET = "GET"  # instead of a command: a request to the API
 ARITHMETIC = ("torch", "numpy", "scipy", "scikit-learn", "scikit-network")
-SENTENCES = {"noise", "note", "reason", "title", "warnings", "why"}  # worded for people; the numbers in them count
+SENTENCES = {"noise", "note", "reason", "sentence", "warnings"}  # worded for people; the numbers in them count
 PASSING = re.compile(r"seconds$|_at$|^code$")  # of the moment or the checkout, not of the result
 
 
@@ -102,10 +102,10 @@ def _same(value: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Numbers of a sentence or of each of several, in their order."""
+    """Numbers of a sentence or of each of several; another wording may say them in another order."""
     if isinstance(value, list):
         return [_numbers(one) for one in value]
-    return re.findall(r"\d+(?:[.,]\d+)*", value) if isinstance(value, str) else value
+    return sorted(re.findall(r"\d+(?:[.,]\d+)*", value)) if isinstance(value, str) else value
 
 
 def _equal(one: Any, other: Any, tolerance: float) -> bool:

@@ -1,7 +1,7 @@
 """What an earlier commit made and answered is made and answered still: files, hashes, scores, weights.
 
 `record.py` says how the recording came about, and which commit it is of. Nothing in it depends on where it was made:
-folders stand as `{world}` and `{backup}`, and the cells, whose paths a graph keeps, are registered again first.
+folders stand as `{world}`, `{backup}` and `{home}`, and the cells, whose paths a graph keeps, are registered again first.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def tolerance(recorded: dict[str, Any]) -> float:
 def home(there: Path, endpoint: Endpoint, folder: Path) -> Regkg:
     """`regkg` with an empty home on the session's server."""
     return Regkg(
-        {"world": there / "world", "backup": there / "backup"},
+        {"world": there / "world", "backup": there / "backup", "home": folder},
         {
             "REGKG_HOME": str(folder),
             "REGKG_NEO4J_URI": endpoint.uri,
@@ -64,10 +64,11 @@ def home(there: Path, endpoint: Endpoint, folder: Path) -> Regkg:
     )
 
 
-def replayed(regkg: Regkg, answers: list[dict[str, Any]], **how: Any) -> dict[str, list[str]]:
-    """Steps that answer otherwise than they were recorded, and how."""
-    found = {" ".join(one["step"]): list(differences(one, regkg(*one["step"]), **how)) for one in answers}
-    return {step: wrong for step, wrong in found.items() if wrong}
+def replayed(regkg: Regkg, answers: list[dict[str, Any]], **how: Any) -> list[str]:
+    """Where the answers to steps, carried out in their order, are not those recorded."""
+    return [
+        f"{' '.join(one['step'])}: {wrong}" for one in answers for wrong in differences(one, regkg(*one["step"]), **how)
+    ]
 
 
 def test_evidence_runs_and_targets_come_out_as_they_did(
@@ -76,14 +77,19 @@ def test_evidence_runs_and_targets_come_out_as_they_did(
     """From the same files and seeds: load, publish, train, load more, publish, retrain through the gate, targets."""
     del store  # empties the graph
     regkg = home(there, neo4j_endpoint, tmp_path)
-    assert replayed(regkg, recorded["story"], tolerance=tolerance, passing=False) == {}
+    assert replayed(regkg, recorded["story"], tolerance=tolerance, passing=False) == []
     then = sorted(path for name in FILES for path in (there / "backup" / "runs").glob(f"*/{name}.parquet"))
     assert len(then) == 9
     for path in then:
-        one, other = (pd.read_parquet(at) for at in (path, tmp_path / path.relative_to(there / "backup")))
-        if path.stem == "embeddings":
-            one, other = (frame.assign(vector=np.stack(frame["vector"]).tolist()) for frame in (one, other))
+        one, other = (flat(pd.read_parquet(at)) for at in (path, tmp_path / path.relative_to(there / "backup")))
         pd.testing.assert_frame_equal(one, other, check_exact=tolerance == 0, rtol=tolerance, atol=tolerance)
+
+
+def flat(table: pd.DataFrame) -> pd.DataFrame:
+    """With a column for each number of a vector."""
+    if "vector" not in table or table.empty:
+        return table
+    return table.drop(columns="vector").join(pd.DataFrame(np.stack(table["vector"])))
 
 
 def test_a_backup_is_restored_and_answers_as_it_did(
@@ -92,7 +98,7 @@ def test_a_backup_is_restored_and_answers_as_it_did(
     """Restored are releases with equal hashes; what is read of them, diffs of runs and all, is what was read then."""
     del store
     regkg = home(there, neo4j_endpoint, tmp_path)
-    assert replayed(regkg, recorded["questions"], tolerance=1e-9) == {}
+    assert replayed(regkg, recorded["questions"], tolerance=1e-9) == []
     then = recorded["reproduced"]
     found = regkg(*then["step"])
     if tolerance:
@@ -110,7 +116,9 @@ def version_1(store: Store, there: Path) -> Iterator[None]:
     graph = json.loads((there / "version-1.json").read_text(), object_hook=timed)
     ids: dict[int, str] = {}
     for labels, nodes in by(graph["nodes"], "labels").items():
-        query = f"UNWIND $rows AS row CREATE (n:{labels}) SET n = row.properties RETURN row.id AS id, elementId(n) AS at"
+        query = (
+            f"UNWIND $rows AS row CREATE (n:{labels}) SET n = row.properties RETURN row.id AS id, elementId(n) AS at"
+        )
         ids |= {row["id"]: row["at"] for row in store.write(query, rows=nodes)}
     for kind, edges in by(graph["edges"], "type").items():
         rows = [{**edge, "start": ids[edge["start"]], "end": ids[edge["end"]]} for edge in edges]
@@ -142,4 +150,4 @@ def test_schema_version_1_is_migrated_as_it_was(
 ) -> None:
     """The graph comes of a program of that version, with two releases, a run and a draft."""
     regkg = home(there, neo4j_endpoint, tmp_path)
-    assert replayed(regkg, recorded["migrated"], passing=False) == {}
+    assert replayed(regkg, recorded["migrated"], passing=False) == []
