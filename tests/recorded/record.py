@@ -1,6 +1,6 @@
 """Record what regkg was, for `test_recorded.py`: it runs an old commit, and packs what that made and answered.
 
-python tests/recorded/record.py            writes tests/recorded/recorded.tar.xz, in about five minutes
+python tests/recorded/record.py            writes tests/recorded/recorded.tar.xz, in about five quiet minutes
 
 The commit is checked out into a temporary worktree and run there by this interpreter, each home with a Neo4j of its
 own. Schema version 1 is recorded likewise, by the last commit that made it.
@@ -80,6 +80,10 @@ QUESTIONS = (
     "ask compare-links --gene {gene}",
     "ask tf-targets --tf {tf}",
     "ask why-not --tf {tf} --gene {gene}",
+    "export edges --type PREDICTED_LINK --called-only --out {home}/called.bedpe",
+    "READ {home}/called.bedpe",
+    "export edges --type CONTACTS --release 1 --out {home}/contacts.tsv",
+    "READ {home}/contacts.tsv",
     "GET /v1/releases",
     "GET /v1/runs",
     "GET /v1/genes/{gene}/regulators?limit=1000",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 GET = "GET"  # instead of a command: a request to the API
+READ = "READ"  # likewise: the lines of a file
 ARITHMETIC = ("torch", "numpy", "scipy", "scikit-learn", "scikit-network")
 SENTENCES = {"noise", "note", "reason", "sentence", "warnings"}  # worded for people; the numbers in them count
 PASSING = re.compile(r"seconds$|_at$|^code$")  # of the moment or the checkout, not of the result
@@ -42,10 +43,10 @@ class Regkg:
         self.environment = dict(environment)
 
     def __call__(self, *step: str) -> dict[str, Any]:
-        """Carry a step out: `exit` (or the status of a request) and `said`, its JSON."""
+        """Carry a step out: `exit` (or the status of a request) and `said`, its JSON (or the lines of a file)."""
         words = [word.format_map(self.places) for word in step]
         with mock.patch.dict(os.environ, self.environment):
-            code, said = asyncio.run(_get(words[1])) if words[0] == GET else _run(words)
+            code, said = {GET: _get, READ: _read}.get(words[0], _run)(words)
         return {"step": list(step), "exit": code, "said": self._named(said)}
 
     def _named(self, value: Any) -> Any:
@@ -59,13 +60,21 @@ class Regkg:
         return value
 
 
-def kernels() -> dict[str, str]:
-    """What decides on the last bits of a sum: the processor and the packages that compute."""
+def kernels() -> dict[str, Any]:
+    """What decides on the last bits of a sum: the processor, what is used of it, and the packages that compute."""
+    import scipy.linalg  # noqa: F401 - with its BLAS
+    import torch
+    from threadpoolctl import threadpool_info
+
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    versions = {name: metadata.version(name) for name in ARITHMETIC}
-    return {"cpu": next(named, platform.processor()), "architecture": platform.machine(), **versions}
+    return {
+        "cpu": next(named, platform.processor()),
+        "torch for": torch.backends.cpu.get_cpu_capability(),
+        "blas for": sorted({f"{one['internal_api']} {one.get('architecture')}" for one in threadpool_info()}),
+        **{name: metadata.version(name) for name in ARITHMETIC},
+    }
 
 
 def differences(
@@ -128,7 +137,15 @@ def _run(words: Sequence[str]) -> tuple[int, Any]:
         raise AssertionError(f"regkg {' '.join(words)}: exit code {code}, no JSON: {text}") from error
 
 
-async def _get(path: str) -> tuple[int, Any]:
+def _read(words: Sequence[str]) -> tuple[int, Any]:
+    return 0, Path(words[1]).read_text().splitlines()
+
+
+def _get(words: Sequence[str]) -> tuple[int, Any]:
+    return asyncio.run(_answered(words[1]))
+
+
+async def _answered(path: str) -> tuple[int, Any]:
     import httpx
 
     from api.app import create_app

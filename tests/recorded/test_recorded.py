@@ -1,12 +1,13 @@
 """What an earlier commit made and answered is made and answered still: files, hashes, scores, weights.
 
 `record.py` says how the recording came about, and which commit it is of. Nothing in it depends on where it was made:
-folders stand as `{world}`, `{backup}` and `{home}`, and the cells, whose paths a graph keeps, are registered again first.
+folders stand as `{world}`, `{backup}` and `{home}`, and the cells, whose paths the graph keeps, are registered again.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from datetime import datetime
 from pathlib import Path
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
     from kg.store import Store
 
 ARCHIVE = Path(__file__).with_name("recorded.tar.xz")
-FILES = ("PREDICTED_LINK", "PREDICTED_TARGET", "candidates", "embeddings", "targets")  # of runs, as Parquet
-ELSEWHERE = 1e-5  # of floats, where other kernels add in another order; see `tolerance`
+TIMED = "history.parquet"  # of a run: it says how long each epoch took
+FIXED = ("load", "release")  # commands that train nothing
+SAME = ("verdict", "weights", "largest", "correlation", "calls", "shift")  # of a reproduction, on the same kernels
+LOSSES = re.compile(r"(train|val)_(?!seconds)")
+LOSS, CORRELATION, CALLS = 1e-5, 0.98, 0.95  # elsewhere; the last two as `regkg runs reproduce` has them
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +50,14 @@ def recorded(there: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def tolerance(recorded: dict[str, Any]) -> float:
-    """None at all where this machine's kernels made the recording; others add in another order, so the last bits move."""
-    return 0.0 if recorded["kernels"] == kernels() else ELSEWHERE
+def exact(recorded: dict[str, Any]) -> bool:
+    """Whether training here must give the bits recorded: processor and packages are those of the recording.
+
+    Others add in another order. RMSprop divides each gradient by its own size, so gradients that are nothing but
+    rounding move weights as far as any other: with kernels of another instruction set (measured) losses of this world
+    agree within 1e-6, scores within 0.02. Then losses, correlation and calls are compared instead.
+    """
+    return bool(recorded["kernels"] == kernels())
 
 
 def home(there: Path, endpoint: Endpoint, folder: Path) -> Regkg:
@@ -72,17 +81,41 @@ def replayed(regkg: Regkg, answers: list[dict[str, Any]], **how: Any) -> list[st
 
 
 def test_evidence_runs_and_targets_come_out_as_they_did(
-    store: Store, there: Path, recorded: dict[str, Any], tolerance: float, neo4j_endpoint: Endpoint, tmp_path: Path
+    store: Store, there: Path, recorded: dict[str, Any], exact: bool, neo4j_endpoint: Endpoint, tmp_path: Path
 ) -> None:
     """From the same files and seeds: load, publish, train, load more, publish, retrain through the gate, targets."""
     del store  # empties the graph
     regkg = home(there, neo4j_endpoint, tmp_path)
-    assert replayed(regkg, recorded["story"], tolerance=tolerance, passing=False) == []
-    then = sorted(path for name in FILES for path in (there / "backup" / "runs").glob(f"*/{name}.parquet"))
-    assert len(then) == 9
-    for path in then:
-        one, other = (flat(pd.read_parquet(at)) for at in (path, tmp_path / path.relative_to(there / "backup")))
-        pd.testing.assert_frame_equal(one, other, check_exact=tolerance == 0, rtol=tolerance, atol=tolerance)
+    story = (
+        recorded["story"] if exact else [one if one["step"][0] in FIXED else coarse(one) for one in recorded["story"]]
+    )
+    assert replayed(regkg, story, tolerance=0 if exact else LOSS, passing=False) == []
+    kept = sorted((there / "backup" / "runs").glob("*/*.parquet"))
+    assert len(kept) == 12
+    for then in kept:
+        now = tmp_path / then.relative_to(there / "backup")
+        if exact and then.name != TIMED:
+            pd.testing.assert_frame_equal(flat(pd.read_parquet(then)), flat(pd.read_parquet(now)), check_exact=True)
+        elif then.name == "PREDICTED_LINK.parquet":
+            assert_alike(pd.read_parquet(then), pd.read_parquet(now))
+
+
+def coarse(answer: dict[str, Any]) -> dict[str, Any]:
+    """Of an answer that rests on training, what other kernels give as well: how it ended, and the losses."""
+    said = answer["said"]
+    metrics = {name: value for name, value in said.get("metrics", {}).items() if LOSSES.match(name)}
+    return {**answer, "said": {"metrics": metrics} if metrics else {}}
+
+
+def assert_alike(then: pd.DataFrame, now: pd.DataFrame) -> None:
+    """Two runs of one training on different kernels: the pairs that evidence joins, their scores and calls."""
+    one, other = (
+        links[links["in_prior"]].set_index(["start_id", "end_id"]).sort_index()[["score", "called"]]
+        for links in (then, now)
+    )
+    assert one.index.equals(other.index)
+    assert np.corrcoef(one["score"], other["score"])[0, 1] >= CORRELATION
+    assert (one["called"] == other["called"]).mean() >= CALLS
 
 
 def flat(table: pd.DataFrame) -> pd.DataFrame:
@@ -93,19 +126,18 @@ def flat(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_a_backup_is_restored_and_answers_as_it_did(
-    store: Store, there: Path, recorded: dict[str, Any], tolerance: float, neo4j_endpoint: Endpoint, tmp_path: Path
+    store: Store, there: Path, recorded: dict[str, Any], exact: bool, neo4j_endpoint: Endpoint, tmp_path: Path
 ) -> None:
     """Restored are releases with equal hashes; what is read of them, diffs of runs and all, is what was read then."""
     del store
     regkg = home(there, neo4j_endpoint, tmp_path)
+    # Nothing here is trained; the last digits of a statistic may be another SciPy's.
     assert replayed(regkg, recorded["questions"], tolerance=1e-9) == []
     then = recorded["reproduced"]
-    found = regkg(*then["step"])
-    if tolerance:
-        assert found["said"]["shift"] <= tolerance, found
-    else:
-        assert found["said"]["verdict"] == "bit-equal", found
-        assert found["said"]["weights"] == then["said"]["weights"]
+    now = regkg(*then["step"])
+    assert now["exit"] == 0, now
+    if exact:
+        assert {name: now["said"][name] for name in SAME} == {name: then["said"][name] for name in SAME}
 
 
 @pytest.fixture
