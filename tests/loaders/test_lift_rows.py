@@ -186,7 +186,7 @@ def test_genes_are_not_lifted(tmp_path: Path) -> None:
     asked = LoadRequest(
         "genes", [SAMPLES / "genes" / "table.tsv"], assembly="hg19", lift_with=chain(tmp_path, INVERTED)
     )
-    with pytest.raises(SettingsError, match="files of genes are not lifted"):
+    with pytest.raises(SettingsError, match="files of genes cannot be lifted"):
         prepare(asked)
 
 
