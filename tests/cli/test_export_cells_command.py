@@ -94,7 +94,7 @@ def test_a_run_as_mudata(regkg: Shell, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("made", [sp.random(900, 40, 0.3, "csr", "f4"), sp.random(90, 40, 0.3, "csc"), np.eye(50, 9)])
 def test_matrices_are_copied_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: object) -> None:
-    monkeypatch.setattr("models.h5mu.AT_ONCE", 100)
+    monkeypatch.setattr("models.jobs.export_mudata.AT_ONCE", 100)
     anndata.AnnData(made).write_h5ad(tmp_path / "from.h5ad")
     anndata.AnnData(shape=made.shape).write_h5ad(tmp_path / "to.h5ad")  # type: ignore[attr-defined]
     with h5py.File(tmp_path / "from.h5ad") as source, h5py.File(tmp_path / "to.h5ad", "r+") as target:

@@ -73,7 +73,7 @@ def test_an_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["export", "edges", "--out", str(tmp_path / "edges.docx")]) == 2
-    assert "say --format: bed, bedpe" in capsys.readouterr().err
+    assert "choose one with --format: bed, bedpe" in capsys.readouterr().err
     assert call(["export", "ask", "nothing", "--out", "x.tsv"]) == 1
     assert "the questions are" in capsys.readouterr().err
     assert call(["export", "edges", "--help"]) == 0

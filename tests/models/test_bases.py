@@ -158,7 +158,7 @@ def test_what_memory_would_not_hold_is_streamed(tmp_path: Path, monkeypatch: pyt
     simulated(WorldConfig(cells=150, genes=120, seed=3), tmp_path, Reading(stream=False))
     files = files_of(tmp_path)
     assert not outgrow_memory(files, Reading())
-    monkeypatch.setattr("models.h5ad.MOST_MEMORY", 1e-9)
+    monkeypatch.setattr("models.inputs.read_anndata.MOST_MEMORY", 1e-9)
     assert outgrow_memory(files, Reading())
 
 
