@@ -30,11 +30,13 @@ from kg.cypher.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MOST_DIGITS = 300  # of `round`, which writes them all out
+
 # A number, a truth value, a moment, an id: nothing that grows.
 _SCALARS = frozenset(
     {
         *("abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cot", "degrees", "e", "exp", "floor", "haversin"),
-        *("isnan", "log", "log10", "pi", "radians", "rand", "round", "sign", "sin", "sqrt", "tan"),
+        *("isnan", "log", "log10", "pi", "radians", "rand", "sign", "sin", "sqrt", "tan"),
         *("toboolean", "tobooleanornull", "tofloat", "tofloatornull", "tointeger", "tointegerornull"),
         *(
             "elementid",
@@ -183,6 +185,15 @@ def _names(arguments: list[Value]) -> Value:
     return Value(4 * 2**10, 100, 200, 4 * 2**10 + made(arguments), 20 + cost(arguments), item_kind=ATOM)
 
 
+def _round(arguments: list[Value]) -> Value:
+    digits = arguments[1].number if len(arguments) > 1 else 0
+    if digits is None or digits > MOST_DIGITS:
+        raise refused(
+            f"`round` to more than {MOST_DIGITS} digits, or to a number of them that is not written out", "round(x, 3)"
+        )
+    return scalar(*arguments)
+
+
 def _name(arguments: list[Value]) -> Value:
     return replace(scalar(*arguments), size=400, length=200)
 
@@ -207,6 +218,7 @@ _RULES: dict[str, Callable[[list[Value]], Value]] = {
     "labels": _names,
     "elementid": _name,
     "randomuuid": _name,
+    "round": _round,
     "type": _name,
     "valuetype": _name,
     "properties": _properties,

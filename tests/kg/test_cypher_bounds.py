@@ -66,6 +66,8 @@ LIMITS = [
     (COLLECTED + "RETURN xs + xs", COLLECTED + "RETURN xs + xs + xs + xs + xs"),
     ("MATCH (n) RETURN n.a ORDER BY n.b", "MATCH (n) WITH n, collect(n.a) AS xs RETURN n ORDER BY xs"),
     ("MATCH (n) RETURN replace(n.a, '-', '--')", "MATCH (n) RETURN replace(n.a, n.b, n.c)"),
+    ("RETURN round(1.5, 2)", "RETURN round(1.5, 2000000000)"),
+    ("MATCH (n) RETURN [x IN [1, 2] | btrim(n.a, n.b)]", "MATCH (n) RETURN [x IN range(1, 9999) | btrim(n.a, n.b)]"),
     ("UNWIND range(1, 1000000000) AS x RETURN x", "WITH range(1, 1000000000) AS xs UNWIND xs AS x RETURN x"),
     ("RETURN " + "(" * DEEPEST + "1" + ")" * DEEPEST, "RETURN (" + "(" * DEEPEST + "1" + ")" * DEEPEST + ")"),
     ("RETURN [" + "1," * (MOST_TOKENS // 2 - 2) + "1]", "RETURN [" + "1," * (MOST_TOKENS // 2) + "1]"),

@@ -239,8 +239,11 @@ def test_the_password_file_stays_unread(graph: Store, tmp_path: Path) -> None:
 CORPUS: list[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("cypher_corpus.toml").read_text())["statement"]
 
 
-def reason(one: Any) -> str:
-    return str(one["reason"])[:60]
+def of_verdict(verdict: str, every: int) -> list[Any]:
+    """Statements for a test; Neo4j plans each for a while, so all but one of `every` are left to `make nightly`."""
+    found = [one for one in CORPUS if one["verdict"] == verdict]
+    marks = [() if i % every == 0 else (pytest.mark.slow,) for i in range(len(found))]
+    return [pytest.param(one, id=one["reason"][:60], marks=mark) for one, mark in zip(found, marks, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +266,7 @@ def world(session_store: Store) -> Store:
     return session_store
 
 
-@pytest.mark.parametrize("one", [one for one in CORPUS if one["verdict"] == "runs"], ids=reason)
+@pytest.mark.parametrize("one", of_verdict("runs", 3))
 def test_an_analysts_query_is_answered(world: Store, one: dict[str, Any]) -> None:
     assert read_only(world, one["cypher"], one.get("parameters")).columns
 
@@ -297,7 +300,7 @@ def ended(store: Store, one: dict[str, Any], limit_s: float) -> None:
     assert time.monotonic() - begun < limit_s + GRACE_S, one["reason"]
 
 
-@pytest.mark.parametrize("one", [one for one in CORPUS if one["verdict"] == "ends"], ids=reason)
+@pytest.mark.parametrize("one", of_verdict("ends", 4))
 def test_what_costs_much_ends_and_others_are_answered_meanwhile(world: Store, one: dict[str, Any]) -> None:
     with reading_meanwhile(world) as waits:
         ended(world, one, 0.3)
