@@ -78,7 +78,7 @@ def distribution(score: Any, called: Any) -> Figure:
     axes.hist(score, edges.tolist(), color=GREY, alpha=0.5, label=f"all ({len(score):,})")
     if called.any():
         axes.hist(score[called], edges.tolist(), color=CALLED, alpha=0.8, label=f"called ({called.sum():,})")
-    axes.set(xlabel="score", ylabel="pairs", yscale="log")
+    axes.set(xlabel="score", ylabel="pairs", yscale="log", ylim=(0.5, None))  # one pair is seen as well
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.subplots_adjust(left=0.1, right=0.98, top=0.95, bottom=0.18)
