@@ -52,15 +52,14 @@ def best_rows(contents: RunContents, type_: EdgeType, rows: pd.DataFrame) -> lis
     lists = [
         column
         for column in best.columns.astype(str)
-        if best[column].map(lambda value: isinstance(value, np.ndarray)).any()
+        if best[column].map(lambda value: isinstance(value, list | np.ndarray)).any()
     ]
     best = best.assign(**{column: best[column].map(_shortened) for column in lists})
+    alike = type_.start == type_.end
+    names = {"start_id": "from" if alike else type_.start.lower(), "end_id": "to" if alike else type_.end.lower()}
     for end, label in (("end_id", type_.end), ("start_id", type_.start)):
         if label == GENE.label:
-            best.insert(2, f"{end.removesuffix('_id')} symbol", best[end].map(contents.symbols.get))
-    names = {"start_id": type_.start.lower(), "end_id": type_.end.lower()}
-    if type_.start == type_.end:
-        names = {"start_id": "from", "end_id": "to"}
+            best.insert(2, f"symbol of {names[end]}" if alike else "symbol", best[end].map(contents.symbols.get))
     return best.astype(object).where(best.notna(), None).rename(columns=names).to_dict("records")
 
 
@@ -79,7 +78,7 @@ def distribution(score: Any, called: Any) -> Figure:
     axes.hist(score, edges.tolist(), color=GREY, alpha=0.5, label=f"all ({len(score):,})")
     if called.any():
         axes.hist(score[called], edges.tolist(), color=CALLED, alpha=0.8, label=f"called ({called.sum():,})")
-    axes.set(xlabel="score", ylabel="pairs", yscale="log")
+    axes.set(xlabel="score", ylabel="pairs", yscale="log", ylim=(0.5, None))  # one pair is seen as well
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.subplots_adjust(left=0.1, right=0.98, top=0.95, bottom=0.18)
