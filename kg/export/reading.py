@@ -73,7 +73,7 @@ def edges(
     scope = run_plan(scope_of(release, run), store)
     known = _nodes(store, scope.release, {label for type_ in chosen for label in (type_.start, type_.end)})
     own = [pa.schema(list(type_.schema)[2:]) for type_ in chosen]
-    schema = _columns(pa.unify_schemas(own, promote_options="permissive"))
+    schema = _columns(_unified(own))
     present = set(known.index)
 
     def rows() -> Iterator[pa.Table]:
@@ -196,6 +196,21 @@ def _cells(store: Store) -> Frame:
     rows = store.read(f"MATCH (c:{CELLS}) RETURN c.id AS id, c.assembly AS assembly ORDER BY id")
     named = no_nodes().reindex([row["id"] for row in rows])
     return named.assign(label=CELLS, name=named.index, assembly=[row["assembly"] for row in rows])
+
+
+def _unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """Return all columns of several types; one that is text in one type and a number in another is text in all."""
+    fields: dict[str, list[pa.Field]] = {}
+    for schema in schemas:
+        for field in schema:
+            fields.setdefault(field.name, []).append(field)
+    mixed = {
+        name
+        for name, same in fields.items()
+        if any(pa.types.is_string(f.type) for f in same) and not all(pa.types.is_string(f.type) for f in same)
+    }
+    plain = [pa.schema([f.with_type(pa.string()) if f.name in mixed else f for f in schema]) for schema in schemas]
+    return pa.unify_schemas(plain, promote_options="permissive")
 
 
 def _edges_of(store: Store, type_: EdgeType, scope: Scope, *, called_only: bool) -> Iterator[pa.Table]:

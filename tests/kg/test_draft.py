@@ -152,7 +152,7 @@ def test_a_node_that_evidence_still_uses_is_not_closed(store: Store) -> None:
 def test_an_edge_to_a_missing_node_is_refused_before_anything_is_written(store: Store) -> None:
     toy.load_world(store)
     before = evidence(store)
-    with pytest.raises(SchemaError, match="1 rows name a Gene that is not there, such as G9"):
+    with pytest.raises(SchemaError, match="1 rows name a Gene that does not exist, such as G9"):
         toy.load(store, toy.OTHER, toy.near([(0, "G1"), (0, "G9")]))
     assert evidence(store) == before
 
