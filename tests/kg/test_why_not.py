@@ -150,7 +150,7 @@ def test_a_gene_or_a_factor_that_is_unknown(store: Store) -> None:
 
 def test_a_factor_without_a_motif(store: Store) -> None:
     build(store, 2)
-    assert walked(ask(store), "motif").sentence == "no motif is known of ALPHA, and no ChIP-seq of it is loaded"
+    assert walked(ask(store), "motif").sentence == "no motif is known for ALPHA, and no ChIP-seq of it is loaded"
 
 
 def test_a_motif_without_a_hit(store: Store) -> None:
@@ -165,7 +165,7 @@ def test_sites_that_do_not_reach_the_gene_are_measured(store: Store) -> None:
     answer = ask(store)
     row = walked(answer, "reach")
     assert [r.found for r in answer.rows] == [1, 1, 1, 3, 3, 0]
-    assert "no biosample" in answer.rows[4].sentence
+    assert "no accessibility data" in answer.rows[4].sentence
     # G2 begins at 1000; the peak at 0 ends at 100, its last base 901 bp away
     assert f"the nearest, {peak_id(0)}, is 901 bp" in row.sentence
 
@@ -233,7 +233,7 @@ def test_chip_seq_stands_in_for_a_motif(store: Store) -> None:
     publish(store)
     answer = ask(store)
     walked(answer, "scored")
-    assert answer.rows[2].sentence == "no motif is known of ALPHA; ChIP-seq of it overlaps 1 peak"
+    assert answer.rows[2].sentence == "no motif is known for ALPHA; ChIP-seq of it overlaps 1 peak"
     assert [row.found for row in answer.rows] == [1, 1, 0, 1, 1, 1, 0]
 
 
