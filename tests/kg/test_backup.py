@@ -214,11 +214,11 @@ def test_folders_and_disks_that_do_not_do(store: Store, world: World, tmp_path: 
 
 
 def test_writers_are_not_stopped(store: Store, world: World) -> None:
-    with pytest.raises(Conflict, match=f"under run {world.writing}"):
+    with pytest.raises(Conflict, match=f"would interrupt run {world.writing}"):
         backup.check_idle(store)
     store.write("MATCH (r:ModelRun {id: $id}) SET r.outcome = 'failed'", id=world.writing)
     backup.check_idle(store)
-    with leases.held(store, "regkg load genes"), pytest.raises(Conflict, match="under regkg load genes"):
+    with leases.held(store, "regkg load genes"), pytest.raises(Conflict, match="would interrupt regkg load genes"):
         backup.check_idle(store)
 
 
