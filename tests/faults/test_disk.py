@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # A limit on file sizes is the full disk that needs no root: writes fail in the same way, at the same places.
 KEEP = """
 import pathlib, resource, signal, sys
-from kg import predictions
+from kg.runs import predictions
 from toy import METRICS, made
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)

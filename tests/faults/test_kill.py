@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # The child writes one row a transaction and dies, by its own SIGKILL, before the n-th.
 LOAD = """
 import os, signal, sys
-from kg import row_writer
-from kg.draft import open_draft
+from kg.evidence import row_writer
+from kg.evidence.draft import open_draft
 from kg.server import Endpoint
 from kg.store import open_store
 import toy
@@ -41,7 +41,8 @@ with open_store(Endpoint(os.environ["URI"], "neo4j", os.environ["PASSWORD"])) as
 """
 WRITE_BACK = """
 import os, pathlib, signal, sys
-from kg import predictions, runs
+from kg import runs
+from kg.runs import predictions
 from kg.server import Endpoint
 from kg.store import open_store
 predictions.ROWS, left, batch = 1, [int(sys.argv[1])], predictions._in_batches

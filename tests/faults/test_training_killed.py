@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Checkpoints after every epoch; the child dies, by its own SIGKILL, after the fifth.
 TRAIN = """
 import os, signal
-from models import train
+from models.training import loop as train
 epochs, epoch = [0], train._Run.epoch
 def dying(self):
     epochs[0] += 1
