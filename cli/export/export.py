@@ -12,13 +12,14 @@ from cli.export.cells import export_cells
 from cli.export.graph import export_graph
 from cli.options import options_for
 from cli.output import emit, json_option, note
+from cli.query.ask import Questions
 from cli.session import graph
 from kg.export import answers, reading, writing
 from kg.export.registry import formats
 from kg.guidance.policy import POLICY
 from kg.parameters import parameters_of
 from kg.query.plan import run_plan
-from kg.query.registry import Parameters, Question, question_named, questions
+from kg.query.registry import Parameters, Question
 from kg.schema import EDGE_TYPES, NODE_TYPES
 
 if TYPE_CHECKING:
@@ -114,29 +115,6 @@ group.add_command(export_graph)
 group.add_command(export_cells)
 
 
-class Answers(click.Group):
-    """One command for each question."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the questions."""
-        del ctx
-        return list(questions())
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the question as a command.
-
-        Raises:
-            UnknownQuestion: with the names that exist.
-        """
-        del ctx
-        return None if cmd_name.startswith("-") else _command_for(question_named(cmd_name))
-
-
-@group.group("ask", cls=Answers)
-def ask() -> None:
-    """The answer to a named question; see `regkg ask`."""
-
-
 def _command_for(question: Question) -> click.Command:
     @_out
     @_format
@@ -149,6 +127,11 @@ def _command_for(question: Question) -> click.Command:
     command = click.command(question.name, help=question.doc)(export)
     command.params = [*options_for(parameters_of(question.parameters, Parameters)), *command.params]
     return command
+
+
+@group.group("ask", cls=Questions, command_for=_command_for)
+def ask() -> None:
+    """The answer to a named question; see `regkg ask`."""
 
 
 def _write(content: Content, *, out: str, format_name: str | None, as_json: bool) -> None:

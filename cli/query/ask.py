@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,9 +13,16 @@ from kg.parameters import parameters_of
 from kg.query.plan import run_plan
 from kg.query.registry import Answer, Parameters, Question, question_named, questions
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Questions(click.Group):
-    """One command for each question."""
+    """One command for each question, made by what the group is given as `command_for`."""
+
+    def __init__(self, *args: Any, command_for: Callable[[Question], click.Command], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.command_for = command_for
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the questions."""
@@ -29,15 +36,7 @@ class Questions(click.Group):
             UnknownQuestion: with the names that exist.
         """
         del ctx
-        return None if cmd_name.startswith("-") else command_for(question_named(cmd_name))
-
-
-@click.group(cls=Questions)
-def group() -> None:
-    """Ask the graph a named question.
-
-    Answers come from what is served, or from the release or run that you name.
-    """
+        return None if cmd_name.startswith("-") else self.command_for(question_named(cmd_name))
 
 
 def command_for(question: Question) -> click.Command:
@@ -54,6 +53,14 @@ def command_for(question: Question) -> click.Command:
     command = click.command(question.name, help=question.doc)(ask)
     command.params = [*options_for(parameters_of(question.parameters, Parameters)), *command.params]
     return command
+
+
+@click.group(cls=Questions, command_for=command_for)
+def group() -> None:
+    """Ask the graph a named question.
+
+    Answers come from what is served, or from the release or run that you name.
+    """
 
 
 def _print_provenance(answer: Answer) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kg.errors import Conflict
-from kg.runs.records import guiding, run
+from kg.runs.records import complete_run, guiding
 from kg.schema import PREDICTED_LINK
 
 if TYPE_CHECKING:
@@ -64,13 +64,11 @@ def single_source(store: Store, run_id: str, dataset: str | None = None) -> Iter
 
 def links(store: Store, run_id: str) -> Iterator[Link]:
     """Every called link of a run, with the evidence of its pair at the release that the run read; errors as above."""
-    return _links(store, _complete(store, run_id))
+    return _links(store, _guided(store, run_id))
 
 
-def _complete(store: Store, run_id: str) -> Run:
-    found = run(store, run_id)
-    if found.outcome != "complete":
-        raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
+def _guided(store: Store, run_id: str) -> Run:
+    found = complete_run(store, run_id)
     if not guiding(found):
         raise Conflict(f"no evidence guided run {run_id}, so none of its links rests on a dataset", "regkg runs list")
     return found

@@ -9,7 +9,7 @@ import pandas as pd
 
 from kg.errors import Conflict, NotFound
 from kg.runs.pair_files import PAIR, read_verdicts
-from kg.runs.records import guiding, run
+from kg.runs.records import complete_run, guiding
 from kg.schema import EDGE_TYPES, GENE, PERTURBS, PREDICTED_LINK, Kind
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def labelled_pairs(
         raise Conflict(
             f"{against} does not join a {of.start.lower()} and a {of.end.lower()}", f"these do: {', '.join(fit)}"
         )
-    run_ = _complete(store, run_id)
+    run_ = complete_run(store, run_id)
     pair = list(pair_columns(of))
     pairs = _pairs(store, run_, release) if of == PREDICTED_LINK else _gene_pairs(store, run_id, release, of)
     rows = _rows(store, type_, release, biosamples, pair)
@@ -111,20 +111,13 @@ def pairs_of_file(store: Store, run_id: str, path: Path, release: int) -> Labell
         NotFound: the run scored none of its pairs.
         Conflict: the run is not complete.
     """
-    run_ = _complete(store, run_id)
+    run_ = complete_run(store, run_id)
     rows = read_verdicts(path)
     joined = _pairs(store, run_, release).merge(rows, on=PAIR)
     if joined.empty:
         hint = f"its first is {rows.iloc[0]['peak']}, {rows.iloc[0]['gene']}" if len(rows) else "it holds no row"
         raise NotFound(f"run {run_id} scored none of the {len(rows):,} pairs of {path}", hint)
     return LabelledPairs(joined, path.name, guided=False)
-
-
-def _complete(store: Store, run_id: str) -> Run:
-    found = run(store, run_id)
-    if found.outcome != "complete":
-        raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
-    return found
 
 
 def _pairs(store: Store, of: Run, release: int) -> pd.DataFrame:

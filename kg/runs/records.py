@@ -120,6 +120,19 @@ def run(store: Store, run_id: str) -> Run:
     return _run(rows[0]["r"])
 
 
+def complete_run(store: Store, run_id: str) -> Run:
+    """Return a complete run.
+
+    Raises:
+        UnknownRun: there is none with this id.
+        Conflict: it is not complete.
+    """
+    found = run(store, run_id)
+    if found.outcome != "complete":
+        raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
+    return found
+
+
 def guiding(of: Run) -> tuple[str, ...]:
     """Names of the edge types that guided or supervised a run; NEAR for one of a version that did not say."""
     return of.edge_types or (() if of.node_types else (NEAR.name,))

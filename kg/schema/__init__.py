@@ -2,43 +2,39 @@
 
 from kg.schema.edge_types import (
     ACCESSIBLE_IN,
-    ASSEMBLY,
     BINDS,
-    BIOSAMPLE,
     CONTACTS,
     EDGE_TYPES,
     EQTL,
     EXTERNAL_LINK,
-    GENE,
     HAS_HIT,
     IN_PEAK,
     LIFTED_TO,
-    MOTIF,
     MOTIF_OF,
     NEAR,
     NODE_TYPES,
     NOT_LIFTED,
     OPEN,
     ORTHOLOG_OF,
-    PEAK,
     PEAK_CONTACTS,
     PERTURBS,
-    PREDICTED_LINK,
-    PREDICTED_TARGET,
     SCHEMA_VERSION,
     SUBCLASS_OF,
     TARGETS,
-    TF,
-    VARIANT,
-    Column,
-    EdgeType,
-    Kind,
-    NodeType,
-    RowType,
     evidence_types,
     row_type,
 )
-from kg.schema.predicted_types import ANNOTATED_AS, CELLS, IMPUTED_GENE, IMPUTED_PEAK, PREDICTED_CONTACT
+from kg.schema.node_types import ASSEMBLY, BIOSAMPLE, GENE, MOTIF, PEAK, TF, VARIANT
+from kg.schema.predicted_types import (
+    ANNOTATED_AS,
+    CELLS,
+    IMPUTED_GENE,
+    IMPUTED_PEAK,
+    PREDICTED_CONTACT,
+    PREDICTED_LINK,
+    PREDICTED_TARGET,
+)
+from kg.schema.row_types import Column, EdgeType, Kind, NodeType, RowType
 
 __all__ = [
     "ACCESSIBLE_IN",

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kg.errors import SchemaError
-from kg.schema.edge_types import EdgeType, NodeType
+from kg.schema.row_types import EdgeType, NodeType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kg.schema.edge_types import EDGE_TYPES, NODE_TYPES, Kind
+from kg.schema.edge_types import EDGE_TYPES, NODE_TYPES
+from kg.schema.row_types import Kind
 
 
 def constraints() -> list[str]:

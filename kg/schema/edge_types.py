@@ -20,45 +20,6 @@ from kg.schema.predicted_types import (
 )
 from kg.schema.row_types import Column, EdgeType, Kind, NodeType, RowType
 
-__all__ = [
-    "ACCESSIBLE_IN",
-    "ASSEMBLY",
-    "BINDS",
-    "BIOSAMPLE",
-    "CONTACTS",
-    "EDGE_TYPES",
-    "EQTL",
-    "EXTERNAL_LINK",
-    "GENE",
-    "HAS_HIT",
-    "IN_PEAK",
-    "LIFTED_TO",
-    "MOTIF",
-    "MOTIF_OF",
-    "NEAR",
-    "NODE_TYPES",
-    "NOT_LIFTED",
-    "OPEN",
-    "ORTHOLOG_OF",
-    "PEAK",
-    "PEAK_CONTACTS",
-    "PERTURBS",
-    "PREDICTED_LINK",
-    "PREDICTED_TARGET",
-    "SCHEMA_VERSION",
-    "SUBCLASS_OF",
-    "TARGETS",
-    "TF",
-    "VARIANT",
-    "Column",
-    "EdgeType",
-    "Kind",
-    "NodeType",
-    "RowType",
-    "evidence_types",
-    "row_type",
-]
-
 SCHEMA_VERSION = 2
 OPEN = 2_147_483_647  # `until` of a row that nothing has closed
 

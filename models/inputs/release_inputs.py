@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from kg.cells import assay_of
 from kg.cells import cells as registered_cells
 from kg.errors import InputError, TrainingError
 from kg.evidence.nodes import read_nodes
@@ -87,7 +88,7 @@ class ReleaseInputs:
         files = registered_cells(self._graph, self.cells_name)
         for file in files:
             file.check_unchanged()
-        held = [file.modality.partition("-")[0] for file in files]
+        held = [assay_of(file.modality) for file in files]
         missing = [a.modality for a in self.needs.assays if a.modality != "any" and a.modality not in held]
         if missing:
             raise InputError(
