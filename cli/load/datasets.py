@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
-from itertools import chain, islice
+from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,13 @@ def cite(release: int | None, *, as_json: bool) -> None:
 @group.command()
 @click.argument("run", required=False)
 @click.option("--dataset", help="List links that rest on this one alone.")
-@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Links listed at most.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="Links listed at most, of the highest scores.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -88,12 +95,22 @@ def dependence(run: str | None, *, dataset: str | None, limit: int, out: Path | 
 
 
 def _listed(links: Iterator[dict[str, Any]], limit: int, out: Path | None) -> list[dict[str, Any]]:
-    """Return the first links; all of them go through the file, if there is one."""
-    listed = list(islice(links, limit))
-    if out is not None:
-        with replaced(out) as path, path.open("w") as file:
-            file.writelines(f"{json.dumps(link)}\n" for link in chain(listed, links))
-    return listed
+    """Return the links of the highest scores; all of them go to the file, if there is one, in the order read."""
+    with nullcontext() if out is None else replaced(out) as path:
+        written = links if path is None else _written(links, path)
+        # at least one, for of none nsmallest would read none either
+        return nsmallest(max(limit, 1), written, key=_best_first)[:limit]
+
+
+def _best_first(link: dict[str, Any]) -> tuple[float, str, str, str]:
+    return -link["score"], link["peak"], link["gene"], link["run"]
+
+
+def _written(links: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("w") as file:
+        for link in links:
+            file.write(f"{json.dumps(link)}\n")
+            yield link
 
 
 def _row(version: DatasetVersion) -> dict[str, object]:

@@ -21,7 +21,7 @@ from kg.releases import diff as release_diff
 from kg.run_diff.attribution import ROWS, Evidence
 from kg.run_diff.comparison import LINKS, RunDiff, compare, joined
 from kg.run_diff.significance import MemberScores, Noise, of_members, of_runs, of_shifts
-from kg.runs.predictions import read_links, run_folder
+from kg.runs.predicted_rows import rows_of_batch, rows_of_type
 from kg.schema import EDGE_TYPES, PREDICTED_LINK, PREDICTED_TARGET
 
 if TYPE_CHECKING:
@@ -122,26 +122,17 @@ def links(
     Returns:
         COLUMNS, where peak stands for the first end and gene for the second, whatever the type, and numbers `also`.
     """
-    path = run_folder(home, run.id) / f"{of.name}.parquet"
-    if path.exists():
-        return links_of(read_links(of, path), also)
-    columns = [name for name in (*COLUMNS, *also) if name not in {"peak", "gene"}]
-    rows = store.stream(
-        f"MATCH (p:{of.start})-[e:{of.name} {{run: $run}}]->(g:{of.end}) "
-        f"RETURN p.id, g.id, {', '.join(f'e.{name}' for name in columns)}",
-        run=run.id,
-    )
-    return _typed(pd.DataFrame(list(rows), columns=["peak", "gene", *columns]), also)
+    return _typed(rows_of_type(store, home, run.id, of), also)
 
 
 def links_of(batch: EdgeBatch, also: Sequence[str] = ()) -> pd.DataFrame:
     """The pairs of a batch of predictions: COLUMNS, missing where the type has none, and numbers `also`."""
-    frame: pd.DataFrame = batch.table.to_pandas().rename(columns={"start_id": "peak", "end_id": "gene"})
-    absent = dict.fromkeys({*COLUMNS, *also} - {*frame.columns, "edge_id"}, None)
-    return _typed(frame.assign(edge_id=batch.edge_ids, **absent), also)
+    return _typed(rows_of_batch(batch), also)
 
 
-def _typed(frame: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
+def _typed(rows: pd.DataFrame, also: Sequence[str]) -> pd.DataFrame:
+    absent = dict.fromkeys({*COLUMNS, *also} - {*rows.columns, "peak", "gene"}, None)
+    frame = rows.rename(columns={"start_id": "peak", "end_id": "gene"}).assign(**absent)
     made = frame[[*COLUMNS, *also]].astype(dict.fromkeys(("score", "stability", "q_value", *also), float))
     return made.assign(in_prior=made["in_prior"].ne(other=False))  # an older run says nothing, and has no others
 

@@ -13,26 +13,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.schema import EdgeType
+    from kg.schema.batches import EdgeBatch
     from kg.store import Store
 
 
 def predicted_rows(store: Store, home: Path, run_id: str) -> dict[str, pd.DataFrame]:
     """Name of each predicted type that the run has rows of -> start_id, end_id and the declared columns of these."""
     types = [type_ for type_ in EDGE_TYPES.values() if type_.kind is Kind.PREDICTED]
-    read = {
-        type_.name: _rows(store, run_folder(home, run_id) / f"{type_.name}.parquet", run_id, type_) for type_ in types
-    }
+    read = {type_.name: rows_of_type(store, home, run_id, type_).drop(columns="edge_id") for type_ in types}
     return {name: rows for name, rows in read.items() if len(rows)}
 
 
-def _rows(store: Store, path: Path, run_id: str, type_: EdgeType) -> pd.DataFrame:
+def rows_of_type(store: Store, home: Path, run_id: str, type_: EdgeType) -> pd.DataFrame:
+    """Return the rows of one predicted type: edge_id, start_id, end_id and its declared columns."""
+    path = run_folder(home, run_id) / f"{type_.name}.parquet"
     if path.exists():
-        kept: pd.DataFrame = read_links(type_, path).table.to_pandas()
-        return kept
+        return rows_of_batch(read_links(type_, path))
     names = type_.schema.names
     rows = store.stream(
         f"MATCH (a:{type_.start})-[e:{type_.name} {{run: $run}}]->(b:{type_.end}) "
-        f"RETURN a.id, b.id, {', '.join(f'e.{name}' for name in names[2:])}",
+        f"RETURN e.edge_id, a.id, b.id, {', '.join(f'e.{name}' for name in names[2:])}",
         run=run_id,
     )
-    return pd.DataFrame(list(rows), columns=names)
+    return pd.DataFrame(list(rows), columns=["edge_id", *names])
+
+
+def rows_of_batch(batch: EdgeBatch) -> pd.DataFrame:
+    """Return the rows of a batch as `rows_of_type` has them."""
+    rows: pd.DataFrame = batch.table.to_pandas()
+    rows.insert(0, "edge_id", batch.edge_ids)
+    return rows

@@ -170,12 +170,14 @@ def contributions(
         return {}
     clusters = joint_clusters(embeddings, n, seed=seed)
     common = np.all([np.bincount(c, minlength=n) > 0 for c in clusters], axis=0)
+    if common.sum() < LEAST_METACELLS:  # the modalities lie apart
+        return {}
     values = [metacell_values(m, c, n)[common] for m, c in zip(modalities, clusters, strict=True)]
     layers = [_by_gene(graph, modalities[0], m, v) for m, v in zip(modalities[1:], values[1:], strict=True)]
     every = np.stack([values[0], *layers])
     every = every - every.mean(1, keepdims=True)
     every = every[:, :, (np.abs(every).max(1) > 1e-9).all(0)]  # (1 + layers, metacells, genes)
-    if not every.shape[2] or common.sum() < LEAST_METACELLS:
+    if not every.shape[2]:
         return {}
     named = {m.name: [k] for k, m in enumerate(modalities[1:])} | {"all": list(range(len(layers)))}
     return {name: r_squared(every[0], every[1:][chosen]) for name, chosen in named.items()}

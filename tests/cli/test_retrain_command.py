@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from cli.load import datasets
 from cli.main import call, main
 from kg import runs
 from kg.releases import publish, served
@@ -148,3 +149,13 @@ def test_dependence_counts_and_lists(run: str, tmp_path: Path) -> None:
     assert near == found
     assert regkg("datasets", "dependence", run, "--dataset", "pchic:toy", "--out", str(out))[0] == 0
     assert out.read_text() == ""
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 5])
+def test_single_source_links_are_listed_by_score_and_all_written(limit: int, tmp_path: Path) -> None:
+    scores = {"p1": 0.25, "p2": 0.75, "p3": 0.5}
+    read = [{"run": "r", "peak": peak, "gene": "g", "score": score} for peak, score in scores.items()]
+    listed = datasets._listed(iter(read), limit, tmp_path / "links.ndjson")
+    assert [link["peak"] for link in listed] == ["p2", "p3", "p1"][:limit]
+    assert [json.loads(line) for line in (tmp_path / "links.ndjson").read_text().splitlines()] == read
+    assert datasets._listed(iter(read), limit, None) == listed

@@ -17,7 +17,7 @@ import pytest
 from kg.guidance import GuidanceGraph
 from kg.run_diff import LINKS, compare, joined
 from kg.run_diff.attribution import ROWS, Evidence
-from kg.run_diff.significance import Scored, of_members
+from kg.run_diff.significance import MemberScores, of_members
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +134,7 @@ def diff(made: World, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame
 
 def compared(a: pd.DataFrame, b: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     both = joined(a, b)
-    sides = (Scored(both[f"score_{x}"].to_numpy(), both[f"stability_{x}"].to_numpy(), len(FIRST)) for x in "ab")
+    sides = (MemberScores(both[f"score_{x}"].to_numpy(), both[f"stability_{x}"].to_numpy(), len(FIRST)) for x in "ab")
     changed = changes(before, after)
     evidence = None if changed.empty else Evidence(guidance(before), guidance(after), changed)
     return compare(both, of_members(*sides), evidence).rows.set_index("edge_id")

@@ -117,7 +117,7 @@ def test_a_role_is_a_second_label_of_a_node_that_is_there(store: Store) -> None:
     assert read_nodes(store, TF, 1)["id"].to_pylist() == ["G1"]
     publish(store)
     verify(store, 1)
-    with pytest.raises(SchemaError, match=r"id: 1 rows name a Gene that is not there, such as G9"):
+    with pytest.raises(SchemaError, match=r"id: 1 rows name a Gene that does not exist, such as G9"):
         load(store, CHIP, factors(["G9"]))
 
 

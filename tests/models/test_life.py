@@ -81,7 +81,7 @@ def test_the_whole_life_of_a_model(
     load_world(regkg, model, tmp_path / "world")
     first = killed_and_resumed(regkg, store, model, monkeypatch)
     regkg("runs", "publish", first.id)
-    assert asyncio.run(get("/v1/runs", regkg.settings))["rows"][0]["id"] == first.id
+    assert asyncio.run(get("/v1/runs", regkg.settings)).json()["rows"][0]["id"] == first.id
     page = tmp_path / "report.html"
     regkg("runs", "report", first.id, "--html", page)
     assert first.id in page.read_text()
@@ -133,7 +133,7 @@ def judged_by_others(regkg: Shell, store: Store, model: Model, run: Run, folder:
     gene = lines[1][at[1]]
     rows = regkg("ask", "gene-regulators", "--gene", gene, "--limit", "1000")["rows"]
     assert {row["run"] for row in rows} == {run.id}
-    answered = asyncio.run(get(f"/v1/genes/{gene}/regulators?limit=1000", regkg.settings))["rows"]
+    answered = asyncio.run(get(f"/v1/genes/{gene}/regulators?limit=1000", regkg.settings)).json()["rows"]
     assert [row["edge_id"] for row in answered] == [row["edge_id"] for row in rows]
 
 
