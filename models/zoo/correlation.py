@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, rankdata
+from scipy.stats import rankdata
 
 from kg.parameters import param
 from kg.schema import CONTACTS, EQTL, GENE, PEAK, PERTURBS, PREDICTED_LINK, PREDICTED_TARGET, TARGETS, TF
@@ -61,6 +61,19 @@ class Config:
     space: str = param("run whose joint space groups cells that are not paired; empty for paired cells", "")
     best: int = param("genes of each transcription factor that are written even when they are not called", 100, low=0)
     seed: int = param("of the metacells and of the null", 0, low=0)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Correlations of factors with genes.
+
+    Attributes:
+        kept: tf, gene, score (|r|), sign, rank, p, q, called, by factor and rank: those called and the best of each.
+        tested: pairs in all.
+    """
+
+    kept: pd.DataFrame
+    tested: int
 
 
 def estimate(inputs: Inputs, config: Config) -> Estimate:
@@ -115,8 +128,8 @@ def fit(inputs: Inputs, config: Config, trainer: Trainer, start: None = None) ->
     metrics |= {"links_called": float(links["called"].sum()), "split_half": split_half(profiles, links)}
     targets = factor_targets(inputs, profiles, config)
     if targets is not None:
-        outputs.append(ScoredPairs(_targets(targets[targets["called"] | (targets["rank"] <= config.best)])))
-        metrics |= {"targets": float(len(targets)), "targets_called": float(targets["called"].sum())}
+        outputs.append(ScoredPairs(_targets(targets.kept)))
+        metrics |= {"targets": float(targets.tested), "targets_called": float(targets.kept["called"].sum())}
     trainer.progress.end(f"{len(links):,} links, {int(metrics['links_called']):,} called")
     return Fit(tuple(outputs), metrics=metrics)
 
@@ -146,10 +159,11 @@ def trans_null(inputs: Inputs, profiles: MetacellProfiles, *, seed: int) -> Floa
     return profiles.correlation(peak["id"][apart][:NULL], gene["id"][apart][:NULL])
 
 
-def factor_targets(inputs: Inputs, profiles: MetacellProfiles, config: Config) -> pd.DataFrame | None:
-    """Columns tf, gene, score (|r|), sign, rank, p, q, called, by factor and rank; None where no factor was measured.
+def factor_targets(inputs: Inputs, profiles: MetacellProfiles, config: Config) -> Targets | None:
+    """Correlate every measured factor with every other measured gene; None where no factor was measured.
 
-    The null are the same correlations of as many random genes that are no factors.
+    The null are the same correlations of as many random genes that are no factors. All factors by all genes are
+    30 million pairs in man, so they stay matrices until it is known which of them are written.
     """
     genes = np.sort(inputs.nodes(GENE)["id"].to_numpy(zero_copy_only=False).astype(str))
     genes = genes[np.isin(genes, profiles.names.to_numpy(dtype=str))]
@@ -160,13 +174,18 @@ def factor_targets(inputs: Inputs, profiles: MetacellProfiles, config: Config) -
     rng = np.random.default_rng([config.seed, 2])
     # without any other gene, factors themselves are the null
     stand_in = rng.choice(others if len(others) else genes, size=max(NULL // max(len(genes), 1), 1) + 1)
-    null = np.abs(_against_all(profiles, stand_in, genes))[stand_in[:, None] != genes]
+    null = np.sort(np.abs(_against_all(profiles, stand_in, genes))[stand_in[:, None] != genes])
     r = _against_all(profiles, factors, genes)
-    tf, gene = np.nonzero(factors[:, None] != genes)
+    pair = factors[:, None] != genes
+    above = exceedances(np.abs(r), null)
+    q = false_discovery_rate(np.bincount(above[pair], minlength=len(null) + 1))[above]
+    rank = rankdata(np.where(pair, -np.abs(r), np.inf), axis=1)
+    tf, gene = np.nonzero(pair & ((q < CALLED) | (rank <= config.best)))
     table = pd.DataFrame({"tf": factors[tf], "gene": genes[gene], "score": np.abs(r[tf, gene])})
     table["sign"] = np.where(r[tf, gene] < 0, -1, 1)
-    table["rank"] = table.groupby("tf")["score"].transform(lambda score: rankdata(-score))
-    return _called(table, null).sort_values(["tf", "rank", "gene"], ignore_index=True)
+    table = table.assign(rank=rank[tf, gene], p=(1 + above[tf, gene]) / (1 + len(null)), q=q[tf, gene])
+    table = table.assign(called=table["q"] < CALLED).sort_values(["tf", "rank", "gene"], ignore_index=True)
+    return Targets(table, int(pair.sum()))
 
 
 def split_half(profiles: MetacellProfiles, links: pd.DataFrame) -> float:
@@ -186,11 +205,30 @@ def _against_all(profiles: MetacellProfiles, some: NDArray[np.str_], genes: NDAr
 
 
 def _called(pairs: pd.DataFrame, null: Floats) -> pd.DataFrame:
-    """The pairs with p, one-sided greater against the null and never 0, q by Benjamini and Hochberg, and called."""
-    above = len(null) - np.searchsorted(np.sort(null), pairs["score"].to_numpy(np.float64))
-    p = (1 + above) / (1 + len(null))
-    q = false_discovery_control(p) if len(p) else p
-    return pairs.assign(p=p, q=q, called=q < CALLED)
+    """Add p (one-sided greater against the null, never 0), q by Benjamini and Hochberg, and called."""
+    above = exceedances(pairs["score"].to_numpy(np.float64), np.sort(null))
+    q = false_discovery_rate(np.bincount(above, minlength=len(null) + 1))[above]
+    return pairs.assign(p=(1 + above) / (1 + len(null)), q=q, called=q < CALLED)
+
+
+def exceedances(scores: Floats, null: Floats) -> NDArray[np.int32]:
+    """Count, for each score, the values of the null (sorted) that are at least as large."""
+    return (len(null) - np.searchsorted(null, scores)).astype(np.int32)
+
+
+def false_discovery_rate(counts: NDArray[np.int64]) -> Floats:
+    """Return q by Benjamini and Hochberg, for tests whose p has few values.
+
+    Args:
+        counts: (null + 1,) tests by the number of values of the null that reach them; p is (1 + number) / (1 + null).
+
+    Returns:
+        (null + 1,) q of a test that so many values reach; of no meaning where there is no such test.
+    """
+    p = np.arange(1, len(counts) + 1) / len(counts)
+    least = p * counts.sum() / np.maximum(np.cumsum(counts), 1)
+    q: Floats = np.minimum(np.minimum.accumulate(least[::-1])[::-1], 1.0)
+    return q
 
 
 def _links(links: pd.DataFrame) -> EdgeBatch:
