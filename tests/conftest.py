@@ -35,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["REGKG_JARS"] = str(_jars())  # no home of a test downloads them again
     config.pluginmanager.register(Budgets(config), "regkg-budgets")
     if file := config.getoption("--resume"):
         config.pluginmanager.register(Resume(config, file), "regkg-resume")

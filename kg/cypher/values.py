@@ -1,8 +1,8 @@
 """How large a value can be, and what it costs to work it out: the arithmetic of the guard.
 
-Neo4j looks at the limits on time and memory between two rows, never inside one expression. So the guard works out, from
-the text alone, the most that each expression can do for one row. Sizes are bytes of Java's heap, costs are steps of
-about 50 ns.
+Neo4j looks at the limits on time and memory between rows (measured: of time, after a hundred or so of them), never
+inside one expression. So the guard works out, from the text alone, the most that each expression can do for one row.
+Sizes are bytes of Java's heap, costs are steps of about 50 ns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kg.cypher.tokens import refused
 
 LONGEST_WALK = 10_000  # elements that one comprehension or quantifier visits
-MOST_STEPS = 20_000_000  # of all expressions of a query, each for one row
+MOST_STEPS = 3_000_000  # of all expressions of a query, each for one row
 MOST_MADE = 64 * 2**20  # bytes that all expressions of a query allocate for one row, which no limit of Neo4j counts
 LARGEST = 2**30  # bytes that a list can hold, which is put together from collected ones
 SORT_KEY = 64 * 2**10  # bytes of one key: a sort compares all its rows at one go

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from click.testing import CliRunner
 
 from cli.admin.demo import load_world
@@ -18,12 +19,11 @@ from loaders.simulation.simulate import WorldConfig, simulate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
     from kg.server import Endpoint
     from kg.store import Store
 
 
+@pytest.mark.slow
 def test_a_run_from_disk_in_two_processes_by_way_of_metacells(
     store: Store, neo4j_endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

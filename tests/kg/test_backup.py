@@ -243,6 +243,7 @@ def test_a_ledger_adds_up_like_the_rows_that_hold() -> None:
         assert recomputed.datasets(release) == {"d": f"{expected:032x}"}
 
 
+@pytest.mark.slow
 def test_a_managed_server_is_dumped_and_restored(
     tmp_path: Path,
     jars: Path,

@@ -176,6 +176,7 @@ def test_datasets_are_listed_cited_and_withdrawn(
     assert "proximity" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_first_build_by_the_importer_publishes_the_same_release(
     environment: Store,
     tmp_path: Path,

@@ -213,6 +213,7 @@ def test_walks_of_big_graphs_alone_are_shared_unless_asked(world: Toy, asked: in
     assert task_of(world, replace(SMALL, graph_every=asked, graph_edges=most)).every == every
 
 
+@pytest.mark.slow
 def test_links_are_found_as_well_where_walks_are_shared() -> None:
     world = toy(300, 40)
     config = glue.Config(latent_dim=16, hidden_dim=32, first_steps=200, second_steps=600)

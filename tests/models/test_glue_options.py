@@ -130,6 +130,7 @@ def test_metrics_say_that_they_saw_labels(world: Toy, plain: Trained, tmp_path: 
         train(other, replace(SHORT, use_labels=True), Trainer(directory=tmp_path, threads=1))
 
 
+@pytest.mark.slow
 def test_pairs_bring_cells_together_and_so_do_some_of_them(world: Toy) -> None:
     """Few steps, so that most of what is gained comes from the pairs; a third of the cells share a name."""
     config = replace(SHORT, first_steps=150, second_steps=150, cosine_weight=0.5)
@@ -149,6 +150,7 @@ def test_pairs_bring_cells_together_and_so_do_some_of_them(world: Toy) -> None:
     assert diagnostics.metrics.foscttm(*fit.cells.values()) < plain.metrics["foscttm"]
 
 
+@pytest.mark.slow
 def test_cells_of_another_tissue_do_not_mix() -> None:
     """ATAC of a world with other cells and other links, but the same names of features."""
     config = model.Config(first_steps=250, second_steps=400, latent_dim=16, hidden_dim=32)

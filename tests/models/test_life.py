@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from models.contract import Model
 
 TOYS = Path(__file__).parent / "toys"
-NAMES = [*registry.names(), *sorted(path.stem for path in TOYS.glob("toy_*.py"))]
+NAMES = [
+    *(pytest.param(name, marks=pytest.mark.slow) for name in registry.names()),
+    *sorted(path.stem for path in TOYS.glob("toy_*.py")),
+]
 STATED = ("--licence", "CC0-1.0", "--citation", "made here")
 WORLD = {"genes": 40, "peaks": 200, "cells": 160, "chromosomes": 2, "cell_types": 4}
 

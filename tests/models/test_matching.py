@@ -98,6 +98,7 @@ def test_a_graph_that_says_enough_is_left_to_training() -> None:
     assert kept_type([found[0], found[2]], kinds) > 0.95
 
 
+@pytest.mark.slow
 def test_edges_that_join_at_random_do_not_overrule_geometry() -> None:
     graph, cells, kinds = world(UNEVEN, SIZES, linked=True)
     for seed in (4, 6, 9):  # which happen to say most: a fifth of their variance
@@ -216,6 +217,7 @@ def test_a_killed_run_has_the_same_groups_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(resumed.cells["atac"], unbroken.cells["atac"])
 
 
+@pytest.mark.slow
 def test_the_first_of_two_processes_tells_the_other_its_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
     world = toy(200, 40)

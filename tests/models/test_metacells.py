@@ -112,6 +112,7 @@ def test_a_run_is_judged_by_so_many_cells(world: Toy, monkeypatch: pytest.Monkey
     assert some["foscttm"] != whole["foscttm"]
 
 
+@pytest.mark.slow
 def test_a_run_through_metacells_is_as_good_in_fewer_steps(world: Toy) -> None:
     runs = [glue.train(world.graph, world.cells, replace(CONFIG, metacells=n, seed=20), Trainer()) for n in (0, 100)]
     assert set(runs[1].history["stage"]) == {"metacells-first", "metacells-second", "second"}

@@ -140,6 +140,7 @@ def test_gradients_average_to_the_full_ones_also_between(edges: Edges) -> None:
     assert ((draws.mean(0) - expected).abs() <= 4.5 * error + 1e-5).all()
 
 
+@pytest.mark.slow
 def test_training_on_a_sample_of_neighbours_finds_the_links() -> None:
     world = toy(300, 40)
     config = glue.Config(latent_dim=8, hidden_dim=32, first_steps=100, second_steps=400, fanout=4, graph_edges=20)

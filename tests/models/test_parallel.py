@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import multiprocessing
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +81,7 @@ def unbroken(world: Toy) -> Iterator[Trained]:
         yield trained(world, TWO)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_well_as_one(world: Toy, unbroken: Trained) -> None:
     one = glue.train(world.graph, world.cells, CONFIG, Trainer(threads=1))
     assert unbroken.metrics["val_total"] == pytest.approx(one.metrics["val_total"], rel=0.05)
@@ -89,6 +94,7 @@ class Stop(Exception):  # noqa: N818
 
 
 @pytest.mark.usefixtures("beside")
+@pytest.mark.slow
 def test_a_killed_run_of_two_ends_as_an_unbroken_one(world: Toy, unbroken: Trained, tmp_path: Path) -> None:
     def stop(_stage: str, _task: object, row: dict[str, float]) -> None:
         if row["epoch"] == 3:
@@ -99,6 +105,30 @@ def test_a_killed_run_of_two_ends_as_an_unbroken_one(world: Toy, unbroken: Train
     assert not multiprocessing.active_children()
     resumed = trained(world, replace(TWO, directory=tmp_path))
     np.testing.assert_array_equal(resumed.features, unbroken.features)
+
+
+TORCHRUN = """
+import json, torch
+from models.training.launch import is_follower, launch
+from models.training.loop import Trainer
+
+def fit(inputs, config, trainer, start):
+    (mean,) = trainer.group.mean([torch.full((1,), float(trainer.group.rank))])
+    return [trainer.group.rank, trainer.group.size, float(mean), inputs]
+
+print(json.dumps([*launch(fit, Trainer(threads=1), "inputs", None), is_follower()]), flush=True)
+"""
+
+
+def test_processes_of_torchrun_are_joined(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(TORCHRUN)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*torchrun, tmp_path / "program.py"], env=environment, capture_output=True, text=True, check=True
+    )
+    told = sorted(json.loads(line) for line in done.stdout.splitlines())
+    assert told == [[0, 2, 0.5, "inputs", False], [1, 2, 0.5, "inputs", True]]
 
 
 @pytest.mark.parametrize(("how", "said"), [("raised", "InputError: a broken cell"), ("killed", "lack of memory")])

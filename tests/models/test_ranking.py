@@ -74,6 +74,7 @@ def test_a_score_that_is_distance_wins_nothing_among_pairs_equally_far_apart() -
     assert (run.beyond_distance.low, run.beyond_distance.value, run.beyond_distance.high) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_what_is_beyond_distance_is_judged_on_the_same_samples() -> None:
     run, distance = compare(pairs()).scores
     gain = run.beyond_distance
@@ -106,6 +107,7 @@ def test_tenths_by_hand() -> None:
     assert sum(tenth.pairs for tenth in calibration(positive[:13], score[:13], distance[:13])) == 13
 
 
+@pytest.mark.slow
 def test_intervals_widen_when_pairs_of_a_gene_are_copies() -> None:
     frame = pairs(n=120)
     many, one = (compare(some).scores[0].auroc for some in (pd.concat([frame] * 10), frame))
