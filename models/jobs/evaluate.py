@@ -12,7 +12,7 @@ from kg.progress import SILENT, Progress
 from kg.runs.cell_files import read_cell_files
 from kg.runs.predictions import run_folder
 from kg.schema import GENE, PEAK
-from models.evaluation.metacell_correlation import correlation, groups
+from models.evaluation.metacell_correlation import assign_metacells, correlation
 from models.inputs.read_anndata import Reading, read_cells
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def metacell_scores(
     cells = read_cells(files, genes, peaks, Reading(**asked["reading"]), progress)
     progress.begin("correlating over metacells")
     embedded = [] if cells.paired else [m.vectors for m in read_cell_files(run_folder(home, run_id), found.model)]
-    made = correlation(cells, groups(cells, embedded, seed=found.seed), pairs["peak"].tolist(), pairs["gene"].tolist())
+    made = correlation(
+        cells, assign_metacells(cells, embedded, seed=found.seed), pairs["peak"].tolist(), pairs["gene"].tolist()
+    )
     progress.end()
     return made

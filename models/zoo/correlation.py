@@ -35,7 +35,7 @@ from models.contract import (
     TinyWorld,
     model,
 )
-from models.evaluation.metacell_correlation import MetacellProfiles, groups, scaled_ranks
+from models.evaluation.metacell_correlation import MetacellProfiles, assign_metacells, scaled_ranks
 from models.inputs.backed_matrix import StoredCounts
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def fit(inputs: Inputs, config: Config, trainer: Trainer, start: None = None) ->
     """
     del start
     space = [m.vectors for m in inputs.joint_space(config.space)] if config.space else []
-    clusters = groups(inputs.cells, space, seed=config.seed, most=config.metacells)
+    clusters = assign_metacells(inputs.cells, space, seed=config.seed, most=config.metacells)
     profiles = MetacellProfiles.of(inputs.cells, clusters)
     trainer.progress.begin("correlating over metacells")
     links = cis_links(inputs, profiles, config)
@@ -199,7 +199,7 @@ def split_half(profiles: MetacellProfiles, links: pd.DataFrame) -> float:
 
 def _against_all(profiles: MetacellProfiles, some: NDArray[np.str_], genes: NDArray[np.str_]) -> Floats:
     """(some, genes) correlations."""
-    i, j = profiles.places(some.tolist()), profiles.places(genes.tolist())
+    i, j = profiles.columns(some.tolist()), profiles.columns(genes.tolist())
     product: Floats = profiles.values[:, i].T @ profiles.values[:, j]
     return product
 

@@ -19,7 +19,7 @@ from scipy.stats import pearsonr
 
 from kg.errors import Conflict, InputError, MissingInput, TrainingError
 from kg.guidance import GuidanceGraph
-from models.bench.corrupted_priors import Trial, Trials, corrupt, feature_consistency, rises
+from models.bench.corrupted_priors import Trial, Trials, corrupt, feature_consistency, foscttm_increases
 from models.bench.peers import programs
 from models.training.loop import Trainer
 from models.zoo import glue
@@ -95,7 +95,7 @@ def test_rises_are_over_the_same_seed_of_the_same_program() -> None:
 
     of_a = [trial("a", 0, 0, 0.1), trial("a", 0.9, 0, 0.3), trial("a", 0, 1, 0.2), trial("a", 0.9, 1, 0.3)]
     others = [trial("b", 0, 0, 0.5), trial("b", 0.9, 0, 0.5), trial("b", 0.9, 1, 0.9), trial("c", 0, 0, None)]
-    found = rises([*of_a, *others])
+    found = foscttm_increases([*of_a, *others])
     assert found == {"a": {0: 0.0, 0.9: pytest.approx(0.15)}, "b": {0: 0.0, 0.9: 0.0}}
 
 

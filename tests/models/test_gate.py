@@ -125,7 +125,7 @@ def test_types_that_did_not_guide_rank_everywhere(world: Store, tmp_path: Path) 
     assert found.verdict == FAILED
     assert not verdict.passed
     assert verdict.reason.startswith(
-        "gate failed: auroc_CONTACTS 0.2222, of the published run 1, tolerance 0.02, changed by -0.7778, 95 % over "
+        "gate failed: auroc_CONTACTS 0.2222, published run 1, tolerance 0.02, changed by -0.7778, 95 % over "
         "resampled genes "
     )
     # either gene alone falls from 1 to 0, and both together as told
@@ -142,7 +142,7 @@ def test_types_that_did_not_guide_rank_everywhere(world: Store, tmp_path: Path) 
 def test_a_fall_that_genes_do_not_tell_from_chance_fails_and_says_so() -> None:
     figure = GateFigure("auroc_EQTL", 0.64, 0.61, 0.02, FAILED, interval=(-0.07, 0.0125))
     assert str(figure) == (
-        "auroc_EQTL 0.61, of the published run 0.64, tolerance 0.02, changed by -0.03, "
+        "auroc_EQTL 0.61, published run 0.64, tolerance 0.02, changed by -0.03, "
         "95 % over resampled genes -0.07 to +0.0125: within chance"
     )
     assert not GateVerdict((figure,)).passed

@@ -129,7 +129,7 @@ def test_a_failed_gate_leaves_the_old_run_published(store: Store, home: Path, fi
     assert (figure["parent"], figure["child"], figure["tolerance"]) == (
         first.metrics["foscttm"], child.metrics["foscttm"], -1.0,
     )  # fmt: skip
-    assert one.reason.startswith(f"gate failed: foscttm {child.metrics['foscttm']:.4g}, of the published run")
+    assert one.reason.startswith(f"gate failed: foscttm {child.metrics['foscttm']:.4g}, published run")
     assert served(store).runs == {SLOT: first.id}
     found, again = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
     assert again == []
