@@ -112,7 +112,9 @@ def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
         start = time.perf_counter()
         trained = train(graph, cells, Config(seed=seed), Trainer("cpu", asked.threads))
         seconds = time.perf_counter() - start
-        table = predicted_links(graph, trained, seed=seed, seen=profiles(cells, trained.cells)).table.to_pandas()
+        table = predicted_links(
+            graph, trained, seed=seed, feature_profiles=profiles(cells, trained.cells)
+        ).table.to_pandas()
         table = table.rename(columns={"start_id": "peak", "end_id": "gene"})
         scored = table.merge(truth_of(world), on=["peak", "gene"])
         others = {name: scored[name].to_numpy(dtype=float) for name in EXTRA_SCORES}

@@ -21,7 +21,7 @@ from models.training.loop import Trainer
 from models.zoo.glue import Config, train
 from models.zoo.glue.candidates import select_candidates
 from models.zoo.glue.link_scores import Trained, greater_p
-from models.zoo.glue.predicted import CANDIDATES, add_candidate_peaks, candidates, predicted_links
+from models.zoo.glue.predicted import CANDIDATES, add_candidate_peaks, predicted_links, score_candidates
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ def graph() -> GuidanceGraph:
 
 def test_a_run_writes_both_and_marks_them(tmp_path: Path) -> None:
     fit = trained()
-    more = candidates(graph(), fit, nodes(), 4000, tmp_path, seed=4)
-    alone, both = predicted_links(graph(), fit, seed=4), predicted_links(graph(), fit, seed=4, more=more)
+    more = score_candidates(graph(), fit, nodes(), 4000, tmp_path, seed=4)
+    alone, both = predicted_links(graph(), fit, seed=4), predicted_links(graph(), fit, seed=4, candidates=more)
     rows, first = both.table.to_pylist(), alone.table.to_pylist()
     assert rows[: len(first)] == first, "the skeleton's answers do not depend on the window"
     assert [row["in_prior"] for row in rows] == [True] * 4 + [False] * len(more)
@@ -140,9 +140,9 @@ def test_a_run_writes_both_and_marks_them(tmp_path: Path) -> None:
 def test_no_pair_is_no_candidate(tmp_path: Path) -> None:
     fit = trained()
     genes, peaks = nodes()
-    none = candidates(graph(), fit, (genes, peaks.slice(0, 0)), 4000, tmp_path)
+    none = score_candidates(graph(), fit, (genes, peaks.slice(0, 0)), 4000, tmp_path)
     assert len(none) == 0
-    assert len(predicted_links(graph(), fit, more=none)) == 4
+    assert len(predicted_links(graph(), fit, candidates=none)) == 4
 
 
 def test_peaks_that_no_edge_joins_are_trained_where_they_are_asked_for(tmp_path: Path) -> None:
@@ -176,9 +176,9 @@ def test_peaks_that_no_edge_joins_are_trained_where_they_are_asked_for(tmp_path:
         p for p, g, s in zip(world.peak, world.gene, starts, strict=True) if p in lone and near_tss(s, g, genes)
     }
     assert near_enough <= set(wide.vertices.tolist())
-    more = candidates(graph, wide, (genes, peaks), 2000, tmp_path)
+    more = score_candidates(graph, wide, (genes, peaks), 2000, tmp_path)
     assert set(more["source"]) & lone
-    rows = {(r["start_id"], r["end_id"]): r for r in predicted_links(graph, wide, more=more).table.to_pylist()}
+    rows = {(r["start_id"], r["end_id"]): r for r in predicted_links(graph, wide, candidates=more).table.to_pylist()}
     for row in rows.values():
         same = row["without_prior"] == pytest.approx(row["score"], abs=1e-6)
         assert same != row["in_prior"], "leaving out an edge changes the score, and no edge cannot be left out"

@@ -19,7 +19,7 @@ from models.training.loop import Trainer
 from models.zoo import glue
 from models.zoo.glue import matching, model
 from models.zoo.glue.config import Config
-from models.zoo.glue.matching import agreement, clusters, groups
+from models.zoo.glue.matching import agreement, clusters, match_cells
 from models.zoo.glue.minibatch import TrainingData
 from tests.models.toy import toy
 
@@ -77,22 +77,22 @@ def six(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_geometry_is_enough_where_clusters_lie_unevenly() -> None:
     graph, cells, kinds = world(UNEVEN, SIZES, linked=False)
-    assert kept_type(groups(graph, cells), kinds) > 0.95
+    assert kept_type(match_cells(graph, cells), kinds) > 0.95
 
 
 def test_guidance_decides_where_clusters_lie_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "ENOUGH", 1.0)
+    monkeypatch.setattr(matching, "INFORMATIVE", 1.0)
     for linked in (True, False):
         graph, cells, kinds = world(EVEN, [1] * 6, linked=linked)
-        assert (kept_type(groups(graph, cells), kinds) > 0.95) == linked
+        assert (kept_type(match_cells(graph, cells), kinds) > 0.95) == linked
 
 
 def test_a_graph_that_says_enough_is_left_to_training() -> None:
     graph, cells, kinds = world(UNEVEN, SIZES, linked=True)
-    assert groups(graph, cells) is None
+    assert match_cells(graph, cells) is None
     other = world(UNEVEN, SIZES, linked=False)[1]["atac"]
     unlinked = replace(other, name="mch", features=np.char.replace(other.features, "peak", "site"))
-    found = groups(graph, replace(cells, modalities={**cells.modalities, "mch": unlinked}))
+    found = match_cells(graph, replace(cells, modalities={**cells.modalities, "mch": unlinked}))
     assert found is not None
     assert (found[1] == -1).all()
     assert kept_type([found[0], found[2]], kinds) > 0.95
@@ -101,7 +101,7 @@ def test_a_graph_that_says_enough_is_left_to_training() -> None:
 def test_edges_that_join_at_random_do_not_overrule_geometry() -> None:
     graph, cells, kinds = world(UNEVEN, SIZES, linked=True)
     for seed in (4, 6, 9):  # which happen to say most: a fifth of their variance
-        assert kept_type(groups(wrongly(graph, seed), cells), kinds) > 0.95
+        assert kept_type(match_cells(wrongly(graph, seed), cells), kinds) > 0.95
 
 
 def wrongly(graph: GuidanceGraph, seed: int) -> GuidanceGraph:
@@ -143,13 +143,13 @@ def test_clusters_by_hand() -> None:
     of = [int(found.of[kinds[0] == k][0]) for k in range(6)]
     np.testing.assert_allclose(found.share[of], np.bincount(kinds[0]) / 600)
     apart = np.linalg.norm(UNEVEN[:, None] - UNEVEN[None], axis=2)
-    np.testing.assert_allclose(found.apart[np.ix_(of, of)], apart / apart[np.triu_indices(6, 1)].mean(), atol=0.02)
+    np.testing.assert_allclose(found.distances[np.ix_(of, of)], apart / apart[np.triu_indices(6, 1)].mean(), atol=0.02)
 
 
 def test_of_many_cells_a_sample_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "MOST", 200)
+    monkeypatch.setattr(matching, "MAX_CELLS", 200)
     graph, cells, kinds = world(UNEVEN, SIZES, linked=False)
-    found = groups(graph, cells)
+    found = match_cells(graph, cells)
     assert found is not None
     assert [len(of) for of in found] == [600, 600]
     assert kept_type(found, kinds) > 0.95
@@ -159,16 +159,16 @@ def test_cells_that_lie_in_few_places_are_few_clusters() -> None:
     """Without spread no number of clusters but that of the types is to be had; with all in one place none matches."""
     graph, cells, kinds = world(UNEVEN, SIZES, linked=False, spread=0.0)
     assert len(clusters(cells["rna"], 8).share) == 6
-    assert kept_type(groups(graph, cells), kinds) == 1.0
+    assert kept_type(match_cells(graph, cells), kinds) == 1.0
     one = Cells({name: replace(m, rep=np.ones_like(m.rep)) for name, m in cells.modalities.items()})
-    found = groups(graph, one)
+    found = match_cells(graph, one)
     assert found is not None
     assert [np.unique(of).tolist() for of in found] == [[0], [0]]
 
 
 def test_few_cells_are_not_told_apart() -> None:
     graph, cells, _ = world(UNEVEN, [1] * 6, linked=False, n_cells=29)
-    assert groups(graph, cells) is None
+    assert match_cells(graph, cells) is None
 
 
 def test_only_the_first_stage_of_the_quick_schedule_sees_groups(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,9 +176,9 @@ def test_only_the_first_stage_of_the_quick_schedule_sees_groups(monkeypatch: pyt
     tiny = Config(first_steps=4, second_steps=4, latent_dim=4, hidden_dim=8, hidden_layers=1)
     data = TrainingData(world.graph, world.cells.linked(world.graph), "cpu")
     assert model.initial_labels(data, tiny, Trainer("cpu", 1)) == (data, tiny)  # this graph says enough
-    monkeypatch.setattr(matching, "ENOUGH", 1.1)
+    monkeypatch.setattr(matching, "INFORMATIVE", 1.1)
     monkeypatch.setattr(matching, "GROUPS", 3)
-    monkeypatch.setattr(matching, "TRIED", (3, 4))
+    monkeypatch.setattr(matching, "CLUSTER_NUMBERS", (3, 4))
     found = glue.train(world.graph, world.cells, tiny, Trainer("cpu", 1))
     by_stage = found.history.groupby("stage")["train_labels"].count()
     assert by_stage["first"] > 0

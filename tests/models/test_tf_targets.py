@@ -26,7 +26,7 @@ def world(seed: int, n_genes: int, n_peaks: int, n_tfs: int, per_gene: int) -> t
 
 @pytest.fixture
 def small_bins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tf_targets, "IN_BIN", 1)
+    monkeypatch.setattr(tf_targets, "MIN_IN_BIN", 1)
 
 
 @pytest.mark.usefixtures("small_bins")

@@ -57,7 +57,7 @@ def slow(
 @pytest.mark.parametrize(("k", "block", "most"), [(5, 2048, 20_000), (30, 7, 20_000), (5, 2048, 40)])
 def test_as_loops_say(k: int, block: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_transfer, "BLOCK", block)
-    monkeypatch.setattr(label_transfer, "MOST", most)
+    monkeypatch.setattr(label_transfer, "MAX_CELLS", most)
     rng = np.random.default_rng(3)
     labels = rng.choice(["b", "a", "c"], 60)
     centre = {"a": 0.0, "b": 1.5, "c": 3.0}

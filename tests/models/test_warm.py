@@ -168,5 +168,5 @@ def test_weights_that_are_not_there_are_said(home: Path) -> None:
         read_start(home, "parent", 2, ["rna", "atac"], same_cells=True)
     with pytest.raises(MissingInput, match=r"protein\.h5ad"):
         read_start(home, "parent", 1, ["rna", "protein"], same_cells=True)
-    with pytest.raises(MissingInput, match="not those of its 20 features"):
+    with pytest.raises(MissingInput, match="do not match its 20 features"):
         read_start(home, "parent", 1, ["rna"], same_cells=True)
