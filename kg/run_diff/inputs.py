@@ -66,7 +66,7 @@ def diff(
         Conflict: a run is not complete, the two have no type of pairs in common, or one of `noise_runs` differs by
             more than its seed.
     """
-    a, b = (complete_run(store, run_id) for run_id in (first, second))
+    a, b = (comparable_run(store, run_id) for run_id in (first, second))
     type_ = shared_type(store, a, b, of)
     both = join_links(links(store, home, a, of=type_), links(store, home, b, of=type_))
     progress.begin("comparing evidence")
@@ -99,8 +99,8 @@ def pair_types(store: Store, run_id: str) -> list[str]:
     return [t.name for t in PAIR_TYPES if store.read(query.format(name=t.name), run=run_id)]
 
 
-def complete_run(store: Store, run_id: str) -> Run:
-    """Return a complete run.
+def comparable_run(store: Store, run_id: str) -> Run:
+    """Return a complete run with links of its own, which can be compared.
 
     Raises:
         UnknownRun: there is no such run.
@@ -249,7 +249,7 @@ def _whole(store: Store, release: int, dataset: str, name: str, change: str) -> 
 
 
 def _others(store: Store, a: Run, b: Run, named: Sequence[str]) -> list[Run]:
-    noise_runs = [complete_run(store, run_id) for run_id in named if run_id not in {a.id, b.id}]
+    noise_runs = [comparable_run(store, run_id) for run_id in named if run_id not in {a.id, b.id}]
     for run in noise_runs:
         counterpart = next((r for r in (a, b) if _read(run) == _read(r)), None)
         differs = ("evidence",) if counterpart is None else settings_between(store, run, counterpart)

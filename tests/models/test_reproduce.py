@@ -142,7 +142,7 @@ def test_another_seed_is_not_a_reproduction(store: Store, home: Path, run: Run) 
     request = job.TrainingRequest("glue", "demo", {**STEPS, "seed": 4}, device="cpu", threads=1, edge_types=("NEAR",))
     other = job.train(store, home, request, release=1)
     tensors = reproduce.weights(home, run.id), reproduce.weights(home, other.id)
-    links = [reproduce.Rows(reproduce._scores(kept(home, r.id)[0]), {}) for r in (run, other)]
+    links = [reproduce.RunRows(reproduce._scores(kept(home, r.id)[0]), {}) for r in (run, other)]
     found = reproduce._compared(run, other, {"cpu": ("a", "b")}, tensors, (links[0], links[1]))
     assert found.verdict == OTHER
     assert found.correlation < reproduce.CORRELATION

@@ -13,7 +13,7 @@ from kg.errors import Conflict, NotFound
 from kg.evidence.draft import Source
 from kg.operations.ro_crate import export_run
 from kg.releases import publish, served
-from kg.run_diff.inputs import complete_run
+from kg.run_diff.inputs import comparable_run
 from kg.runs import predictions
 from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
@@ -185,7 +185,7 @@ def test_sites_are_read_by_motif_or_chip_at_a_release(store: Store, world: str) 
 def test_what_asks_for_links_says_where_they_are(store: Store, world: str, tmp_path: Path) -> None:
     run = targets(store, tmp_path, world, TargetOptions())
     with pytest.raises(Conflict, match="holds no link") as error:
-        complete_run(store, run.id)
+        comparable_run(store, run.id)
     assert world in error.value.hint
     export_run(store, tmp_path, run.id, tmp_path / "out")
     assert f"regkg runs targets {world} --best 100 --sites motifs" in (tmp_path / "out" / "commands.sh").read_text()
