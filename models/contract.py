@@ -250,7 +250,7 @@ class Inputs(Protocol):
         """Return rows of a supervising edge type, without held-out ones: source, target and the declared columns."""
 
     def joint_space(self, run: str) -> Sequence[Any]:
-        """Return the cells of another run's joint space, by modality (`kg.runs.cell_files.Embedded`)."""
+        """Return the cells of another run's joint space, by modality (`kg.runs.cell_files.EmbeddedCells`)."""
 
 
 @dataclass(frozen=True)

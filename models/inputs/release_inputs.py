@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from kg.cells import CellsFile
-    from kg.runs.cell_files import Embedded
+    from kg.runs.cell_files import EmbeddedCells
     from kg.schema import EdgeType, NodeType
     from kg.store import Store
     from models.contract import Needs
@@ -130,7 +130,7 @@ class ReleaseInputs:
             self._supervision[type_.name] = frame[kept].reset_index(drop=True)
         return self._supervision[type_.name]
 
-    def joint_space(self, run: str) -> Sequence[Embedded]:
+    def joint_space(self, run: str) -> Sequence[EmbeddedCells]:
         """Cells of another run's joint space, by modality, RNA first.
 
         Raises:

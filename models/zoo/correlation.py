@@ -68,7 +68,7 @@ class Targets:
     """Correlations of factors with genes.
 
     Attributes:
-        kept: tf, gene, score (|r|), sign, rank, p, q, called, by factor and rank: those called and the best of each factor.
+        kept: tf, gene, score (|r|), sign, rank, p, q, called, by factor and rank: those called, and each factor's best.
         tested: number of pairs tested.
     """
 

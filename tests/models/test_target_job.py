@@ -200,7 +200,7 @@ def test_targets_cut_while_they_are_written_are_invisible_and_finished_by_writin
             targets(store, tmp_path, world, TargetOptions())
     cut = runs.runs(store)[0]
     assert (cut.outcome, cut.derived) == ("writing", True)
-    with pytest.raises(Conflict, match="only a complete run"):
+    with pytest.raises(Conflict, match="only complete runs"):
         runs.publish_run(store, cut.id)
     done = runs.write_back(store, tmp_path, cut.id)
     assert done.outcome == "complete"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.runs import Run
-    from kg.runs.cell_files import Embedded
+    from kg.runs.cell_files import EmbeddedCells
     from kg.store import Store
     from models.contract import Model
 
@@ -78,7 +78,7 @@ class RunContents:
         return read_history(self.folder)
 
     @cached_property
-    def cells(self) -> Sequence[Embedded]:
+    def cells(self) -> Sequence[EmbeddedCells]:
         """Cells of each modality in the joint space; empty if the run kept none."""
         return read_cell_files(self.folder, self.run.model)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from kg.runs.cell_files import Embedded
+    from kg.runs.cell_files import EmbeddedCells
     from models.jobs.report.contents import RunContents
 
 DRAWN_CELLS = 5000  # of each modality; more would hide each other
@@ -45,7 +45,7 @@ def sections(contents: RunContents) -> list[Section]:
     return [Section(title, [Text(lead), Picture.of(picture, "cells by modality and by label")])]
 
 
-def _labels(modality: Embedded) -> NDArray[np.str_]:
+def _labels(modality: EmbeddedCells) -> NDArray[np.str_]:
     """Return the cells' own labels, otherwise those transferred to them."""
     own = modality.labels
     if own is not None and own.astype(bool).any():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kg.pages.blocks import Block
-    from kg.runs.cell_files import Embedded
+    from kg.runs.cell_files import EmbeddedCells
     from models.jobs.report.contents import RunContents
 
 
@@ -34,7 +34,7 @@ def sections(contents: RunContents) -> list[Section]:
     return [Section(title, [lead, *(block for modality in carried for block in _transfer(modality))])]
 
 
-def _transfer(modality: Embedded) -> list[Block]:
+def _transfer(modality: EmbeddedCells) -> list[Block]:
     own, carried, confidence = modality.labels, modality.carried, modality.confidence
     assert carried is not None and confidence is not None  # noqa: S101, PT018 - checked before
     mean = f"mean confidence {confidence.mean():.2f}"
