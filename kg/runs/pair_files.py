@@ -37,8 +37,8 @@ def read_scores(path: Path, pairs: pd.DataFrame) -> NDArray[np.float64]:
     """Read the (pairs,) scores that a file gives; pairs that it does not name rank last, below all others.
 
     Args:
-        path: tab-separated with a header: peak, gene and score, a number, higher for better pairs. If a pair has several
-            rows, the highest counts.
+        path: tab-separated with a header: peak, gene and score, a number, higher for better pairs. If a pair has
+            several rows, the highest counts.
         pairs: columns peak and gene.
 
     Raises:

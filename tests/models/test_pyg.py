@@ -210,7 +210,7 @@ def test_other_policies_versions_and_files_are_refused(file: Path, tmp_path: Pat
     with pytest.raises(InputError, match="no manifest"):
         load_pyg(file)
     torch.save({"x": 1}, file)
-    with pytest.raises(InputError, match="is no safetensors file"):
+    with pytest.raises(InputError, match="is not a safetensors file"):
         load_pyg(file)
     with pytest.raises(MissingInput, match="no such file"):
         load_pyg(tmp_path / "nothing.safetensors")
