@@ -56,8 +56,8 @@ def sample_graph() -> Mapping[str, pa.Table]:
 
 def with_motifs(graph: Mapping[str, pa.Table], motifs: Path) -> Mapping[str, pa.Table]:
     """The graph with the motifs of a file."""
-    found = next(b for b in run_source("motifs", [motifs], graph=graph).batches if b.type is MOTIF)
-    return {**graph, MOTIF.label: found.table}
+    batch = next(b for b in run_source("motifs", [motifs], graph=graph).batches if b.type is MOTIF)
+    return {**graph, MOTIF.label: batch.table}
 
 
 def graph_of(genes: Sequence[Path], peaks: Sequence[Path], of: str = "GRCh38") -> Mapping[str, pa.Table]:

@@ -32,9 +32,9 @@ def fails(trainer: Trainer, how: str) -> None:
 
 def diverges(trainer: Trainer) -> None:
     """All fail alike, and name what each of them said."""
-    said = torch.zeros(trainer.group.size, 1)
-    said[trainer.group.rank] = 10 + trainer.group.rank
-    (mean,) = trainer.group.mean([said])
-    told = torch.tensor([7 - trainer.group.rank])
-    trainer.group.broadcast([told])
-    raise Diverged(3, [str((mean * trainer.group.size).tolist()), str(told.tolist())], "look")
+    loss = torch.zeros(trainer.group.size, 1)
+    loss[trainer.group.rank] = 10 + trainer.group.rank
+    (mean,) = trainer.group.mean([loss])
+    target = torch.tensor([7 - trainer.group.rank])
+    trainer.group.broadcast([target])
+    raise Diverged(3, [str((mean * trainer.group.size).tolist()), str(target.tolist())], "look")

@@ -39,5 +39,5 @@ def gradients(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Conf
     source, target, sign, present = (torch.from_numpy(a[own]) for a in part)
     with patch("torch.randn_like", torch.zeros_like):  # the other process draws other noise
         losses = task.step(task.minibatch(task.share(draw), (source, target, sign, present)), 0.0)
-    found = {name: p.grad.numpy().copy() for name, p in module.named_parameters() if p.grad is not None}
-    return found | {f"loss/{name}": value.numpy() for name, value in losses.items()}
+    by_name = {name: p.grad.numpy().copy() for name, p in module.named_parameters() if p.grad is not None}
+    return by_name | {f"loss/{name}": value.numpy() for name, value in losses.items()}

@@ -40,20 +40,20 @@ def sines(*shape: int, k: float) -> np.ndarray:
 
 def weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Of a parameter or buffer of scglue's network, by its name there."""
-    made = 0.4 * sines(*shape, k=0.5 + crc32(name.encode()) % 997 / 31)
-    return np.abs(made) + np.float32(0.5) if "running_var" in name else made
+    signed = 0.4 * sines(*shape, k=0.5 + crc32(name.encode()) % 997 / 31)
+    return np.abs(signed) + np.float32(0.5) if "running_var" in name else signed
 
 
 def values(likelihood: str, n: int, features: int, *, holes: bool = False) -> np.ndarray:
-    some = sines(n, features, k=2.3)
-    made = {
-        "nb": np.floor(6 * some).clip(0), "zinb": np.floor(5 * some).clip(0), "normal": some,
-        "zin": np.where(some > 0.2, some, 0), "ziln": np.where(some > 0.1, 2 * some, 0),
-        "bernoulli": (some > 0).astype(np.float32), "beta": some.clip(0),
+    waves = sines(n, features, k=2.3)
+    by_likelihood = {
+        "nb": np.floor(6 * waves).clip(0), "zinb": np.floor(5 * waves).clip(0), "normal": waves,
+        "zin": np.where(waves > 0.2, waves, 0), "ziln": np.where(waves > 0.1, 2 * waves, 0),
+        "bernoulli": (waves > 0).astype(np.float32), "beta": waves.clip(0),
     }[likelihood].astype(np.float32)  # fmt: skip
     if holes:
-        made[sines(n, features, k=4.1) > 0.6] = np.nan
-    return made
+        by_likelihood[sines(n, features, k=4.1) > 0.6] = np.nan
+    return by_likelihood
 
 
 def directed() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

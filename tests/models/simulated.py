@@ -26,12 +26,12 @@ NO_READING = Reading()
 
 def files_of(folder: Path) -> list[CellsFile]:
     """The h5ad files of a folder, as if registered."""
-    found = []
+    files = []
     for path in sorted(folder.glob("*.h5ad")):
         header = read_header(path)
         shape = header.cells, len(header.features)
-        found.append(CellsFile("set", header.modality, "", str(path), shape, header.layers, "GRCh38", "", 1.0))
-    return found
+        files.append(CellsFile("set", header.modality, "", str(path), shape, header.layers, "GRCh38", "", 1.0))
+    return files
 
 
 def nodes_of(world: SimulatedWorld) -> tuple[pa.Table, pa.Table]:

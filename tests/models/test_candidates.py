@@ -74,12 +74,12 @@ def slow_near(window_bp: int) -> set[tuple[str, str]]:
 @given(st.sampled_from([0, 1, 500, 5000, 50_000]), st.sampled_from([1, 7, 100, 10_000]))
 def test_blocks_hold_every_pair_once_and_genes_whole(window_bp: int, n_pairs: int) -> None:
     fit = trained()
-    found, whole = [], []
+    pairs, whole = [], []
     for peak, gene in pairs_in_window(*places(*nodes(), fit.vertices), window_bp, n_pairs):
-        found += list(zip(fit.vertices[peak].tolist(), fit.vertices[gene].tolist(), strict=True))
+        pairs += list(zip(fit.vertices[peak].tolist(), fit.vertices[gene].tolist(), strict=True))
         whole += np.unique(gene).tolist()
-    assert len(found) == len(set(found))
-    assert set(found) == slow_near(window_bp)
+    assert len(pairs) == len(set(pairs))
+    assert set(pairs) == slow_near(window_bp)
     assert len(whole) == len(set(whole))
 
 
@@ -102,17 +102,17 @@ def test_scores_and_q_values_are_those_of_one_table(n_pairs: int) -> None:
     whole["q"] = false_discovery_control(whole["p"])
     best = whole.groupby("target")["score"].rank(ascending=False) <= 2
     expected = whole[best | (whole["q"] < 0.05)].set_index(["source", "target"])
-    found = table.set_index(["source", "target"]).loc[expected.index]
-    assert len(found) == len(table) == len(expected)
-    np.testing.assert_allclose(found["score"], expected["score"], atol=1e-6)
-    np.testing.assert_allclose(found["p"], expected["p"])
-    np.testing.assert_allclose(found["q"], expected["q"])
-    assert found["called"].tolist() == (expected["q"] < 0.05).tolist()
-    assert found["called"].any()
-    assert not found["called"].all()
+    selected = table.set_index(["source", "target"]).loc[expected.index]
+    assert len(selected) == len(table) == len(expected)
+    np.testing.assert_allclose(selected["score"], expected["score"], atol=1e-6)
+    np.testing.assert_allclose(selected["p"], expected["p"])
+    np.testing.assert_allclose(selected["q"], expected["q"])
+    assert selected["called"].tolist() == (expected["q"] < 0.05).tolist()
+    assert selected["called"].any()
+    assert not selected["called"].all()
     every = pd.concat(seen).set_index(["source", "target"])
     assert sorted(every.index) == pairs
-    np.testing.assert_allclose(every["p"].loc[found.index], found["p"])
+    np.testing.assert_allclose(every["p"].loc[selected.index], selected["p"])
 
 
 def graph() -> GuidanceGraph:
@@ -169,7 +169,7 @@ def test_peaks_that_no_edge_joins_are_trained_where_they_are_asked_for(tmp_path:
     )
     cells = add_candidate_peaks(world.cells, (genes, peaks), 2000)
     short = Config(first_steps=20, second_steps=20, latent_dim=8, hidden_dim=16)
-    narrow, wide = (train(graph, some, short, Trainer()) for some in (world.cells, cells))
+    narrow, wide = (train(graph, subset, short, Trainer()) for subset in (world.cells, cells))
     lone = set(world.peak[~cut].tolist())
     assert lone.isdisjoint(narrow.vertices.tolist())
     near_enough = {

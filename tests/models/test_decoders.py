@@ -31,15 +31,15 @@ def softplus(x: Floats) -> Floats:
 
 def values(name: str, seed: int = 0) -> Floats:
     rng = np.random.default_rng(seed)
-    some = rng.random((N, F)) < 0.6
+    present = rng.random((N, F)) < 0.6
     drawn = {
         "nb": rng.poisson(2, (N, F)).astype(float),
         "zinb": rng.poisson(2, (N, F)).astype(float),
         "normal": rng.normal(size=(N, F)),
-        "zin": some * rng.normal(size=(N, F)),
-        "ziln": some * rng.lognormal(size=(N, F)),
-        "bernoulli": some.astype(float),
-        "beta": some * rng.beta(2, 3, (N, F)),  # zeros are clamped
+        "zin": present * rng.normal(size=(N, F)),
+        "ziln": present * rng.lognormal(size=(N, F)),
+        "bernoulli": present.astype(float),
+        "beta": present * rng.beta(2, 3, (N, F)),  # zeros are clamped
     }
     return drawn[name]
 

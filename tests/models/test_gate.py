@@ -104,10 +104,10 @@ def test_a_figure_may_be_worse_by_the_tolerance(
     world: Store, tmp_path: Path, metrics: dict[str, Any], verdicts: dict[str, str]
 ) -> None:
     parent, child = made(world, tmp_path), made(world, tmp_path, metrics={**METRICS, **metrics})
-    found = figures(world, parent, child)
-    assert {name: found[name].verdict for name in verdicts} == verdicts
+    by_name = figures(world, parent, child)
+    assert {name: by_name[name].verdict for name in verdicts} == verdicts
     expected = (METRICS["consistency_10"] + child.metrics["consistency_20"]) / 2
-    assert found["consistency"].parent == pytest.approx(expected)
+    assert by_name["consistency"].parent == pytest.approx(expected)
 
 
 def test_other_cells_are_not_compared(world: Store, tmp_path: Path) -> None:
@@ -120,16 +120,16 @@ def test_other_cells_are_not_compared(world: Store, tmp_path: Path) -> None:
 def test_types_that_did_not_guide_rank_everywhere(world: Store, tmp_path: Path) -> None:
     parent, child = made(world, tmp_path, RIGHT), made(world, tmp_path, WRONG)
     verdict = judge(world, ONE, parent, child, 1)
-    found = next(f for f in verdict.figures if f.name == "auroc_CONTACTS")
-    assert (found.parent, found.child) == pytest.approx((slow_auroc(RIGHT), slow_auroc(WRONG)))
-    assert found.verdict == FAILED
+    figure = next(f for f in verdict.figures if f.name == "auroc_CONTACTS")
+    assert (figure.parent, figure.child) == pytest.approx((slow_auroc(RIGHT), slow_auroc(WRONG)))
+    assert figure.verdict == FAILED
     assert not verdict.passed
     assert verdict.reason.startswith(
         "gate failed: auroc_CONTACTS 0.2222, published run 1, tolerance 0.02, changed by -0.7778, 95 % over "
         "resampled genes "
     )
     # either gene alone falls from 1 to 0, and both together as told
-    assert found.interval == pytest.approx((-1, slow_auroc(WRONG) - slow_auroc(RIGHT)))
+    assert figure.interval == pytest.approx((-1, slow_auroc(WRONG) - slow_auroc(RIGHT)))
     assert not verdict.reason.endswith("within chance")
     fell_by = slow_auroc(RIGHT) - slow_auroc(WRONG)
     assert judge(world, replace(ONE, tolerances={"auroc": fell_by + 1e-9}), parent, child, 1).passed

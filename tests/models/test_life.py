@@ -68,9 +68,9 @@ def _genes(folder: Path) -> list[str]:
 
 
 def words_of(model: Model) -> list[Any]:
-    said: list[Any] = ["--cells", "toy"] if model.needs.assays else []
+    words: list[Any] = ["--cells", "toy"] if model.needs.assays else []
     options = {**model.tiny.options, "device": "cpu", "threads": 1}
-    return said + [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return words + [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,8 +93,8 @@ def test_the_whole_life_of_a_model(
     second = retrained(regkg, store, model, first)
     compared(regkg, model, first, second)
 
-    made = regkg("runs", "reproduce", first.id)
-    assert made["verdict"] == "bit-equal", made
+    reproduced = regkg("runs", "reproduce", first.id)
+    assert reproduced["verdict"] == "bit-equal", reproduced
     pruned_and_restored(regkg, store, first, second)
     backed_up_and_restored(regkg, store, tmp_path, second)
 
@@ -128,8 +128,8 @@ def judged_by_others(regkg: Shell, store: Store, model: Model, run: Run, folder:
     lines = [line.split("\t") for line in (folder / "world" / "truth.tsv").read_text().splitlines()]
     at = [lines[0].index(column) for column in ("peak_id", "gene_id", "is_link")]
     truth.write_text("\n".join(["peak\tgene\tpositive", *("\t".join(line[i] for i in at) for line in lines[1:])]))
-    said = regkg("runs", "evaluate", run.id, "--against", truth)
-    assert 0 < said["positives"] < said["pairs"]
+    evaluated = regkg("runs", "evaluate", run.id, "--against", truth)
+    assert 0 < evaluated["positives"] < evaluated["pairs"]
     gene = lines[1][at[1]]
     rows = regkg("ask", "gene-regulators", "--gene", gene, "--limit", "1000")["rows"]
     assert {row["run"] for row in rows} == {run.id}
@@ -170,12 +170,12 @@ def compared(regkg: Shell, model: Model, first: Run, second: Run) -> None:
     """What moved between the two, for models of scored pairs."""
     if not model.predicts or "PREDICTED_LINK" not in {type_.name for type_ in model.predicts}:
         return
-    found = regkg("runs", "diff", first.id, second.id)
-    assert found["pairs"] > 0
-    if found["top"]:
-        row = found["top"][0]
-        told = regkg("runs", "why", row["peak"], row["gene"])
-        assert {chapter["run"] for chapter in told["chapters"]} >= {first.id, second.id}
+    diffed = regkg("runs", "diff", first.id, second.id)
+    assert diffed["pairs"] > 0
+    if diffed["top"]:
+        row = diffed["top"][0]
+        history = regkg("runs", "why", row["peak"], row["gene"])
+        assert {chapter["run"] for chapter in history["chapters"]} >= {first.id, second.id}
 
 
 def rows_of(store: Store, run: Run) -> dict[str, int]:

@@ -97,8 +97,8 @@ def test_of_many_cells_a_sample_is_clustered_and_the_rest_join(monkeypatch: pyte
     whole = clusters_of(cells)
     monkeypatch.setattr(balance, "MAX_CELLS", 300)
     some = clusters_of(cells)
-    for found in (whole, some):
-        assert len({*zip(found.tolist(), kind.tolist(), strict=True)}) == 4  # one cluster, one kind
+    for clusters in (whole, some):
+        assert len({*zip(clusters.tolist(), kind.tolist(), strict=True)}) == 4  # one cluster, one kind
 
 
 def test_a_run_is_judged_by_so_many_cells(world: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +107,9 @@ def test_a_run_is_judged_by_so_many_cells(world: Toy, monkeypatch: pytest.Monkey
     embeddings = [u, u + 0.1 * rng.normal(size=u.shape).astype(np.float32)]
     whole = diagnostics.measure(world.graph, world.cells, embeddings, [{}])
     monkeypatch.setattr(diagnostics, "MAX_CELLS", 200)
-    some = diagnostics.measure(world.graph, world.cells, embeddings, [{}])
-    assert some["foscttm"] == pytest.approx(whole["foscttm"], abs=0.02)  # pairs are still pairs
-    assert some["foscttm"] != whole["foscttm"]
+    sampled = diagnostics.measure(world.graph, world.cells, embeddings, [{}])
+    assert sampled["foscttm"] == pytest.approx(whole["foscttm"], abs=0.02)  # pairs are still pairs
+    assert sampled["foscttm"] != whole["foscttm"]
 
 
 def test_a_run_through_metacells_is_as_good_in_fewer_steps(world: Toy) -> None:

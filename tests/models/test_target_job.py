@@ -53,8 +53,8 @@ SITES = {
 
 
 def slow(links: pd.DataFrame, tf: str, gene: str) -> list[str]:
-    mine = links[(links["gene"] == gene) & links["called"] & links["peak"].isin(SITES[tf])]
-    return [str(p) for p in mine.sort_values(["score", "peak"], ascending=[False, True])["peak"]]
+    supporting = links[(links["gene"] == gene) & links["called"] & links["peak"].isin(SITES[tf])]
+    return [str(p) for p in supporting.sort_values(["score", "peak"], ascending=[False, True])["peak"]]
 
 
 def test_support_and_sign_by_name() -> None:
@@ -106,8 +106,8 @@ def world(store: Store, tmp_path: Path) -> str:
         PREDICTED_LINK, start_id=links["peak"].tolist(), end_id=links["gene"].tolist(), score_kind="cosine",
         p_value=0.01, q_value=0.02, **{c: links[c].to_numpy() for c in ("score", "sign", "called")},
     )  # fmt: skip
-    made = Predictions([batch], FeatureEmbedding(["G0"], ["Gene"], np.ones((1, 2), np.float32)))
-    predictions.keep(tmp_path, run_id, made, toy.METRICS)
+    written = Predictions([batch], FeatureEmbedding(["G0"], ["Gene"], np.ones((1, 2), np.float32)))
+    predictions.keep(tmp_path, run_id, written, toy.METRICS)
     runs.write_back(store, tmp_path, run_id)
     runs.publish_run(store, run_id)
     return run_id
@@ -119,8 +119,8 @@ def test_targets_become_a_run_of_their_own(store: Store, world: str, tmp_path: P
     assert set(run.datasets) == {"genes:toy", "tfs:toy", "hits:toy"}
     table = targets_of(pairs(), SITES)
     expected = table[table["called"] | (table["rank"] <= 2)]
-    found = store.read("MATCH (t)-[e:PREDICTED_TARGET {run: $run}]->(g) RETURN t.id AS tf, g.id AS gene, e", run=run.id)
-    by_pair = {(row["tf"], row["gene"]): row["e"] for row in found}
+    rows = store.read("MATCH (t)-[e:PREDICTED_TARGET {run: $run}]->(g) RETURN t.id AS tf, g.id AS gene, e", run=run.id)
+    by_pair = {(row["tf"], row["gene"]): row["e"] for row in rows}
     assert set(by_pair) == set(zip(expected["tf"], expected["gene"], strict=True))
     for row in expected.to_dict("records"):
         edge = by_pair[row["tf"], row["gene"]]

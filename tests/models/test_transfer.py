@@ -99,8 +99,10 @@ def test_written_beside_the_embedding_that_it_came_from(tmp_path: Path) -> None:
     fit = Trained(names, np.ones((1, len(names), 3), np.float32), space, pd.DataFrame(), {})
     labels = world.cells["rna"].labels
     assert labels is not None
-    some = np.where(np.arange(60) < 40, labels, "")
-    rna, atac = (replace(world.cells[name], labels=given) for name, given in (("rna", some), ("atac", None)))
+    partial = np.where(np.arange(60) < 40, labels, "")
+    rna, atac = (
+        replace(world.cells[name], labels=by_modality) for name, by_modality in (("rna", partial), ("atac", None))
+    )
     cells = Cells({"rna": rna, "atac": atac})
     write_cell_files(tmp_path, cell_outputs(cells, fit), "glue", {"run": "r"})
     obs = anndata.read_h5ad(tmp_path / "atac.h5ad").obs
