@@ -32,7 +32,7 @@ def table() -> list[dict[str, str]]:
 
 @cache
 def outcome(file: str) -> tuple[str, int, str]:
-    """What happens to a file: outcome, peaks, and what is told."""
+    """Return what happens to a file: outcome, peaks, and what is reported."""
     try:
         reading = run_source("peaks", [FOLDER / file])
         check_rejected(reading, LoadRequest("peaks"), reload=False)

@@ -52,7 +52,7 @@ def slow_union(peaks: list[Peak]) -> set[Peak]:
 
 
 def slow_best(peaks: list[Peak], rank: list[int]) -> list[bool]:
-    """One after another, as the method is told."""
+    """Choose one peak after another, as the method is described."""
     kept: list[int] = []
     for i in sorted(range(len(peaks)), key=lambda i: rank[i]):
         if not any(meet(peaks[i], peaks[j]) for j in kept):

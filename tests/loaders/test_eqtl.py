@@ -36,7 +36,7 @@ def rows_of(reading: ParsedSource, type_: str = "EQTL") -> list[dict[str, Any]]:
 
 
 def short(reading: ParsedSource, *columns: str) -> list[tuple[Any, ...]]:
-    """Peak, gene, variant and further columns."""
+    """Return peak, gene, variant and further columns."""
     rows = [tuple(row[c] for c in ("start_id", "end_id", "variant", *columns)) for row in rows_of(reading)]
     return sorted((p.removeprefix("GRCh38:"), g, v.removeprefix("GRCh38:"), *rest) for p, g, v, *rest in rows)
 
@@ -98,7 +98,7 @@ def test_older_credible_sets(tmp_path: Path) -> None:
 
 
 def slow_pip(factors: list[list[float]]) -> list[float]:
-    """Of one region: variants x effects; a direct softmax."""
+    """Compute the PIPs of one region, variants x effects, by a direct softmax."""
     outside = [1.0] * len(factors)
     for effect in zip(*factors, strict=True):
         if any(effect):
@@ -206,7 +206,7 @@ def test_tables_of_several_kinds_load_together() -> None:
 
 
 def slowly(frame: pd.DataFrame, data: Path) -> set[tuple[str, str, str]]:
-    """Peak, gene, variant: variant by variant over the peaks of its chromosome."""
+    """Return peak, gene, variant: variant by variant over the peaks of its chromosome."""
     peaks = h1_graph(data)["Peak"].to_pandas().groupby("chrom")
     starts = {chrom: {name: rows[name].to_numpy() for name in ("start", "end", "id")} for chrom, rows in peaks}
     pairs = set()

@@ -35,7 +35,7 @@ FRAGMENTS: list[Fragment] = [
 
 
 def slow(fragments: list[Fragment], peaks: list[tuple[str, int, int]], *, cuts: bool) -> Counter[tuple[str, str]]:
-    """One fragment against one peak at a time."""
+    """Count one fragment against one peak at a time."""
     counted: Counter[tuple[str, str]] = Counter()
     for chrom, start, end, barcode, _ in fragments:
         for c, s, e in dict.fromkeys(peaks):

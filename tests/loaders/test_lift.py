@@ -46,7 +46,7 @@ class Made:
         return head + "".join("\t".join(map(str, b)) + "\n" for b in self.blocks) + "\n"
 
     def bases(self) -> dict[int, int]:
-        """Every aligned base and where it goes, on the forward strand."""
+        """Return every aligned base and where it goes, on the forward strand."""
         here, there, held = self.start, self.to_start, {}
         for size, gap, to_gap in (b if len(b) > 1 else (b[0], 0, 0) for b in self.blocks):
             for i in range(size):
@@ -72,7 +72,7 @@ def rows_of(lifted: Lifted) -> list[tuple[str, str, int, int, bool] | tuple[str]
 
 
 def slow(specs: list[Made], interval: tuple[str, int, int], min_match: float) -> tuple[object, ...]:
-    """The rule, base by base."""
+    """Apply the rule base by base."""
     chrom, start, end = interval
     hits = []
     for spec in specs:

@@ -50,7 +50,7 @@ def chain(folder: Path, *made: str, name: str = "hg19ToHg38.chain") -> Path:
 
 
 def whole(folder: Path) -> Path:
-    """Every chromosome onto itself, as far as both assemblies have it."""
+    """Map every chromosome onto itself, as far as both assemblies have it."""
     sizes = {c: min(n, HUMAN[1].lengths[c]) for c, n in HUMAN[0].lengths.items() if c in HUMAN[1].lengths} | CONTIGS
     return chain(folder, *[header(c, 0, n, c, 0) + f"{n}\n" for c, n in sizes.items()])
 
@@ -191,7 +191,7 @@ def test_genes_are_not_lifted(tmp_path: Path) -> None:
 
 
 def one_by_one(path: Path, share: float) -> Callable[[str, int, int], tuple[str, int, int] | None]:
-    """liftOver as a loop over the lines of a chain file and over the blocks under one interval."""
+    """Lift in a loop over the lines of a chain file and over the blocks under one interval."""
     held: dict[str, list[tuple[int, int, int, str, int, str, int]]] = {}
     with gzip.open(path, "rt") as lines:
         for number, line in enumerate(lines):

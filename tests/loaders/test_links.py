@@ -25,7 +25,7 @@ OF_BBB2 = "GRCh38:chr2:61000-62010"
 
 
 def links(reading: Any) -> dict[tuple[str, str, str, str], dict[str, Any]]:
-    """Peak, gene, factor, model -> the other columns."""
+    """Return peak, gene, factor, model -> the other columns."""
     return {(r.pop("start_id"), r.pop("end_id"), r.pop("tf"), r.pop("model")): r for r in rows_of(reading)}
 
 

@@ -26,7 +26,7 @@ COUNTS = ["added", "changed", "removed", "unchanged", "quarantined", "folded", "
 
 @pytest.fixture
 def environment(store: Store, neo4j_endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The session's server, named as another machine's would be."""
+    """Use the session's server, named as another machine's would be."""
     monkeypatch.setenv("REGKG_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("REGKG_NEO4J_URI", neo4j_endpoint.uri)
     monkeypatch.setenv("REGKG_NEO4J_USER", neo4j_endpoint.user)
@@ -35,7 +35,7 @@ def environment(store: Store, neo4j_endpoint: Endpoint, tmp_path: Path, monkeypa
 
 
 def answer(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
-    """Exactly one JSON object on stdout."""
+    """Return the only JSON object on stdout."""
     assert call(["load", *args, "--json"]) == 0
     parsed: dict[str, Any] = json.loads(capsys.readouterr().out)
     return parsed
@@ -124,7 +124,7 @@ def test_cells_that_the_graph_does_not_know_are_refused(
 
 
 def modalities(store: Store) -> dict[str, tuple[str, str]]:
-    """Modality -> name of its file and assembly, of the cells `two`."""
+    """Return modality -> file name and assembly, of the cells `two`."""
     return {file.modality: (Path(file.path).name, str(file.assembly)) for file in registered(store, "two")}
 
 

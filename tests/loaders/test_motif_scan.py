@@ -19,7 +19,7 @@ COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
 def slow_scores(matrix: Any, gc: float, pseudocount: float) -> list[list[int]]:
-    """Log2 odds in 1/1000 bit, number by number; probabilities count as 20 sites."""
+    """Return log2 odds in 1/1000 bit, number by number; probabilities count as 20 sites."""
     odds = [(1 - gc) / 2, gc / 2, gc / 2, (1 - gc) / 2]
     scores = []
     for row in matrix:
@@ -36,7 +36,7 @@ def slow_score(scores: list[list[int]], letters: str) -> int:
 
 
 def slow_find(scores: list[list[int]], threshold: int, sequences: list[str]) -> list[tuple[int, int, str, int]]:
-    """(sequence, offset, strand, score) of every hit."""
+    """Return (sequence, offset, strand, score) of every hit."""
     hits = []
     for number, sequence in enumerate(sequences):
         for at in range(len(sequence) - len(scores) + 1):

@@ -32,7 +32,7 @@ def ibed(path: Path, *rows: tuple[Any, ...]) -> Path:
 
 
 def edges(reading: ParsedSource, *columns: str) -> list[tuple[Any, ...]]:
-    """Peak, gene and further columns of each contact."""
+    """Return peak, gene and further columns of each contact."""
     (table,) = (b.table for b in reading.batches if b.type.name == "CONTACTS")
     shown = ("start_id", "end_id", *columns)
     rows = [tuple(row[name] for name in shown) for row in table.to_pylist()]
@@ -178,7 +178,7 @@ def unpacked(data: Path, name: str, into: Path) -> Path:
 
 
 def slowly(frame: pd.DataFrame, peaks: list[tuple[int, int, str]], names: dict[int, set[str]]) -> dict[Edge, float]:
-    """Best score by peak, gene, bait and other end: row by row over all peaks of the chromosome."""
+    """Return the best score by peak, gene, bait and other end: row by row over all peaks of the chromosome."""
     scores: dict[Edge, float] = defaultdict(float)
     for row in frame.to_dict("records"):
         ends = [(row["bait_start"] - 1, row["bait_end"]), (row["otherEnd_start"] - 1, row["otherEnd_end"])]
@@ -212,7 +212,7 @@ def test_the_real_interactions_by_a_slow_loop(data: Path, tmp_path: Path) -> Non
 
 
 def names_of_genes(data: Path) -> dict[str, str]:
-    """Ensembl ids, and symbols that one gene of the main chromosomes has."""
+    """Return Ensembl ids, and symbols that only one gene of the main chromosomes has."""
     genes = h1_graph(data)["Gene"].to_pandas()
     main = genes[genes["chrom"].str.fullmatch(r"chr(\d+|X|Y|M)")]
     count = Counter(main["symbol"])

@@ -32,7 +32,7 @@ RULES = ("gene_body+promoter", "promoter", "window")
 
 
 def slow_near(genes: list[GeneRow], peaks: list[PeakRow], rule: str, promoter_bp: int, window_bp: int) -> Near:
-    """One pair at a time, as specs say it."""
+    """Compute one pair at a time, as the specification states."""
     distances = {}
     for g, (chrom, start, end, strand) in enumerate(genes):
         tss = start if strand == "+" else end - 1

@@ -38,7 +38,7 @@ def counts(report: LoadReport) -> tuple[int, int, int, int]:
 
 
 def state(store: Store) -> dict[str, Any]:
-    """Everything that a load could have changed."""
+    """Return everything that a load could have changed."""
     nodes = store.read(
         "MATCH (n) WHERE NOT n:Lease AND NOT n:Schema "
         "RETURN labels(n) AS labels, n {.*, loaded_at: null} AS held ORDER BY n.id, n.row_id, n.since"

@@ -39,19 +39,19 @@ def world() -> SimulatedWorld:
 
 
 def slow_auroc(score: Any, is_link: Any) -> float:
-    """By its meaning: how often a link outranks a non-link, ties counting one half."""
+    """Compute the AUROC by definition: how often a link outranks a non-link, ties counting one half."""
     links, others = score[is_link], score[~is_link]
     won = sum((link > others).sum() + 0.5 * (link == others).sum() for link in links)
     return float(won / (len(links) * len(others)))
 
 
 def slow_distance(tss: int, start: int, end: int) -> int:
-    """From the TSS to the nearest base of the peak."""
+    """Return the distance from the TSS to the nearest base of the peak."""
     return min(abs(tss - base) for base in (start, end - 1)) if not start <= tss < end else 0
 
 
 def metacell_correlation(world: SimulatedWorld) -> Any:
-    """Pearson correlation of each pair over cell types and the tails of every state."""
+    """Return the Pearson correlation of each pair over cell types and the tails of every state."""
     state = world.cells.state
     groups = np.concatenate(
         [

@@ -1,4 +1,4 @@
-"""What other processes run in tests; they import it by this name, and little else."""
+"""Functions that other processes run in tests; they import them by this name, and little else."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def train_on(inputs: tuple[Any, Any], config: Any, trainer: Trainer, start: Any = None) -> Any:
-    """GLUE on a graph and cells."""
+    """Train GLUE on a graph and cells."""
     from models.zoo import glue
 
     return glue.train(*inputs, config, trainer, start)
 
 
 def fails(trainer: Trainer, how: str) -> None:
-    """The second process fails while the first waits for it."""
+    """Fail in the second process while the first waits for it."""
     if trainer.group.rank:
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -31,7 +31,7 @@ def fails(trainer: Trainer, how: str) -> None:
 
 
 def diverges(trainer: Trainer) -> None:
-    """All fail alike, and name what each of them said."""
+    """Fail alike in all processes, naming what each of them computed."""
     loss = torch.zeros(trainer.group.size, 1)
     loss[trainer.group.rank] = 10 + trainer.group.rank
     (mean,) = trainer.group.mean([loss])

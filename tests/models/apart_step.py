@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def gradients(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config) -> dict[str, np.ndarray[Any, Any]]:
-    """Of one step of 32 cells and as many real edges as absent ones: noise off, batch norm in eval."""
+    """Return gradients of one step of 32 cells and as many real as absent edges: noise off, batch norm in eval."""
     data = TrainingData(graph, cells.linked(graph), trainer.device)
     with trainer.seeded(0):
         module = Glue(data, config)

@@ -39,7 +39,7 @@ def sines(*shape: int, k: float) -> np.ndarray:
 
 
 def weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Of a parameter or buffer of scglue's network, by its name there."""
+    """Return a parameter or buffer of scglue's network, by its name there."""
     signed = 0.4 * sines(*shape, k=0.5 + crc32(name.encode()) % 997 / 31)
     return np.abs(signed) + np.float32(0.5) if "running_var" in name else signed
 
@@ -57,7 +57,7 @@ def values(likelihood: str, n: int, features: int, *, holes: bool = False) -> np
 
 
 def directed() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Every edge both ways and one loop a vertex: source, target, weight, sign."""
+    """Return every edge both ways and one loop per vertex: source, target, weight, sign."""
     n = sum(FEATURES.values())
     rows = [*EDGES, *((j, i, w, s) for i, j, w, s in EDGES), *((i, i, 1.0, 1) for i in range(n))]
     source, target, weight, sign = (np.array(column) for column in zip(*rows, strict=True))
@@ -65,14 +65,14 @@ def directed() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def clusters(k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of modality k and the cluster of each cell."""
+    """Return embeddings of modality k and the cluster of each cell."""
     kind = np.repeat(np.arange(3), [[12, 5, 3], [5, 10, 10], [3, 9, 18]][k])
     centre = (np.eye(3, M) + 0.4).astype(np.float32)
     return 3 * centre[kind] + 0.5 * sines(len(kind), M, k=5.1 + k), kind
 
 
 def embeddings() -> tuple[list[np.ndarray], list[tuple[int, int]]]:
-    """Of 40 features by two models, and the pairs of a skeleton over all of them."""
+    """Return embeddings of 40 features by two models, and the pairs of a skeleton over all of them."""
     pairs = [(i, 20 + (7 * i + j) % 20) for i in range(20) for j in range(3)]
     own = sines(40, 6, k=9.0)
     own[[20 + 7 * i % 20 for i in range(8)]] = own[:8]  # the first pairs of eight are alike
@@ -80,5 +80,5 @@ def embeddings() -> tuple[list[np.ndarray], list[tuple[int, int]]]:
 
 
 def listed(array: Any) -> list[Any]:
-    """As JSON keeps it."""
+    """Return values as JSON stores them."""
     return np.asarray(array, np.float64).round(9).tolist()

@@ -39,7 +39,7 @@ def encoder(edges: Edges, seed: int = 0) -> GraphEncoder:
 
 
 def rebuilt(module: GraphEncoder, kept: list[tuple[int, int, float, int]], i: int, j: int) -> float:
-    """The cosine in a graph of these edges, by the module's own propagation."""
+    """Return the cosine in a graph of these edges, by the module's own propagation."""
     module.graph = Propagation(edges_of(kept, 6), torch.device("cpu"))
     with torch.no_grad():
         v: NDArray[np.float32] = module()[0].numpy()

@@ -32,7 +32,7 @@ def world() -> Toy:
 
 
 def shared(a: NDArray[np.float32], b: NDArray[np.float32], n: int) -> NDArray[np.float64]:
-    """|correlation| of the first n columns of two sets of components."""
+    """Return |correlation| of the first n columns of two sets of components."""
     both = np.corrcoef(a[:, :n], b[:, :n], rowvar=False)
     return np.abs(np.diag(both[:n, n:]))
 

@@ -50,7 +50,7 @@ def nodes(seed: int = 0) -> tuple[pa.Table, pa.Table]:
 
 
 def trained(members: int = 2, seed: int = 0) -> Trained:
-    """All features but G03 and P007, in order of name; some peaks resemble a gene."""
+    """Return all features but G03 and P007, sorted by name; some peaks resemble a gene."""
     rng = np.random.default_rng(seed)
     names = [f"G{i:02d}" for i in range(GENES) if i != 3] + [f"P{i:03d}" for i in range(PEAKS) if i != 7]
     features = rng.normal(size=(members, len(names), 6)).astype(np.float32)

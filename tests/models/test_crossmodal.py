@@ -83,7 +83,7 @@ def test_means_of_many_draws(likelihood: str) -> None:
 
 
 def draws(likelihood: str, a: Tensor, held: dict[str, Tensor], n: int) -> Tensor:
-    """n values of each feature without the zeros that a likelihood adds."""
+    """Draw n values of each feature without the zeros that a likelihood adds."""
     drawn: Any
     if likelihood in {"nb", "zinb"}:
         theta, mean = held["log_theta"].exp(), torch.softmax(a, 1)[0] * 20

@@ -33,7 +33,7 @@ def drawn(name: str, values: np.ndarray, likelihood: str = "nb") -> Modality:
 
 @pytest.fixture
 def world() -> tuple[Cells, dict[str, np.ndarray]]:
-    """Counts, and values of which some are missing, of cells that lie somewhere; unpaired and of unequal number."""
+    """Return counts, and values with some missing, of cells at given positions; unpaired and of unequal number."""
     rng = np.random.default_rng(0)
     places = {
         n: rng.normal(size=(size, PLACES)).astype(np.float32) for n, size in (("rna", CELLS), ("meth", CELLS - 9))

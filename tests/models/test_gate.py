@@ -83,7 +83,7 @@ def figures(store: Store, parent: Run, child: Run, gate: Gate = ONE) -> dict[str
 
 
 def slow_auroc(scores: Sequence[float]) -> float:
-    """Share of positive and negative pairs of known genes in the right order."""
+    """Return the share of positive and negative pairs of known genes in the right order."""
     known = [(s, pair in CONTACTS) for s, pair in zip(scores, PAIRS, strict=True) if pair[1] != "G3"]
     orders = [(1.0 if p > n else 0.5 if p == n else 0.0) for p, yes in known if yes for n, no in known if not no]
     return sum(orders) / len(orders)

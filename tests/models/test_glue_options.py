@@ -28,7 +28,7 @@ OPTIONS: list[dict[str, Any]] = [{"shared_batches": True}, {"use_labels": True},
 
 @pytest.fixture(scope="module")
 def world() -> Toy:
-    """Two batches in both modalities; a tenth of the cells has no label."""
+    """Return a world with two batches in both modalities, where a tenth of the cells has no label."""
     toy_world = toy(120, 20)
     batch = np.array(["one", "two"])[np.arange(120) % 2]
     return changed(toy_world, batch=batch, labels=np.where(np.arange(120) % 10 == 0, "", toy_world.cells["rna"].labels))
@@ -45,7 +45,7 @@ def train(world: Toy, config: model.Config = SHORT, trainer: Trainer | None = No
 
 @pytest.fixture(scope="module")
 def plain(world: Toy) -> Trained:
-    """Trained without any of the options."""
+    """Train without any of the options."""
     return train(world)
 
 

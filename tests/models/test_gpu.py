@@ -30,7 +30,7 @@ def world() -> Toy:
 
 
 def losses_and_gradients(world: Toy, device: str) -> dict[str, Tensor]:
-    """Of one step from the same weights, cells and edges, without noise."""
+    """Return those of one step from the same weights, cells and edges, without noise."""
     data = TrainingData(world.graph, world.cells.linked(world.graph), device)
     with Trainer().seeded(0):
         module = glue.Glue(data, SMALL)

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> GuidanceGraph:
-    """As it comes back from a file."""
+    """Return the graph as read back from a file."""
     path = tmp_path_factory.mktemp("graph") / "guidance.h5"
     write_snapshot(toy(40, 12).graph, path)
     return read_snapshot(path)[0]
 
 
 def triples(graph: GuidanceGraph) -> set[tuple[int, int, float, int]]:
-    """Both ways, by place in `graph.vertices`."""
+    """Return edges both ways, by index in `graph.vertices`."""
     columns = [graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), graph.sign.tolist()]
     stored = {*zip(*columns, strict=True)}
     return stored | {(j, i, w, s) for i, j, w, s in stored}

@@ -47,7 +47,7 @@ def regkg(store: Store, neo4j_endpoint: Endpoint, tmp_path: Path) -> Shell:
 
 
 def load_world(regkg: Shell, model: Model, folder: Path) -> None:
-    """The tiny world that a model declares: genes, peaks, proximity, factors, links of another program, cells."""
+    """Load the tiny world that a model declares: genes, peaks, proximity, factors, other links, cells."""
     sizes = {**WORLD, **model.tiny.simulation}
     words = [word for name, value in sizes.items() for word in (f"--{name.replace('_', '-')}", value)]
     regkg("simulate", folder, *words)
@@ -100,7 +100,7 @@ def test_the_whole_life_of_a_model(
 
 
 def killed_and_resumed(regkg: Shell, store: Store, model: Model, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A training that ends when all is fitted and nothing kept, taken up again."""
+    """Resume a training that ended when everything was fitted but nothing kept."""
     with monkeypatch.context() as patch:
         patch.setattr(job, "keep_outputs", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(AssertionError, match="Aborted"):
@@ -119,7 +119,7 @@ def killed_and_resumed(regkg: Shell, store: Store, model: Model, monkeypatch: py
 
 
 def judged_by_others(regkg: Shell, store: Store, model: Model, run: Run, folder: Path) -> None:
-    """Pairs of peaks and genes are ranked against the planted links, and asked for in the shell and over REST."""
+    """Rank pairs of peaks and genes against the planted links, and query them in the shell and over REST."""
     links = rows_of(store, run).get("PREDICTED_LINK", 0)
     assert bool(links) == ("PREDICTED_LINK" in {type_.name for type_ in model.predicts})
     if not links:
@@ -138,7 +138,7 @@ def judged_by_others(regkg: Shell, store: Store, model: Model, run: Run, folder:
 
 
 def change_evidence(regkg: Shell, folder: Path) -> None:
-    """One more gene, which every model that reads genes has to hear of."""
+    """Add one gene, which affects every model that reads genes."""
     extra = folder / "more.tsv"
     header = ["gene_id", "symbol", "chr", "start", "end", "strand", "biotype"]
     row = ["ENSG99999999999", "EXTRA", "chr1", "1000000", "1001000", "+", "protein_coding"]
@@ -153,7 +153,7 @@ def reads_genes(run: Run) -> set[str]:
 
 
 def retrained(regkg: Shell, store: Store, model: Model, first: Run) -> Run:
-    """The successor, judged by the figures that its model declares; published by hand where the gate leaves it."""
+    """Return the successor, judged by the figures that its model declares; publish it by hand if the gate does not."""
     with suppress(AssertionError):  # a gate that fails is a failure of the command, and judged below
         regkg("retrain", *(["--if-changed"] if reads_genes(first) else []))
     second = next(run for run in runs.runs(store) if run.parent == first.id)
@@ -167,7 +167,7 @@ def retrained(regkg: Shell, store: Store, model: Model, first: Run) -> Run:
 
 
 def compared(regkg: Shell, model: Model, first: Run, second: Run) -> None:
-    """What moved between the two, for models of scored pairs."""
+    """Check what moved between the two, for models of scored pairs."""
     if not model.predicts or "PREDICTED_LINK" not in {type_.name for type_ in model.predicts}:
         return
     diffed = regkg("runs", "diff", first.id, second.id)
@@ -185,7 +185,7 @@ def rows_of(store: Store, run: Run) -> dict[str, int]:
 
 
 def pruned_and_restored(regkg: Shell, store: Store, first: Run, second: Run) -> None:
-    """Out of the graph and back from its files."""
+    """Take a run out of the graph and bring it back from its files."""
     store.write("MATCH (r:ModelRun {id: $id}) SET r.parent = null", id=second.id)  # or the parent would be kept
     before = rows_of(store, first)
     regkg("runs", "prune", first.id)
@@ -196,7 +196,7 @@ def pruned_and_restored(regkg: Shell, store: Store, first: Run, second: Run) -> 
 
 
 def backed_up_and_restored(regkg: Shell, store: Store, folder: Path, second: Run) -> None:
-    """The graph emptied, and all of it back with the run that is served."""
+    """Empty the graph, and restore it with the run that is served."""
     before, files = rows_of(store, second), sorted(p.name for p in (regkg.home / "runs" / second.id).iterdir())
     regkg("backup", folder / "backup", "--logical")
     store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")

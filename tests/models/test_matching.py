@@ -32,7 +32,7 @@ EACH = 8  # features that a type raises, in each modality
 def world(
     places: NDArray[np.float64], sizes: list[int], *, linked: bool, n_cells: int = 600, spread: float = 0.05
 ) -> tuple[GuidanceGraph, Cells, list[NDArray[np.int64]]]:
-    """Types at these places of both modalities' inputs, the other's turned and stretched; values raised by type.
+    """Place types in both modalities' inputs, the second rotated and scaled, with values raised by type.
 
     Linked genes and peaks are raised in the same type; else no edge joins the two.
     """
@@ -59,7 +59,7 @@ def world(
 
 
 def kept_type(groups: list[NDArray[np.int64]] | None, kinds: list[NDArray[np.int64]]) -> float:
-    """Share of the other modality's cells whose group is mostly of their type in the anchor."""
+    """Return the share of the other modality's cells whose group is mostly of their type in the anchor."""
     assert groups is not None
     of = np.array([np.bincount(kinds[0][groups[0] == g]).argmax() if (groups[0] == g).any() else -1 for g in range(20)])
     return float(np.mean(of[groups[1]] == kinds[1]))

@@ -30,7 +30,7 @@ TWO = Trainer(devices=2, threads=1)
 
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules beside this one can be imported by name, here and in other processes."""
+    """Make modules next to this one importable by name, here and in other processes."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
 
 

@@ -44,7 +44,7 @@ STEPS = {"first_steps": 9, "second_steps": 18, "latent_dim": 8, "hidden_dim": 16
 
 @pytest.fixture(scope="module")
 def frozen(session_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Frozen, Run]:
-    """A run on release 1, and a release after it."""
+    """Freeze a run on release 1, and a release after it."""
     store, folder = session_store, tmp_path_factory.mktemp("reproduce")
     home, world = folder / "home", folder / "world"
     empty(store)
@@ -74,7 +74,7 @@ def home(frozen: tuple[Frozen, Run], neo4j_endpoint: Endpoint, monkeypatch: pyte
 
 @pytest.fixture
 def run(frozen: tuple[Frozen, Run], session_store: Store, home: Path) -> Run:
-    """The run, and all as it was after the release that followed it."""
+    """Return the run, with everything as it was after the release that followed it."""
     del home
     frozen[0].thaw(session_store)
     return frozen[1]
@@ -82,7 +82,7 @@ def run(frozen: tuple[Frozen, Run], session_store: Store, home: Path) -> Run:
 
 @pytest.fixture
 def store(session_store: Store, run: Run) -> Store:
-    """Holds the world of `run`."""
+    """Return a store that holds the world of `run`."""
     del run
     return session_store
 

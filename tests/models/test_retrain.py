@@ -40,7 +40,7 @@ SLOT = "glue:demo"
 
 @pytest.fixture(scope="module")
 def frozen(session_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Frozen, Run]:
-    """The published run on release 1; release 2 has more rows that it would read."""
+    """Freeze the published run on release 1; release 2 has more rows that it would read."""
     store, folder = session_store, tmp_path_factory.mktemp("retrain")
     home, world = folder / "home", folder / "world"
     empty(store)
@@ -71,14 +71,14 @@ def home(frozen: tuple[Frozen, Run]) -> Path:
 
 @pytest.fixture
 def first(frozen: tuple[Frozen, Run], session_store: Store) -> Run:
-    """The published run, and all as it was when it had been published."""
+    """Return the published run, with everything as it was when it had been published."""
     frozen[0].thaw(session_store)
     return frozen[1]
 
 
 @pytest.fixture
 def store(session_store: Store, first: Run) -> Store:
-    """Holds the world of `first`."""
+    """Return a store that holds the world of `first`."""
     del first
     return session_store
 

@@ -44,7 +44,7 @@ def near(ours: Any, expected: Any) -> None:
 
 
 def their_name(name: str) -> str:
-    """What scglue calls one of our parameters."""
+    """Return scglue's name of one of our parameters."""
     first, *rest = name.split(".")
     if first == "graph":
         return (

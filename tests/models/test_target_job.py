@@ -37,7 +37,7 @@ STATED: dict[str, Any] = {"licence": "CC0", "citation": "made here"}
 
 
 def pairs() -> pd.DataFrame:
-    """Five peaks a gene; the first three are called. T0 (G0) has sites in the called peaks of G1 to G4 alone."""
+    """Return five peaks per gene, the first three called; T0 (G0) has sites only in the called peaks of G1 to G4."""
     rows = [
         {"peak": toy.peak_id(1000 * (5 * g + k)), "gene": f"G{g}", "score": 0.9 - 0.1 * k, "sign": 1, "called": k < 3}
         for g in range(12)

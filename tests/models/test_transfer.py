@@ -36,7 +36,7 @@ def slow(
     k: int,
     among: NDArray[np.float32] | None = None,
 ) -> tuple[list[str], list[float]]:
-    """Sets of neighbours in the reference and among query cells, Jaccard index of each pair, votes by label."""
+    """Compute neighbours in the reference and among query cells, Jaccard indices, and votes by label, in loops."""
     guesses, confidence = [], []
     among = query if among is None else among
     of_reference = [(nearest(reference, cell, k), nearest(among, cell, k)) for cell in reference]

@@ -41,7 +41,7 @@ def written(path: Path, matrix: Counts | Any, fmt: int = 3) -> Path:
 
 
 def pieces(path: Path, matrix: sp.csr_matrix, size: int, fmt: int = 3) -> Path:
-    """A store whose arrays lie in pieces of `size` values, as big ones do."""
+    """Return a store whose arrays are in chunks of `size` values, as in large stores."""
     written(path, matrix, fmt)
     group: Any = zarr.open_group(str(path), mode="r+")["X"]
     for part in ("data", "indices"):
