@@ -26,7 +26,7 @@ def fails(trainer: Trainer, how: str) -> None:
     if trainer.group.rank:
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        raise InputError("a broken cell", "mend it")
+        raise InputError("a broken cell", "fix it")
     trainer.group.mean([torch.zeros(1)])
 
 
