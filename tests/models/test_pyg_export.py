@@ -181,12 +181,12 @@ def test_a_saved_graph_comes_back_whole(file: Path) -> None:
         ("Peak/guides/Gene/edge_weight", torch.tensor([0.1]), "differ in length"),
         ("Peak/guides/Gene/edge_sign", torch.tensor([1, 1], dtype=torch.int8), "guidance_hash"),
         ("Peak/guides/Gene/edge_index", torch.tensor([[0, 1], [1, 1]]), "guidance_hash"),
-        ("Peak/guides/Gene/edge_index", torch.tensor([[0, 1], [1, 9]]), "no guidance graph"),
+        ("Peak/guides/Gene/edge_index", torch.tensor([[0, 1], [1, 9]]), "not a guidance graph"),
         ("Gene/name", torch.tensor(list(b"g1\ng3"), dtype=torch.uint8), "ids"),
-        ("Gene/name", torch.tensor([255], dtype=torch.uint8), "no guidance graph"),
-        ("Peak/guides/Gene/edge_index", None, "no guidance graph"),
-        ("Peak/name", None, "no guidance graph"),
-        ("Gene/guides/Gene/edge_sign", None, "no guidance graph"),
+        ("Gene/name", torch.tensor([255], dtype=torch.uint8), "not a guidance graph"),
+        ("Peak/guides/Gene/edge_index", None, "not a guidance graph"),
+        ("Peak/name", None, "not a guidance graph"),
+        ("Gene/guides/Gene/edge_sign", None, "not a guidance graph"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(file: Path, name: str, value: torch.Tensor | None, message: str) -> None:
