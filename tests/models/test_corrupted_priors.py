@@ -152,9 +152,9 @@ def test_what_the_other_program_says_when_it_fails_is_kept(tmp_path: Path) -> No
     python.chmod(0o755)
     world = toy(30, 8, 0)
     run = programs.scglue(world.cells, python, tmp_path / "there", 1)
-    with pytest.raises(TrainingError, match="ended with 7"):
+    with pytest.raises(TrainingError, match="exited with code 7"):
         run(world.graph, 0)
-    with pytest.raises(TrainingError, match="ended with 7"):
+    with pytest.raises(TrainingError, match="exited with code 7"):
         run(world.graph, 1)
     logs = {path.parent.name: path.read_text() for path in (tmp_path / "there").glob("*/scglue.log")}
     assert logs == {f"{world.graph.hash[:12]}-seed{seed}": "out of luck\n" for seed in (0, 1)}

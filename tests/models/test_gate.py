@@ -135,7 +135,7 @@ def test_types_that_did_not_guide_rank_everywhere(world: Store, tmp_path: Path) 
     assert judge(world, replace(ONE, tolerances={"auroc": fell_by + 1e-9}), parent, child, 1).passed
     assert not judge(world, replace(ONE, tolerances={"auroc": fell_by - 1e-9}), parent, child, 1).passed
     few = figures(world, parent, child, Gate())["auroc_CONTACTS"]
-    assert (few.verdict, few.why) == (LEFT_OUT, "3 positive of 6 pairs, 20 are needed")
+    assert (few.verdict, few.why) == (LEFT_OUT, "3 of 6 pairs are positive, 20 are needed")
     assert "auroc_PERTURBS" not in {f.name for f in verdict.figures}, "the release has no such edge"
 
 
@@ -169,7 +169,7 @@ def test_types_that_guided_rank_only_where_they_were_held_out(world: Store, tmp_
     assert unseen(world, child, "EQTL") is None
     nothing_there = made(world, tmp_path, edge_types=both, request={"held_out": ["chr2"]})
     why = figures(world, held, nothing_there)["auroc_CONTACTS"].why
-    assert why == "0 positive of 0 pairs on chr2, 1 are needed"
+    assert why == "0 of 0 pairs on chr2 are positive, 1 are needed"
 
 
 def test_where_nothing_can_be_compared_nothing_passes() -> None:

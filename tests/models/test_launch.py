@@ -101,7 +101,7 @@ def test_a_killed_run_of_two_ends_as_an_unbroken_one(world: Toy, unbroken: Train
     np.testing.assert_array_equal(resumed.features, unbroken.features)
 
 
-@pytest.mark.parametrize(("how", "message"), [("raised", "InputError: a broken cell"), ("killed", "lack of memory")])
+@pytest.mark.parametrize(("how", "message"), [("raised", "InputError: a broken cell"), ("killed", "memory runs out")])
 def test_an_error_in_one_process_ends_all_and_is_told(apart: ModuleType, how: str, message: str) -> None:
     with pytest.raises(TrainingError, match=message) as caught:
         run_in_processes(apart.fails, TWO, how)

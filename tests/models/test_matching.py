@@ -186,7 +186,7 @@ def test_only_the_first_stage_of_the_quick_schedule_sees_groups(monkeypatch: pyt
     assert by_stage["first"] > 0
     assert by_stage["second"] == 0
     assert fit.metrics["matched_clusters"] == 1
-    assert "first matched by how clusters lie" in verdict(fit.metrics).sentence
+    assert "first matched by their geometry" in verdict(fit.metrics).sentence
     labelled = glue.train(world.graph, world.cells, replace(tiny, use_labels=True), Trainer("cpu", 1))
     assert "matched_clusters" not in labelled.metrics
     seen, asked = model.initial_labels(data, tiny, Trainer("cpu", 1))
