@@ -180,7 +180,7 @@ def test_two_retrains_do_not_race_and_a_run_published_meanwhile_stays(
     monkeypatch.setattr(train, "train", and_meanwhile)
     _, (result,) = retrain.retrain(store, home, RetrainOptions(gate=OPEN))
     assert not result.published
-    assert f"{published_since.id} is published for {SLOT} meanwhile" in result.reason
+    assert f"{published_since.id} was published for {SLOT} in the meantime" in result.reason
     assert served(store).runs == {SLOT: published_since.id}
     assert first.id != published_since.id
 
