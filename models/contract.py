@@ -1,8 +1,9 @@
-"""What a model declares and what it gives back.
+"""The contract of a model: what it declares and what it returns.
 
-A model is a module or package of `models.zoo` with a function `fit` under the decorator `model`. What it declares is
-all that the rest of the program knows of it: which evidence, cells and files it reads, which kinds of output it writes,
-what a gate may compare, how it starts from another run's weights, what it takes, and what its report shows.
+A model is a module or package of `models.zoo` with a function `fit` under the decorator `model`. Its
+declaration is all that the rest of the program knows about it: which evidence, cells and files it reads, which kinds of
+output it writes, what a gate may compare, how it starts from another run's weights, which resources it takes, and what
+its report shows.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ REGISTERED = "regkg_model"
 
 
 class FileKind(Enum):
-    """Files beside cells and evidence."""
+    """Files besides cells and evidence."""
 
     FASTA = "fasta"
     COOLER = "cooler"
@@ -73,7 +74,7 @@ class FileKind(Enum):
 
 
 class Reads(Enum):
-    """What of the files of cells a model can be told to read, each an option of its command."""
+    """What a model can be told to read from cell files; each is an option of its command."""
 
     LABELS = "labels"
     BATCH = "batch"
@@ -84,12 +85,12 @@ class Reads(Enum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a model reads of a release; changes of it are what makes a run stale.
+    """What a model reads from a release; a change in it makes a run stale.
 
     Attributes:
         guides: edge types of the guidance graph.
         supervises: edge types whose rows are labels to learn from, held-out chromosomes left out.
-        nodes: node types whose records are read, beside those at the ends of these edges.
+        nodes: node types whose records are read, besides those at the ends of these edges.
     """
 
     guides: tuple[EdgeType, ...] = ()
@@ -102,9 +103,9 @@ class Assay:
     """One assay that a set of cells must hold.
 
     Attributes:
-        modality: such as "rna" or "atac"; "any" for one more of whatever kind.
+        modality: such as "rna" or "atac"; "any" for one more of any kind.
         species: NCBITaxon CURIE, or "any".
-        rep: how cells are reduced for the encoder: "pca", "lsi", or None where the model does without.
+        rep: how cells are reduced for the encoder: "pca", "lsi", or None if the model needs neither.
     """
 
     modality: str
@@ -114,13 +115,13 @@ class Assay:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a model must be handed.
+    """What a model must be given.
 
     Attributes:
-        evidence: of the release.
-        assays: of the set of cells; empty for a model that reads no cells.
-        files: beside these.
-        reads: options of how files of cells are read.
+        evidence: from the release.
+        assays: in the set of cells; empty for a model that reads no cells.
+        files: further files.
+        reads: options for reading cell files.
         candidates: the model can score pairs beyond the evidence (`--candidates`).
         devices: the model can train in several processes (`--devices`).
     """
@@ -138,11 +139,12 @@ class Metric:
     """A figure of a run's metrics that a gate may compare with that of the published run.
 
     Attributes:
-        name: of the metric, or the beginning of the names of several.
-        higher_is_better: or lower.
+        name: of the metric, or the prefix of the names of several.
+        higher_is_better: False if lower is better.
         tolerance: by how much the new run may be worse.
-        same_cells: comparable only where both runs read the same files of cells.
-        pooled: several names are compared by the mean over those that both runs have, rather than each for itself.
+        same_cells: comparable only if both runs read the same cell files.
+        pooled: metrics with this prefix are compared by the mean over those that both runs have, rather than one by
+            one.
     """
 
     name: str
@@ -154,7 +156,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Unseen edges that rank the pairs of a predicted type: an AUROC that a gate may compare.
+    """Unseen edges against which the pairs of a predicted type are ranked: an AUROC that a gate may compare.
 
     Attributes:
         of: the predicted type.
@@ -169,10 +171,10 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will take, roughly.
+    """The resources that training will take, roughly.
 
     Attributes:
-        memory_gib: at its peak, the program itself included.
+        memory_gib: at its peak, including the program itself.
         disk_gib: under REGKG_HOME.
         minutes: on two cores.
     """
@@ -190,12 +192,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class TinyWorld:
-    """A world on which the whole life of a model takes at most 25 CPU seconds; shared tests make it and live it.
+    """A world on which a model's whole life cycle takes at most 25 CPU seconds; shared tests build it and run it.
 
     Attributes:
-        simulation: options of the simulated world (`loaders.simulation.config`), where they are not the usual ones.
+        simulation: options of the simulated world (`loaders.simulation.config`) that differ from the defaults.
         options: of the model's configuration, such as few steps.
-        request: of the training job beside these, such as {"candidates_bp": 20000}.
+        request: further options of the training job, such as {"candidates_bp": 20000}.
     """
 
     simulation: Mapping[str, Any] = field(default_factory=dict)
@@ -205,12 +207,12 @@ class TinyWorld:
 
 @dataclass(frozen=True)
 class Fit:
-    """What training gives.
+    """The result of training.
 
     Attributes:
-        outputs: to be kept and written.
-        history: one row for each epoch, member and stage; empty for a model without a loss.
-        metrics: name -> value; what the gate compares is among them.
+        outputs: what is kept and written.
+        history: one row per epoch, member and stage; empty for a model without a loss.
+        metrics: name -> value, including those that the gate compares.
     """
 
     outputs: tuple[Output, ...]
@@ -219,36 +221,36 @@ class Fit:
 
 
 class Inputs(Protocol):
-    """What a model is handed: one release and one set of cells, each part read when it is first asked for."""
+    """The inputs of a model: one release and one set of cells, each part read when first accessed."""
 
     @property
     def release(self) -> int:
-        """Number of the release that is read."""
+        """Number of the release."""
 
     @property
     def folder(self) -> Path:
-        """Of the run, for files that are outputs themselves."""
+        """Folder of the run, for files that are outputs themselves."""
 
     @property
     def candidates_bp(self) -> int | None:
-        """How far from a gene's start site pairs beyond the evidence are scored; None for none."""
+        """Distance from a gene's start site within which pairs beyond the evidence are scored; None for none."""
 
     @property
     def guidance(self) -> GuidanceGraph:
-        """The evidence that guides, weighed."""
+        """The evidence that guides, with weights."""
 
     @property
     def cells(self) -> Any:
         """The set of cells (`models.inputs.cells.Cells`)."""
 
     def nodes(self, type_: NodeType) -> pa.Table:
-        """Records of a node type."""
+        """Return the records of a node type."""
 
     def supervision(self, type_: EdgeType) -> pd.DataFrame:
-        """Rows of an edge type that supervises: source, target and the declared columns; held-out ones left out."""
+        """Return rows of a supervising edge type, without held-out ones: source, target and the declared columns."""
 
     def joint_space(self, run: str) -> Sequence[Any]:
-        """Cells of another run's joint space, by modality (`kg.runs.cell_files.Embedded`)."""
+        """Return the cells of another run's joint space, by modality (`kg.runs.cell_files.EmbeddedCells`)."""
 
 
 @dataclass(frozen=True)
@@ -274,14 +276,14 @@ class Model:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Names of the edge types that guide or supervise it."""
+        """Names of the edge types that guide or supervise the model."""
         evidence = self.needs.evidence
         return tuple(type_.name for type_ in (*evidence.guides, *evidence.supervises))
 
     @property
     def predicts(self) -> tuple[EdgeType, ...]:
-        """Edge types of its rows in the graph."""
-        return tuple(one for one in self.writes if not isinstance(one, type))
+        """Edge types of the rows that it writes to the graph."""
+        return tuple(entry for entry in self.writes if not isinstance(entry, type))
 
 
 def model(  # noqa: PLR0913 - a declaration
@@ -296,18 +298,18 @@ def model(  # noqa: PLR0913 - a declaration
     estimate: Callable[..., Estimate] | None = None,
     report: Sequence[str] = (),
 ) -> Callable[[Callable[..., Fit]], Callable[..., Fit]]:
-    """Declare the function `fit` of a zoo module to be a model.
+    """Declare the function `fit` of a zoo module as a model.
 
     Args:
         config: frozen dataclass of its options, fields made by `kg.parameters.param`.
-        needs: what it must be handed.
+        needs: what it must be given.
         writes: kinds of its outputs, and the edge types of its rows in the graph.
         gate: what may be compared with the published run before a new one is published.
         cites: the paper, or where the method comes from.
-        tiny: a world on which its whole life is quick.
-        warm: (home, run, inputs, same_cells) -> what `fit` takes as `start`; None where it always starts cold.
-        estimate: (inputs, config) -> what training takes.
-        report: names of the sections of its report beside those that every run has (`models.jobs.report`).
+        tiny: a world on which its whole life cycle is quick.
+        warm: (home, run, inputs, same_cells) -> what `fit` takes as `start`; None if it always starts cold.
+        estimate: (inputs, config) -> the resources that training takes.
+        report: names of the sections of its report besides those that every run has (`models.jobs.report`).
     """
 
     def register(fit: Callable[..., Fit]) -> Callable[..., Fit]:

@@ -8,17 +8,17 @@ from models.contract import REGISTERED, Model
 
 
 def names() -> list[str]:
-    """Names of all models; imports none of them."""
+    """Return the names of all models, without importing any."""
     return modules_in("models.zoo")
 
 
 def get(name: str) -> Model:
-    """The model of this name.
+    """Return the model of this name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such model.
     """
     if name not in names():
-        raise InputError(f"no model is called {name!r}", f"there is: {', '.join(names())}")
+        raise InputError(f"no model is called {name!r}", f"available: {', '.join(names())}")
     entry: Model = getattr(declared_in("models.zoo", name, "fit"), REGISTERED)
     return entry

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LONGEST = (  # files that begin first
     "faults/", "kg/test_backup", "kg/test_bulk", "kg/test_server", "kg/test_stateful", "loaders/test_manifest",
-    "models/test_glue", "models/test_parallel", "models/test_reproduce", "models/test_retrain",
+    "models/test_glue", "models/test_launch", "models/test_reproduce", "models/test_retrain",
 )  # fmt: skip
 
 

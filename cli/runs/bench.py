@@ -51,7 +51,7 @@ def prior_corruption(*, rates: tuple[float, ...], seeds: int, out: Path, as_json
     Each deleted edge gives its weight and sign to a pair that no edge joins. Compared are FOSCTTM, label transfer, and
     how far features keep their cosines; nothing is written to the graph.
     """
-    from models.bench.corrupted_priors import rises  # noqa: PLC0415 - torch is not needed for --help
+    from models.bench.corrupted_priors import foscttm_increases  # noqa: PLC0415 - torch is not needed for --help
 
     interrupt_message(f"trials that came to their end stay in {out}; the same command again goes on from there")
     with graph(as_json=as_json) as (store, _, report):
@@ -69,7 +69,9 @@ def prior_corruption(*, rates: tuple[float, ...], seeds: int, out: Path, as_json
     picture = out / "prior-corruption.png"
     draw(found, picture)
     note(f"{picture} shows it; each trial is a line of {trials.log}")
-    rise = {program: {f"{rate:g}": value for rate, value in by.items()} for program, by in rises(found).items()}
+    rise = {
+        program: {f"{rate:g}": value for rate, value in by.items()} for program, by in foscttm_increases(found).items()
+    }
     emit({"trials": found, "foscttm_rise": rise} if as_json else [shown(t) for t in found], as_json=as_json)
 
 

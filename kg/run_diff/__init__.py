@@ -1,6 +1,6 @@
 """What moved between two runs, and why."""
 
-from kg.run_diff.comparison import CAUSES, CHANGES, LINKS, RunDiff, compare, joined
+from kg.run_diff.comparison import CAUSES, CHANGES, LINKS, RunDiff, compare, join_links
 
 __all__ = [
     "CAUSES",
@@ -8,5 +8,5 @@ __all__ = [
     "LINKS",
     "RunDiff",
     "compare",
-    "joined",
+    "join_links",
 ]

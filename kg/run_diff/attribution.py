@@ -1,13 +1,13 @@
-"""Which changed evidence a moved edge answers to: rows at its ends, or rows further away in the guidance graph.
+"""Attribute each moved edge to changed evidence: rows at its ends, or rows further away in the guidance graph.
 
-A changed row counts as far as it changes what a model reads: the weight of its pair in the guidance graph. A contact
-whose score changed weighs what it weighed, and a row beside a heavier one of the same pair was never seen.
+A changed row counts only as far as it changes what a model reads: the weight of its pair in the guidance graph. A
+contact whose score changed still has the same weight, and a row next to a heavier row of the same pair was never seen.
 
-The rows of one dataset replace a share of a vertex's neighbourhood: their changes of weight over the vertex's weights.
-Its influence on a vertex is that share plus DAMPING times the mean influence on the neighbours (by weight), as
-personalised PageRank spreads from the rows' ends; on an edge, the sum over both ends. An edge moves with the end that
-moves more, so of several datasets the one is named whose influence at either end is the greatest, times DAMPING for
-each hop that its nearest row is away.
+The rows of one dataset replace a share of a vertex's neighbourhood: the sum of their weight changes over the vertex's
+total weight. The dataset's influence on a vertex is that share plus DAMPING times the weighted mean influence on the
+neighbours, in the manner of personalised PageRank started at the rows' ends; its influence on an edge is the sum over
+both ends. An edge moves with the end that moves more, so of several datasets the one named is that with the greatest
+influence at either end, discounted by DAMPING for each hop to its nearest row.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from kg.guidance import GuidanceGraph
 
     Floats = NDArray[np.float64]
-    Places = NDArray[np.int64]
+    Indices = NDArray[np.int64]
 
 DAMPING = 0.5
-REACH = 12  # steps that influence is followed for; DAMPING ** REACH is nothing
+REACH = 12  # steps over which influence is followed; DAMPING ** REACH is negligible
 SAME = 1e-6  # weights are float32
 ROWS = ("type", "dataset", "row_id", "change", "start_id", "end_id", "before", "after")
 """Columns of changed rows; before and after are signed weights by policy, 0 where there is no row."""
@@ -40,7 +40,7 @@ NAMED = ("dataset", "influence", "share", "hops", "rows", "type", "row_id", "cha
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a model read before and after, and the rows that differ.
+    """The evidence a model read before and after, and the rows that differ.
 
     Attributes:
         before, after: the guidance graphs of the two runs.
@@ -53,7 +53,7 @@ class Evidence:
 
 
 def trace(evidence: Evidence, peak: Sequence[str], gene: Sequence[str]) -> pd.DataFrame:
-    """The dataset that each edge answers to, and its nearest changed rows.
+    """Return the dataset that each edge answers to, and its nearest changed rows.
 
     Args:
         evidence: what changed.
@@ -61,8 +61,8 @@ def trace(evidence: Evidence, peak: Sequence[str], gene: Sequence[str]) -> pd.Da
 
     Returns:
         (edges,) rows with the columns NAMED: dataset (missing where no changed row can be reached), influence (of
-        all datasets), share (its own of that), hops (from the edge's ends to the nearest changed row; 0 at the ends),
-        rows (how many there are), and the strongest of them: its own pair's row before others.
+        all datasets), share (of that, the named dataset's), hops (from the edge's ends to the nearest changed row; 0
+        at the ends), rows (how many of these there are), and the strongest of them; the pair's own row comes first.
     """
     empty = pd.DataFrame({name: [None] * len(peak) for name in NAMED})
     network = _network(evidence)
@@ -70,43 +70,44 @@ def trace(evidence: Evidence, peak: Sequence[str], gene: Sequence[str]) -> pd.Da
         return empty
     ends = network.at(peak), network.at(gene)
     hops = np.minimum(*(network.hops[:, end] for end in ends))  # (datasets, edges)
-    at = np.stack([network.influence[:, end] for end in ends])  # (2, datasets, edges)
-    mass = at.max(0) * DAMPING**hops  # 0 where a dataset cannot be reached
+    influence = np.stack([network.influence[:, end] for end in ends])  # (2, datasets, edges)
+    mass = influence.max(0) * DAMPING**hops  # 0 where a dataset cannot be reached
     chosen = np.where(np.isfinite(hops), mass, -1.0).argmax(0)
     reached = np.isfinite(hops.min(0))
-    each = np.arange(len(peak))
+    edges = np.arange(len(peak))
     total = mass.sum(0)
     named = network.nearest(chosen, *ends)
     named["dataset"] = np.array(network.datasets, dtype=object)[chosen]
-    named["influence"] = np.where(np.isfinite(hops), at.sum(0), 0.0).sum(0)
-    named["share"] = mass[chosen, each] / np.where(total > 0, total, 1)
-    named["hops"] = np.where(reached, hops[chosen, each], -1).astype(np.int64)
-    found: pd.DataFrame = named[list(NAMED)].where(pd.Series(reached), None)
-    return found
+    named["influence"] = np.where(np.isfinite(hops), influence.sum(0), 0.0).sum(0)
+    named["share"] = mass[chosen, edges] / np.where(total > 0, total, 1)
+    named["hops"] = np.where(reached, hops[chosen, edges], -1).astype(np.int64)
+    attributed: pd.DataFrame = named[list(NAMED)].where(pd.Series(reached), None)
+    return attributed
 
 
-def strata(named: pd.DataFrame, peak: pd.Series[str], gene: pd.Series[str]) -> Places:
-    """Edges by how likely they are to have moved, from what `trace` found of them.
+def strata(named: pd.DataFrame, peak: pd.Series[str], gene: pd.Series[str]) -> Indices:
+    """Group edges by how likely they are to have moved, given what `trace` returned for them.
 
     Returns:
         0 where no changed row reaches the edge, 1 where one does, 2 and 3 for the weaker and the stronger half of
         those with one at their ends, 4 where the strongest is the pair's own.
     """
     hops, influence = (named[name].astype(float).to_numpy() for name in ("hops", "influence"))
-    ends = hops == 0
-    middle = np.median(influence[ends]) if ends.any() else 0.0
-    own = ends & (named["start_id"].to_numpy() == peak.to_numpy()) & (named["end_id"].to_numpy() == gene.to_numpy())
-    return np.select([own, ends & (influence > middle), ends, hops > 0], [4, 3, 2, 1], 0).astype(np.int64)
+    at_ends = hops == 0
+    median_influence = np.median(influence[at_ends]) if at_ends.any() else 0.0
+    own = at_ends & (named["start_id"].to_numpy() == peak.to_numpy()) & (named["end_id"].to_numpy() == gene.to_numpy())
+    strong = at_ends & (influence > median_influence)
+    return np.select([own, strong, at_ends, hops > 0], [4, 3, 2, 1], 0).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class _Network:
-    """Both guidance graphs as one, with what changed in it.
+    """The union of both guidance graphs, with what changed in it.
 
     Attributes:
         vertices: (V,) ids, sorted.
         datasets: names, sorted.
-        rows: those that change a weight, strongest first, with i, j (places of their ends), d (place of their
+        rows: those that change a weight, strongest first, with i, j (indices of their ends), d (index of their
             dataset) and strength (by how much).
         influence: (datasets, V).
         hops: (datasets, V) to the nearest end of a changed row; infinite where there is none.
@@ -118,27 +119,28 @@ class _Network:
     rows: pd.DataFrame
     influence: Floats
     hops: Floats
-    origin: Places
+    origin: Indices
 
-    def at(self, ids: Sequence[str]) -> Places:
+    def at(self, ids: Sequence[str]) -> Indices:
+        """Return the index of each vertex (clipped where an id is unknown)."""
         return np.searchsorted(self.vertices, np.asarray(ids, np.str_)).clip(max=len(self.vertices) - 1)
 
-    def nearest(self, d: Places, i: Places, j: Places) -> pd.DataFrame:
-        """For each edge and dataset: the strongest of the nearest rows, and how many there are."""
+    def nearest(self, d: Indices, i: Indices, j: Indices) -> pd.DataFrame:
+        """Return for each edge and dataset the strongest of the nearest rows, and how many there are."""
         nearer = np.where(self.hops[d, i] <= self.hops[d, j], self.origin[d, i], self.origin[d, j])
         other = np.where((self.hops[d, i] == 0) & (self.hops[d, j] == 0), j, nearer)
         rows = self.rows.reset_index(drop=True)
         touching = pd.concat([rows.assign(v=rows["i"], row=rows.index), rows.assign(v=rows["j"], row=rows.index)])
         by_vertex = touching.groupby(["d", "v"])["row"].agg(["min", "size"])  # rows are strongest first
         by_pair = rows.assign(row=rows.index).groupby(["d", "i", "j"])["row"].agg(["min", "size"])
-        one, two = (by_vertex.reindex(pd.MultiIndex.from_arrays([d, v])) for v in (nearer, other))
+        at_nearer, at_other = (by_vertex.reindex(pd.MultiIndex.from_arrays([d, v])) for v in (nearer, other))
         own = by_pair.reindex(pd.MultiIndex.from_arrays([d, i, j]))
-        both = np.fmin(one["min"].to_numpy(), two["min"].to_numpy())
-        best = np.where(own["min"].notna(), own["min"], both)
-        twice = np.where(nearer == other, one["size"], 0) + np.nan_to_num(own["size"].to_numpy())
-        count = np.nan_to_num(one["size"].to_numpy() + two["size"].to_numpy() - np.nan_to_num(twice))
-        found = rows.reindex(np.nan_to_num(best).astype(np.int64)).reset_index(drop=True)
-        return found.assign(rows=count.astype(np.int64))
+        best_at_ends = np.fmin(at_nearer["min"].to_numpy(), at_other["min"].to_numpy())
+        best = np.where(own["min"].notna(), own["min"], best_at_ends)
+        counted_twice = np.where(nearer == other, at_nearer["size"], 0) + np.nan_to_num(own["size"].to_numpy())
+        count = np.nan_to_num(at_nearer["size"].to_numpy() + at_other["size"].to_numpy() - np.nan_to_num(counted_twice))
+        strongest = rows.reindex(np.nan_to_num(best).astype(np.int64)).reset_index(drop=True)
+        return strongest.assign(rows=count.astype(np.int64))
 
 
 def _network(evidence: Evidence) -> _Network:
@@ -152,15 +154,15 @@ def _network(evidence: Evidence) -> _Network:
     joined = sp.csr_array(either + either.T)
     weight = np.asarray(joined.sum(1), dtype=float).ravel()
     spread = sp.csr_array(sp.diags_array(1 / np.where(weight > 0, weight, 1)) @ joined)
-    found = [_spread_of(rows[rows["d"] == d], joined, spread, weight) for d in range(len(datasets))]
-    columns = [np.stack(c) for c in zip(*found, strict=True)] or [np.zeros((0, len(vertices)))] * 3
+    spreads = [_spread_of(rows[rows["d"] == d], joined, spread, weight) for d in range(len(datasets))]
+    columns = [np.stack(c) for c in zip(*spreads, strict=True)] or [np.zeros((0, len(vertices)))] * 3
     return _Network(vertices, datasets, rows, *columns)
 
 
 def _spread_of(
     rows: pd.DataFrame, joined: sp.csr_array, spread: sp.csr_array, weight: Floats
-) -> tuple[Floats, Floats, Places]:
-    """Influence of one dataset on each vertex, hops to its nearest row, and where that ends."""
+) -> tuple[Floats, Floats, Indices]:
+    """Return a dataset's influence on each vertex, the hops to its nearest row, and the vertex where that row ends."""
     ends = np.concatenate([rows["i"], rows["j"]]).astype(np.int64)
     strength = np.tile(rows["strength"].to_numpy(float), 2)
     term = np.bincount(ends, strength, len(weight)) / np.where(weight > 0, weight, 1)
@@ -177,7 +179,7 @@ def _spread_of(
 def _effective(
     rows: pd.DataFrame, graphs: tuple[GuidanceGraph, GuidanceGraph], vertices: NDArray[np.str_]
 ) -> pd.DataFrame:
-    """Rows whose pair weighs something else than before, and by how much: no more than the row itself changed."""
+    """Return the rows that change the weight of their pair, with the size of the change, at most the row's own."""
     i, j = (np.searchsorted(vertices, rows[c].to_numpy(np.str_)).clip(max=len(vertices) - 1) for c in _ENDS)
     before, after = (_weights(g, vertices) for g in graphs)
     change = sp.csr_array(abs(after[0] - before[0]) + abs(after[1] - before[1]))
@@ -192,7 +194,7 @@ _ENDS = ("start_id", "end_id")
 
 
 def _weights(graph: GuidanceGraph, vertices: NDArray[np.str_]) -> list[sp.csr_array]:
-    """(V, V) weights from source to target, of positive and of negative edges."""
+    """Return (V, V) weights from source to target, of positive and of negative edges."""
     place = np.searchsorted(vertices, graph.vertices)
     n = len(vertices)
     return [

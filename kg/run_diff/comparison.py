@@ -1,8 +1,9 @@
 """What moved between two runs, and why: edges gained, lost, flipped or shifted, each with its cause.
 
-Noise first: what the spread over seeds explains is noise. Beyond it, an edge moved by *prior* where evidence rows at
-its ends changed, was *propagated* to where changed rows lie further away in the guidance graph, came of *code/config*
-where these differ, and stays *unexplained* otherwise. `docs/run-diff.md` says what each means and cannot mean.
+Noise comes first: a shift that the spread over seeds explains is noise. Beyond that, the cause is *prior* where
+evidence rows at the edge's ends changed, *propagated* where changed rows lie further away in the guidance graph,
+*code/config* where these differ, and *unexplained* otherwise. `docs/run-diff.md` says what each cause can and cannot
+mean.
 """
 
 from __future__ import annotations
@@ -23,24 +24,24 @@ if TYPE_CHECKING:
     from kg.run_diff.significance import Noise
 
 BEYOND = 0.05  # a shift is beyond noise when its q is under this,
-SCATTER = 2.0  # and it is longer than so many standard deviations over seeds, within which 19 seeds of 20 lie
+SCATTER = 2.0  # and it exceeds this many standard deviations over seeds, within which 19 seeds in 20 lie
 LINKS = ("edge_id", "peak", "gene", "score", "stability", "q_value", "sign", "called")
 _OF_DATASET = ("dataset", "influence", "share", "hops", "rows")
 CHANGES = ("gained", "lost", "flipped", "shifted", "entered", "left", "none")
-"""Called now or no more, of another sign, beyond noise; scored by one run alone and not called; none of these."""
+"""Newly called or no longer called, sign reversed, shifted beyond noise; scored by only one run, uncalled; none."""
 CAUSES = ("noise", "prior", "propagated", "code/config", "unexplained")
 
 
 @dataclass(frozen=True)
 class RunDiff:
-    """Every pair that either run scored.
+    """The diff of two runs over every pair that either run scored.
 
     Attributes:
         rows: one a pair, the strongest changes first: edge_id, peak, gene, change (of CHANGES), cause (of CAUSES);
             score, q_value, sign, called with the endings _a and _b; shift (score_b - score_a), spread (standard
-            deviation of a shift by seeds alone), p, q (of the shift; missing where only one run scored the pair);
-            then what `kg.run_diff.attribution.trace` names: `dataset`, `influence`, `share`, `hops`, `rows` and
-            `row_...`.
+            deviation of a shift due to seeds alone), p, q (of the shift; missing where only one run scored the pair);
+            then what `kg.run_diff.attribution.trace` returns: `dataset`, `influence`, `share`, `hops`, `rows`
+            and `row_...`.
         noise: where the spread comes from.
         settings: what else differs between the runs, such as "code"; empty when nothing does.
         of: type of the pairs; `peak` and `gene` are its first and second end.
@@ -65,8 +66,8 @@ class RunDiff:
         return table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
-def joined(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """Links of two runs side by side, by edge_id.
+def join_links(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Join the links of two runs side by side, by edge_id.
 
     Args:
         a, b: columns LINKS, a row for each pair.
@@ -81,17 +82,17 @@ def compare(both: pd.DataFrame, noise: Noise, evidence: Evidence | None, setting
     """Test each shift and name its cause.
 
     Args:
-        both: of `joined`.
-        noise: of its rows, in order.
-        evidence: what the runs read; None when it is the same.
+        both: the links of both runs (`join_links`).
+        noise: of its rows, in the same order.
+        evidence: what the runs read; None when it is the same for both.
         settings: what else differs, such as "config" or "code".
     """
     named = _named(both, evidence)
     groups = strata(named, both["peak"], both["gene"]) if evidence is not None else None
     shift = (both["score_b"] - both["score_a"]).to_numpy(float)
-    found = shift_test(shift, noise, groups)
-    rows = both.assign(shift=shift, spread=found.spread, p=found.p, q=found.q)
-    beyond = np.isnan(shift) | ((found.q < BEYOND) & (np.abs(shift) > SCATTER * found.scatter))
+    tests = shift_test(shift, noise, groups)
+    rows = both.assign(shift=shift, spread=tests.spread, p=tests.p, q=tests.q)
+    beyond = np.isnan(shift) | ((tests.q < BEYOND) & (np.abs(shift) > SCATTER * tests.scatter))
     hops = named["hops"].astype(float).to_numpy()
     rest = "code/config" if settings else "unexplained"
     rows["cause"] = np.select([~beyond, hops == 0, hops > 0], ["noise", "prior", "propagated"], rest)
@@ -123,7 +124,7 @@ def _named(both: pd.DataFrame, evidence: Evidence | None) -> pd.DataFrame:
 
 
 def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """Called or lost edges first, those beyond noise before noise, then by how many spreads they moved."""
+    """Sort rows: called or lost edges first, those beyond noise before noise, then by how many spreads they moved."""
     keys = pd.DataFrame(
         {
             "change": rows["change"].map({name: i for i, name in enumerate(CHANGES)}),

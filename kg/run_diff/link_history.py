@@ -1,4 +1,4 @@
-"""One pair of a peak and a gene over all runs: what each said of it, on what evidence, and why that changed."""
+"""The history of one peak-gene pair over all runs: what each run predicted, on what evidence, and why it changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from kg import runs
 from kg.errors import UnknownGene, UnknownPeak
-from kg.run_diff.comparison import compare, joined
+from kg.run_diff.comparison import compare, join_links
 from kg.run_diff.inputs import evidence_between, links, noise_of, settings_between
 from kg.schema import EDGE_TYPES, GENE, PEAK, PREDICTED_LINK, Kind
 from kg.schema.batches import EdgeBatch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TYPES = [
     t for t in EDGE_TYPES.values() if (t.start, t.end) == (PEAK.label, GENE.label) and t.kind is not Kind.PREDICTED
 ]
-_SAID = ("score", "stability", "q_value", "sign", "called")
+_PREDICTED = ("score", "stability", "q_value", "sign", "called")
 _GENE = f"""
 MATCH (g:{GENE.label})-[:HAS_RECORD]->(r:{GENE.record_label}) WHERE g.id = $gene OR r.symbol = $gene
 RETURN g.id AS id, head(collect(r.symbol)) AS symbol, max(r.until) AS until ORDER BY until DESC, id LIMIT 1
@@ -38,12 +38,12 @@ RETURN type(e) AS type, e {{.*}} AS row ORDER BY type, e.dataset, e.edge_id, e.s
 
 @dataclass(frozen=True)
 class Asserted:
-    """An evidence row of the pair itself, as a release has it.
+    """An evidence row of the pair itself, as it is in a release.
 
     Attributes:
         type, dataset, row_id: which row.
         since: the release that brought it.
-        columns: what it says.
+        columns: its values.
     """
 
     type: str
@@ -55,7 +55,7 @@ class Asserted:
 
 @dataclass(frozen=True)
 class Moved:
-    """What became of the pair since another run: columns of `RunDiff.rows`, None where it has none."""
+    """How the pair moved since another run: columns of `RunDiff.rows`, None where a value is missing."""
 
     since: str
     change: str
@@ -73,14 +73,14 @@ class Moved:
 
 @dataclass(frozen=True)
 class RunEntry:
-    """What one run said.
+    """What one run predicted for the pair.
 
     Attributes:
         run, slot, release, started_at: which run, on which release.
-        published_at: when it was served first, and each time that a publication brought it back.
+        published_at: when it was first served, and each time a publication brought it back.
         score, stability, q_value, sign, called: of the pair; None where the run did not score it.
-        evidence: rows of the pair at that release, truth too.
-        moved: since its parent, or else the run of the slot before it; None for a first one.
+        evidence: rows of the pair at that release, held-out truth included.
+        moved: since its parent or, failing that, the previous run of the slot; None for the first run.
     """
 
     run: str
@@ -109,48 +109,50 @@ class LinkHistory:
 
 
 def link_history(store: Store, home: Path, peak: str, gene: str) -> LinkHistory:
-    """Tell one pair's story.
+    """Return the history of one pair over all complete runs.
 
     Args:
         store: the graph.
-        home: where runs keep their Parquet.
+        home: REGKG_HOME, where runs keep their Parquet.
         peak: id, assembly:chrom:start-end.
-        gene: Ensembl id or symbol, of any release.
+        gene: Ensembl id or symbol, from any release.
 
     Raises:
         UnknownPeak, UnknownGene: no release ever had it.
     """
-    found = store.read(_GENE, gene=gene)
-    if not found:
+    genes = store.read(_GENE, gene=gene)
+    if not genes:
         raise UnknownGene(f"no release has a gene {gene!r}", "name it by Ensembl id or by symbol")
     if not store.read(f"MATCH (p:{PEAK.label} {{id: $peak}}) RETURN p.id AS id", peak=peak):
         raise UnknownPeak(f"no release has a peak {peak!r}", "peaks are named assembly:chrom:start-end")
-    gene_id = found[0]["id"]
+    gene_id = genes[0]["id"]
     edge_id = _edge_id(peak, gene_id)
-    asserted = store.read(_ROWS, peak=peak, gene=gene_id)
+    evidence_rows = store.read(_ROWS, peak=peak, gene=gene_id)
     served = _publications(store)
-    chapters: list[RunEntry] = []
+    entries: list[RunEntry] = []
     earlier: list[Run] = []
     for run in reversed([r for r in runs.runs(store) if r.outcome == "complete"]):
-        mine = links(store, home, run).set_index("edge_id", drop=False)
-        before = _before(run, earlier)
-        moved = None if before is None else _moved(store, before, links(store, home, before), run, mine, edge_id)
-        said = {name: _plain(mine[name].get(edge_id)) for name in _SAID}
-        evidence = [_asserted(row) for row in asserted if row["row"]["since"] <= run.release < row["row"]["until"]]
-        chapters.append(
+        own_links = links(store, home, run).set_index("edge_id", drop=False)
+        predecessor = _before(run, earlier)
+        moved = None
+        if predecessor is not None:
+            moved = _moved(store, predecessor, links(store, home, predecessor), run, own_links, edge_id)
+        predicted = {name: _plain(own_links[name].get(edge_id)) for name in _PREDICTED}
+        evidence = [_asserted(row) for row in evidence_rows if row["row"]["since"] <= run.release < row["row"]["until"]]
+        entries.append(
             RunEntry(
                 run.id,
                 run.slot,
                 run.release,
                 run.started_at,
                 served.get(run.id, []),
-                **said,
+                **predicted,
                 evidence=evidence,
                 moved=moved,
             )
         )
         earlier.append(run)
-    return LinkHistory(peak, gene_id, found[0]["symbol"], edge_id, chapters)
+    return LinkHistory(peak, gene_id, genes[0]["symbol"], edge_id, entries)
 
 
 def _edge_id(peak: str, gene: str) -> str:
@@ -159,14 +161,14 @@ def _edge_id(peak: str, gene: str) -> str:
 
 
 def _before(run: Run, earlier: Sequence[Run]) -> Run | None:
-    """The parent where it is complete, else the last run of the slot."""
+    """Return the parent where it is complete, otherwise the last earlier run of the slot."""
     parent = next((r for r in earlier if r.id == run.parent), None)
     return parent or next((r for r in reversed(earlier) if r.slot == run.slot), None)
 
 
 def _moved(store: Store, a: Run, links_a: pd.DataFrame, b: Run, links_b: pd.DataFrame, edge_id: str) -> Moved | None:
-    """The pair's row of the diff of two runs."""
-    both = joined(links_a, links_b.reset_index(drop=True))
+    """Return the pair's row of the diff of two runs; None where neither scored it."""
+    both = join_links(links_a, links_b.reset_index(drop=True))
     if not both["edge_id"].eq(edge_id).any():
         return None
     rows = compare(both, noise_of(both, a, b), evidence_between(store, a, b), settings_between(store, a, b)).rows
@@ -176,14 +178,14 @@ def _moved(store: Store, a: Run, links_a: pd.DataFrame, b: Run, links_b: pd.Data
 
 
 def _publications(store: Store) -> dict[str, list[str]]:
-    """Run -> when publications began to serve it."""
+    """Return for each run when publications began to serve it."""
     began: dict[str, list[str]] = {}
-    last: set[str] = set()
+    served_before: set[str] = set()
     for row in store.read("MATCH (p:Publication) RETURN p.runs AS runs, toString(p.at) AS at ORDER BY p.number"):
-        now = set(json.loads(row["runs"]).values())
-        for run in now - last:
+        serving = set(json.loads(row["runs"]).values())
+        for run in serving - served_before:
             began.setdefault(run, []).append(row["at"])
-        last = now
+        served_before = serving
     return began
 
 
@@ -196,7 +198,7 @@ def _asserted(row: Mapping[str, Any]) -> Asserted:
 
 
 def _plain(value: Any) -> Any:
-    """A cell in Python's own types; what is missing is None."""
+    """Return a cell as a plain Python value; a missing one as None."""
     if pd.isna(value):
         return None
     return value.item() if hasattr(value, "item") else value

@@ -1,9 +1,9 @@
-"""Whether a score moved between two runs by more than seeds move it.
+"""Tests of whether a score moved between two runs by more than seeds move it.
 
-For each edge, the shift of its mean score is set against the spread over seeds, by a two-sample t test whose
-variances are moderated: a few seeds estimate the variance of one edge badly, and of all edges together well
-(Smyth 2004, doi 10.2202/1544-6115.1027), above all of those with a similar score (Law et al. 2014, doi
-10.1186/gb-2014-15-2-r29): cosines near 1 vary little. Tests are many, so p becomes q by Benjamini and Hochberg.
+For each edge, the shift of its mean score is compared with the spread over seeds, by a two-sample t test with moderated
+variances: a few seeds estimate the variance of one edge poorly, but that of all edges together well (Smyth 2004, doi
+10.2202/1544-6115.1027), best from edges with a similar score (Law et al. 2014, doi 10.1186/gb-2014-15-2-r29): cosines
+near 1 vary little. Since there are many tests, p is adjusted to q by Benjamini and Hochberg.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FLOOR = 1e-10  # of a variance: scores are float32
-NORMAL_MAD = 1.4826  # standard deviations of a normal in one median absolute deviation
-WINDOWS, LEAST = 20, 40  # edges of similar scores: a twentieth of all, at least 40
-UNKNOWN_DF = 5.0  # tails of the spread that two runs alone must give
+NORMAL_MAD = 1.4826  # standard deviations of a normal per median absolute deviation
+WINDOWS, MIN_WINDOW = 20, 40  # edges of similar scores: a twentieth of all, at least 40
+UNKNOWN_DF = 5.0  # degrees of freedom assumed where the spread comes from two runs alone
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What seeds alone do to the shift of each edge.
+    """How far seeds alone shift the score of each edge.
 
     Attributes:
         variance: (edges,) of a shift, estimated edge by edge; NaN where it is not known.
-        df: degrees of freedom of each of them; 0 where all edges share one variance that needs no moderation.
-        expected: (edges,) what edges of such scores have, up to a factor that is the same for all.
-        per_seed: variance of a shift over that of one seed's score; 0 where seeds are not known.
-        centre: what every edge shifts by, such as 0.
-        source: where this comes from, in words.
+        df: degrees of freedom of each estimate; 0 where all edges share one variance that needs no moderation.
+        expected: (edges,) variance expected at such a score, up to a factor common to all edges.
+        per_seed: ratio of the variance of a shift to that of one seed's score; 0 where seeds are not known.
+        centre: the shift common to all edges, such as 0.
+        source: where the estimate comes from, in words.
     """
 
     variance: Floats
@@ -54,7 +54,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class MemberScores:
-    """What a run says of each edge: score and spread (edges,), the standard deviation over its members."""
+    """A run's score of each edge and its standard deviation over the members, both (edges,)."""
 
     score: Floats
     spread: Floats
@@ -62,12 +62,12 @@ class MemberScores:
 
 
 @dataclass(frozen=True)
-class Tested:
-    """The test of each edge.
+class ShiftTests:
+    """The test results of each edge.
 
     Attributes:
-        spread: (edges,) standard deviation of a shift by seeds alone, after moderation.
-        scatter: (edges,) that of one seed's score; 0 where seeds are not known.
+        spread: (edges,) standard deviation of a shift due to seeds alone, after moderation.
+        scatter: (edges,) standard deviation of one seed's score; 0 where seeds are not known.
         p, q: (edges,) two-sided; NaN where there is no shift to test.
     """
 
@@ -78,64 +78,68 @@ class Tested:
 
 
 def of_members(a: MemberScores, b: MemberScores) -> Noise:
-    """From the standard deviations over the members of both runs, or of the only one that has several.
+    """Estimate the noise from the spread over the members of both runs, or of the only run that has several.
 
     s2 = ((k_a - 1) s_a^2 + (k_b - 1) s_b^2) / (k_a + k_b - 2); the variance of a shift is s2 (1 / k_a + 1 / k_b).
     """
     df = a.members + b.members - 2
-    several = [run for run in (a, b) if run.members > 1]
-    pooled = np.sum([(run.members - 1) * run.spread**2 for run in several], axis=0) / df
-    usual = trend((a.score + b.score) / 2, pooled)  # of the mean, which says nothing of the shift
+    with_members = [run for run in (a, b) if run.members > 1]
+    pooled = np.sum([(run.members - 1) * run.spread**2 for run in with_members], axis=0) / df
+    expected = trend((a.score + b.score) / 2, pooled)  # the mean score is independent of the shift
     factor = 1 / a.members + 1 / b.members
-    return Noise(pooled * factor, df, f"stability over {a.members} and {b.members} members", usual * factor, factor)
+    return Noise(pooled * factor, df, f"stability over {a.members} and {b.members} members", expected * factor, factor)
 
 
 def of_runs(groups: Sequence[Floats]) -> Noise:
-    """From other runs: each group holds the scores (runs, edges) of runs that differ by seed alone, NaN where missing.
+    """Estimate the noise from groups of runs that differ by seed alone.
 
     Spreads are pooled over groups; a shift between two such runs has twice the variance of one.
+
+    Args:
+        groups: scores (runs, edges) of each group, NaN where missing.
     """
     df = sum(len(group) - 1 for group in groups)
     variance = 2 * np.sum([((group - group.mean(0)) ** 2).sum(0) for group in groups], axis=0) / df
-    names = " and ".join(str(len(group)) for group in groups)
-    usual = trend(np.mean([group.mean(0) for group in groups], axis=0), variance)
-    return Noise(variance, df, f"spread over {names} runs that differ by seed", usual, 2.0)
+    sizes = " and ".join(str(len(group)) for group in groups)
+    expected = trend(np.mean([group.mean(0) for group in groups], axis=0), variance)
+    return Noise(variance, df, f"spread over {sizes} runs that differ by seed", expected, 2.0)
 
 
 def trend(score: Floats, variance: Floats) -> Floats:
-    """The geometric mean of the variances of a window of similar scores, for each score; NaN where one is missing."""
+    """Return for each score the geometric mean variance of a window of similar scores; NaN where one is missing."""
     known = np.isfinite(score) & np.isfinite(variance)
     order = np.argsort(score[known], kind="stable")
     logs = np.log(np.maximum(variance[known], FLOOR))[order]
-    n, half = len(logs), max(len(logs) // WINDOWS, LEAST) // 2
+    n, half = len(logs), max(len(logs) // WINDOWS, MIN_WINDOW) // 2
     low, high = (np.clip(np.arange(n) + by, 0, n) for by in (-half, half + 1))
     total = np.concatenate([[0.0], np.cumsum(logs)])
-    found = np.full(score.shape, np.nan)
-    places = np.flatnonzero(known)[order]
-    found.ravel()[places] = np.exp((total[high] - total[low]) / np.maximum(high - low, 1))
-    return found
+    expected = np.full(score.shape, np.nan)
+    positions = np.flatnonzero(known)[order]
+    expected.ravel()[positions] = np.exp((total[high] - total[low]) / np.maximum(high - low, 1))
+    return expected
 
 
 def of_shifts(shift: Floats) -> Noise:
-    """From the two runs alone, when nothing else tells: most edges are taken not to have moved.
+    """Estimate the noise from the two runs alone, assuming that most edges have not moved.
 
-    One spread for all edges, from the median absolute deviation around the median shift. Edges that wobble more than
-    others are then taken for moved, so tails are those of a t distribution of UNKNOWN_DF degrees of freedom.
+    All edges share one spread, from the median absolute deviation around the median shift. Edges noisier than the rest
+    would then look moved, so the tails are those of a t distribution with UNKNOWN_DF degrees of freedom.
     """
     known = shift[np.isfinite(shift)]
     centre = float(np.median(known)) if len(known) else 0.0
     spread = NORMAL_MAD * float(np.median(np.abs(known - centre))) if len(known) else 0.0
-    source = "shifts of all edges, as if most had not moved (both runs have one member, and no others were named)"
+    source = "shifts of all edges, assuming that most have not moved (one member a run, and no other runs were named)"
     return Noise(np.full(len(shift), spread**2), 0, source, centre=centre)
 
 
-def shift_test(shift: Floats, noise: Noise, strata: NDArray[np.int64] | None = None) -> Tested:
-    """Test each shift (edges,) against what seeds do; NaN shifts stay untested.
+def shift_test(shift: Floats, noise: Noise, strata: NDArray[np.int64] | None = None) -> ShiftTests:
+    """Test each shift (edges,) against the noise of seeds; NaN shifts stay untested.
 
     Args:
         shift: of each edge.
         noise: of each edge.
-        strata: (edges,) groups that may differ in how many edges moved, for `weighted_q`; must not be made of shifts.
+        strata: (edges,) groups that may differ in how many edges moved, for `weighted_q`; must not be derived from
+            shifts.
     """
     ratio, df = _moderated(np.maximum(noise.variance, FLOOR) / noise.expected, noise.df)
     spread = np.sqrt(ratio * noise.expected)
@@ -145,28 +149,28 @@ def shift_test(shift: Floats, noise: Noise, strata: NDArray[np.int64] | None = N
     if known.any():
         q[known] = weighted_q(p[known], np.zeros(known.sum(), np.int64) if strata is None else strata[known])
     scatter = spread / np.sqrt(noise.per_seed) if noise.per_seed else np.zeros_like(spread)
-    return Tested(spread, scatter, p, q)
+    return ShiftTests(spread, scatter, p, q)
 
 
 def weighted_q(p: Floats, strata: NDArray[np.int64]) -> Floats:
-    """Benjamini and Hochberg's q of p over weights that average 1: larger in strata where more edges moved.
+    """Return Benjamini and Hochberg's q of p weighted by stratum: more weight, 1 on average, where more edges moved.
 
     Half of the weight is shared evenly, half by (1 - pi0) / pi0 of each stratum (Hu, Zhao & Zhou 2010, doi
-    10.1198/jasa.2010.tm09329), pi0 being the share of edges that did not move as the p above 0.5 tell it (Storey
-    2002). With one stratum this is the plain procedure.
+    10.1198/jasa.2010.tm09329), pi0 being the share of edges that did not move, estimated from the p above 0.5
+    (Storey 2002). With one stratum this is the plain procedure.
     """
     odds = np.zeros(len(p))
     for stratum in np.unique(strata):
-        here = strata == stratum
-        unmoved = min(1.0, (1 + np.sum(p[here] > 0.5)) / (0.5 * here.sum()))
-        odds[here] = (1 - unmoved) / unmoved
+        within = strata == stratum
+        unmoved = min(1.0, (1 + np.sum(p[within] > 0.5)) / (0.5 * within.sum()))
+        odds[within] = (1 - unmoved) / unmoved
     mean = odds.mean()
     weight = 0.5 + 0.5 * (odds / mean if mean > 0 else 1.0)
     return false_discovery_control(np.minimum(p / weight, 1.0))
 
 
 def _moderated(variance: Floats, df: float) -> tuple[Floats, float]:
-    """Variances drawn to what all edges have in common, and the degrees of freedom that they then have."""
+    """Return variances shrunk towards what all edges have in common, and their degrees of freedom after that."""
     if not df:
         return variance, UNKNOWN_DF
     known = variance[np.isfinite(variance)]
@@ -177,16 +181,16 @@ def _moderated(variance: Floats, df: float) -> tuple[Floats, float]:
 
 
 def prior_variance(variance: Floats, df: float) -> tuple[float, float]:
-    """The scaled inverse chi-squared that variances of `df` degrees of freedom were drawn from, by log moments.
+    """Fit by log moments the scaled inverse chi-squared from which variances of `df` degrees of freedom were drawn.
 
     Returns:
-        its location, and its degrees of freedom: infinite when all edges have one variance.
+        Its location, and its degrees of freedom: infinite when all edges have one variance.
     """
     logs = np.log(variance) - psi(df / 2) + math.log(df / 2)
-    extra = float(np.var(logs, ddof=1)) - float(polygamma(1, df / 2))
-    if extra <= 0:
+    excess = float(np.var(logs, ddof=1)) - float(polygamma(1, df / 2))
+    if excess <= 0:
         return float(np.mean(variance)), math.inf
-    half = brentq(lambda x: float(polygamma(1, x)) - extra, 1e-6, 1e9) if extra > 1e-8 else math.inf
+    half = brentq(lambda x: float(polygamma(1, x)) - excess, 1e-6, 1e9) if excess > 1e-8 else math.inf
     if math.isinf(half):
         return float(np.mean(variance)), math.inf
     return float(np.exp(np.mean(logs) + psi(half) - math.log(half))), 2 * half

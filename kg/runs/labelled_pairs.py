@@ -1,4 +1,4 @@
-"""What a run scored beside what evidence or truth says of the same pairs of peak and gene."""
+"""Scored pairs of a run, labelled by what evidence or truth says about the same pairs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kg.schema import EdgeType
     from kg.store import Store
 
-EXTRA_SCORES = ("without_prior", "from_cells")  # what a run says of a pair beside its score
+EXTRA_SCORES = ("without_prior", "from_cells")  # columns of a pair besides its score
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class LabelledPairs:
 
     Attributes:
         pairs: columns peak, gene, chrom, distance_bp (from the transcription start site to the peak, unsigned), score,
-            those of `EXTRA_SCORES` (NaN where the run does not say), positive.
+            those of `EXTRA_SCORES` (NaN where the run has none), positive.
         of: type of the edges that make a pair positive, or name of the file that does.
-        guided: whether such edges guided the training, so that no figure made of them says anything.
+        guided: whether such edges guided the training, so that figures derived from them are meaningless.
     """
 
     pairs: pd.DataFrame
@@ -40,7 +40,7 @@ class LabelledPairs:
 
 
 def pair_columns(of: EdgeType) -> tuple[str, str]:
-    """How the ends of a predicted type are called in tables: peak and gene, or tf and gene."""
+    """Return the column names of the ends of a predicted type: peak and gene, or tf and gene."""
     first = "tf" if of.start == GENE.label else of.start.lower()
     return first, of.end.lower()
 
@@ -55,37 +55,37 @@ def labelled_pairs(
 ) -> LabelledPairs:
     """Return the pairs that a run scored, positive where an edge of a type joins them at a release.
 
-    For truth (PERTURBS) the universe is what was tested: pairs without a row are left out, and positive are those
-    that the experiment called. For evidence it is the pairs of genes that have a row at all (baits of a capture, genes
-    with an eQTL), or of factors that have one: of the others, and of chromosomes that a file leaves out, nothing is
+    For truth (PERTURBS) the universe is what was tested: pairs without a row are left out, and those that the
+    experiment called are positive. For evidence it is the pairs of genes that have any row (baits of a capture, genes
+    with an eQTL), or of factors that have one: about the others, and chromosomes that a file leaves out, nothing is
     known.
 
     Args:
         store: the graph.
         run_id: a complete run.
         against: an edge type between peaks and genes.
-        release: whose rows are read.
+        release: the release whose rows are read.
         biosamples: only rows of these; empty for all.
-        of: the predicted type whose pairs are meant.
+        of: the predicted type of the pairs.
 
     Raises:
-        UnknownRun: there is none.
-        NotFound: the release has no such row, or the run no pair.
+        UnknownRun: there is no such run.
+        NotFound: the release has no such rows, or the run no pairs.
         Conflict: the type does not join peaks and genes, or the run is not complete.
     """
     type_ = EDGE_TYPES.get(against)
     if type_ is None or (type_.start, type_.end) != (of.start, of.end):
-        fit = [t.name for t in EDGE_TYPES.values() if (t.start, t.end) == (of.start, of.end)]
+        fitting = [t.name for t in EDGE_TYPES.values() if (t.start, t.end) == (of.start, of.end)]
         raise Conflict(
-            f"{against} does not join a {of.start.lower()} and a {of.end.lower()}", f"these do: {', '.join(fit)}"
+            f"{against} does not join a {of.start.lower()} and a {of.end.lower()}", f"these do: {', '.join(fitting)}"
         )
     run_ = complete_run(store, run_id)
     pair = list(pair_columns(of))
     pairs = _pairs(store, run_, release) if of == PREDICTED_LINK else _gene_pairs(store, run_id, release, of)
     rows = _rows(store, type_, release, biosamples, pair)
     if pairs.empty or rows.empty:
-        what = f"no {against} row" if rows.empty else f"no pair of {run_id}"
-        raise NotFound(f"release {release} holds {what} to compare", "regkg datasets; regkg runs show RUN")
+        lacking = f"no {against} row" if rows.empty else f"no pair of {run_id}"
+        raise NotFound(f"release {release} holds {lacking} to compare", "regkg datasets; regkg runs show RUN")
     if type_.kind is not Kind.TRUTH:
         known = pair[1] if of == PREDICTED_LINK else pair[0]
         pairs = pairs[pairs[known].isin(rows[known])]
@@ -95,19 +95,19 @@ def labelled_pairs(
 
 
 def pairs_of_file(store: Store, run_id: str, path: Path, release: int) -> LabelledPairs:
-    """The pairs that a run scored and that a file gives a verdict of; others are left out.
+    """Return the pairs that a run scored and that a file labels; others are left out.
 
     Args:
         store: the graph.
         run_id: a complete run.
-        path: tab-separated with a header: peak (or peak_id), gene (or gene_id), and positive (or is_link), 0 or 1. Of
-            several rows of a pair one that says 1 is enough.
-        release: where peaks and genes lie.
+        path: tab-separated with a header: peak (or peak_id), gene (or gene_id), and positive (or is_link), 0 or 1. If a
+            pair has several rows, a single 1 is enough.
+        release: gives the positions of peaks and genes.
 
     Raises:
-        UnknownRun: there is none.
+        UnknownRun: there is no such run.
         MissingInput: there is no such file.
-        InputError: it lacks a column, or says something else than 0 or 1.
+        InputError: it lacks a column, or has a value other than 0 or 1.
         NotFound: the run scored none of its pairs.
         Conflict: the run is not complete.
     """
@@ -115,15 +115,16 @@ def pairs_of_file(store: Store, run_id: str, path: Path, release: int) -> Labell
     rows = read_verdicts(path)
     joined = _pairs(store, run_, release).merge(rows, on=PAIR)
     if joined.empty:
-        hint = f"its first is {rows.iloc[0]['peak']}, {rows.iloc[0]['gene']}" if len(rows) else "it holds no row"
+        hint = f"its first is {rows.iloc[0]['peak']}, {rows.iloc[0]['gene']}" if len(rows) else "it has no rows"
         raise NotFound(f"run {run_id} scored none of the {len(rows):,} pairs of {path}", hint)
     return LabelledPairs(joined, path.name, guided=False)
 
 
 def _pairs(store: Store, of: Run, release: int) -> pd.DataFrame:
-    """Pairs of a run; of those beyond the evidence that guided it only the best are in the graph, which would flatter.
+    """Return the pairs of a run, without candidates beyond the evidence that guided it.
 
-    So these are left out. A run that nothing guided writes all its pairs.
+    Only the best candidates are in the graph, which would flatter the run. An unguided run writes all its pairs, and
+    keeps them here.
     """
     extra = ", ".join(f"e.{name}" for name in EXTRA_SCORES)
     rows = store.stream(
@@ -142,7 +143,7 @@ def _pairs(store: Store, of: Run, release: int) -> pd.DataFrame:
 
 
 def _gene_pairs(store: Store, run_id: str, release: int, of: EdgeType) -> pd.DataFrame:
-    """Pairs of two genes with the chromosome of the second."""
+    """Return pairs of two genes with the chromosome of the second."""
     rows = store.stream(
         f"MATCH (a:Gene)-[e:{of.name} {{run: $run}}]->(b:Gene) "
         "MATCH (b)-[:HAS_RECORD]->(r:GeneRecord) WHERE r.since <= $n AND $n < r.until "
@@ -155,14 +156,14 @@ def _gene_pairs(store: Store, run_id: str, release: int, of: EdgeType) -> pd.Dat
 
 
 def distance_to_tss(start: pd.Series[int], end: pd.Series[int], tss: pd.Series[int]) -> pd.Series[int]:
-    """Base pairs from each start site to the nearest base of its peak, 0-based half-open; 0 inside it."""
+    """Return base pairs from each start site to the nearest base of its peak (0-based half-open); 0 inside it."""
     return pd.concat([start - tss, tss - (end - 1)], axis=1).max(axis=1).clip(lower=0)
 
 
 def _rows(
     store: Store, against: EdgeType, release: int, biosamples: Sequence[str], pair: Sequence[str]
 ) -> pd.DataFrame:
-    """One row a pair: of several experiments, one that calls it is enough."""
+    """Return one row per pair; if several experiments tested it, one call is enough."""
     verdict = "e.significant" if against == PERTURBS else "true"
     rows = store.stream(
         f"MATCH (a:{against.start})-[e:{against.name}]->(b:{against.end}) WHERE e.since <= $n AND $n < e.until "

@@ -1,4 +1,4 @@
-"""Which run started from which: the parents of runs as a network."""
+"""Lineage of runs: a network of which run started from which."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def lineage(store: Store) -> nx.DiGraph:
 
 
 def lineage_of(recorded: Sequence[Run]) -> nx.DiGraph:
-    """Return the network of these runs; a parent that is none of them is left out.
+    """Return the network of these runs; parents that are not among them are left out.
 
     Raises:
         Conflict: a run is its own ancestor.
     """
-    import networkx as nx  # noqa: PLC0415 - a third of a second that other readers of runs need not wait
+    import networkx as nx  # noqa: PLC0415 - takes a third of a second to import
 
     graph = nx.DiGraph()
     for run in recorded:
@@ -41,6 +41,6 @@ def lineage_of(recorded: Sequence[Run]) -> nx.DiGraph:
         cycle = [child for _, child in nx.find_cycle(graph)]
         raise Conflict(
             f"runs are their own ancestors: {' -> '.join([cycle[-1], *cycle])}",
-            "a parent is set when a run is registered and never changes: restore the last good backup",
+            "parents are set at registration and never change: restore the last good backup",
         )
     return graph

@@ -1,6 +1,6 @@
-"""What a model may give back, a closed set of kinds; each checks itself when it is made, as batches do.
+"""The kinds of output that a model may return, a closed set; each validates itself when it is made, as batches do.
 
-An output says which files of the run's folder hold it and which rows of the graph come of it. Everything that keeps,
+An output knows which files of the run's folder hold it and which rows it adds to the graph. Everything that keeps,
 writes, counts, removes, backs up, compares or shows runs goes by these kinds, never by a model's name.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GraphNames:
-    """How outputs are tied to nodes of the graph.
+    """How outputs map to nodes of the graph.
 
     Attributes:
         cells: name of the set of cells that the run read.
@@ -42,7 +42,7 @@ class Output(Protocol):
     kind: ClassVar[str]
 
     def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
-        """The rows that the run writes into the graph; there may be none."""
+        """Yield the rows that the run writes into the graph; there may be none."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ class ScoredPairs:
 
     Attributes:
         batch: the rows; identity is type and ends, so that a pair keeps its edge_id from run to run.
-        every: a Parquet file in the run's folder with every pair that was scored, where only the best are rows.
+        every: a Parquet file in the run's folder with every scored pair, if only the best become rows.
 
     Raises:
-        SchemaError: these are no predicted edges, or a pair repeats.
+        SchemaError: these are not predicted edges, or a pair repeats.
     """
 
     kind: ClassVar[str] = "scored pairs"
@@ -72,14 +72,14 @@ class ScoredPairs:
         )
 
     def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
-        """The rows themselves."""
+        """Yield the rows themselves."""
         del names
         yield self.batch
 
 
 @dataclass(frozen=True)
 class FeatureEmbedding:
-    """Vectors of genes, peaks or other nodes; in the graph as (:Embedding) beside each node.
+    """Vectors of genes, peaks or other nodes; in the graph as an (:Embedding) of each node.
 
     Attributes:
         ids: (n,) ids of nodes of the release.
@@ -108,7 +108,7 @@ class FeatureEmbedding:
         )
 
     def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
-        """None: vectors are nodes of their own (`kg.runs.predictions`)."""
+        """Yield nothing: vectors are nodes of their own (`kg.runs.predictions`)."""
         del names
         yield from ()
 
@@ -121,7 +121,7 @@ class CellEmbedding:
         modality: of the set of cells.
         cells: (n,) names, in the order of the file that was read.
         vectors: (n, dims) float32.
-        features: (f,) features of the modality that have a vector in the same space, and those vectors, (f, dims).
+        features, feature_vectors: (f,) features of the modality with a vector in the same space, and (f, dims) vectors.
     """
 
     kind: ClassVar[str] = "cell embedding"
@@ -147,7 +147,7 @@ class CellEmbedding:
         )
 
     def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
-        """None."""
+        """Yield nothing."""
         del names
         yield from ()
 
@@ -160,8 +160,8 @@ class CellAnnotation:
         modality: of the set of cells.
         cells: (n,) names, in the order of the file that was read.
         column: of obs, such as transferred_label.
-        labels: (n,) "" where there is none.
-        confidence: (n,) in [0, 1]; None where the labels were given rather than predicted.
+        labels: (n,) "" for none.
+        confidence: (n,) in [0, 1]; None if the labels were given rather than predicted.
     """
 
     kind: ClassVar[str] = "cell annotation"
@@ -172,38 +172,38 @@ class CellAnnotation:
     confidence: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        sure = np.zeros(len(self.labels)) if self.confidence is None else self.confidence
+        confidence = np.zeros(len(self.labels)) if self.confidence is None else self.confidence
         _refuse(
             f"{self.column} of {self.modality}",
             {
                 f"{len(self.cells)} cells and {len(self.labels)} labels": len(self.cells) != len(self.labels),
-                f"{len(self.labels)} labels and {len(sure)} confidences": len(sure) != len(self.labels),
-                "confidences outside 0 to 1": not ((sure >= 0) & (sure <= 1)).all(),
+                f"{len(self.labels)} labels and {len(confidence)} confidences": len(confidence) != len(self.labels),
+                "confidences outside 0 to 1": not ((confidence >= 0) & (confidence <= 1)).all(),
             },
         )
 
     @property
     def confidence_column(self) -> str:
-        """Where the confidence stands in obs: transferred_confidence beside transferred_label."""
+        """Column of obs with the confidence: transferred_confidence for transferred_label."""
         return f"{self.column.removesuffix('_label')}_confidence"
 
     @property
     def by_label(self) -> pd.DataFrame:
-        """One row a label, by label: n cells, their share of all cells, mean confidence."""
+        """One row per label, sorted by label: n cells, their share of all cells, mean confidence."""
         frame = pd.DataFrame({"label": self.labels, "confidence": self.confidence})
-        found = (
+        counts = (
             frame[frame["label"] != ""]
             .groupby("label", as_index=False)
             .agg(n=("label", "size"), confidence=("confidence", "mean"))
         )
-        return found.assign(share=found["n"] / max(len(frame), 1))
+        return counts.assign(share=counts["n"] / max(len(frame), 1))
 
     def unknown(self, names: GraphNames) -> list[str]:
-        """Labels that no biosample of the release has as id or name, so that the graph cannot hold them."""
+        """Return labels that are no biosample's id or name in the release, so that the graph cannot hold them."""
         return [] if self.confidence is None else sorted(set(self.by_label["label"]) - set(names.biosamples))
 
     def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
-        """One row for each predicted label that is a biosample of the release."""
+        """Yield one row for each predicted label that is a biosample of the release."""
         if self.confidence is None:
             return
         rows = self.by_label[self.by_label["label"].isin(list(names.biosamples))]
@@ -218,7 +218,7 @@ class CellAnnotation:
 
 @dataclass(frozen=True)
 class CellMatrix:
-    """A matrix of cells by features that the model filled in; a file of the run, in the graph only how good it is.
+    """A matrix of cells by features that the model imputed: a file of the run; the graph holds only its quality.
 
     Attributes:
         modality: of the set of cells whose cells these are.
@@ -255,7 +255,7 @@ class CellMatrix:
         )
 
     def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
-        """Quality by feature, genes and peaks each under a type of their own; what has no correlation is left out."""
+        """Yield quality by feature, genes and peaks as separate types; features without a correlation are left out."""
         known = self.quality[np.isfinite(self.quality["correlation"])]
         for type_ in (IMPUTED_GENE, IMPUTED_PEAK):
             rows = known[known["kind"] == type_.end]
@@ -276,8 +276,8 @@ class Contacts:
 
     Attributes:
         batch: rows of PREDICTED_CONTACT.
-        resolution_bp: of the contact map.
-        cool: the map itself as a cooler file in the run's folder, where the model makes one.
+        resolution_bp: of the contact map, base pairs.
+        cool: the map itself as a cooler file in the run's folder, if the model makes one.
     """
 
     kind: ClassVar[str] = "contacts"
@@ -301,22 +301,22 @@ class Contacts:
         )
 
     def batches(self, names: GraphNames) -> Iterator[EdgeBatch]:
-        """The rows themselves."""
+        """Yield the rows themselves."""
         del names
         yield self.batch
 
 
 KINDS = (ScoredPairs, FeatureEmbedding, CellEmbedding, CellAnnotation, CellMatrix, Contacts)
-"""Every kind of output that there is."""
+"""All kinds of output."""
 
 
 def repeats(batch: EdgeBatch) -> bool:
-    """Whether two rows have the same identity, so that the graph would refuse the second."""
+    """Return whether two rows have the same identity, so that the graph would refuse the second."""
     keys = ["start_id", "end_id", *batch.type.keys]
     return bool(batch.table.group_by(keys).aggregate([]).num_rows < len(batch))
 
 
-def _refuse(what: str, wrong: Mapping[str, bool]) -> None:
-    found = [said for said, is_wrong in wrong.items() if is_wrong]
-    if found:
-        raise SchemaError(f"{what} is not valid", found)
+def _refuse(what: str, problems: Mapping[str, bool]) -> None:
+    present = [problem for problem, is_present in problems.items() if is_present]
+    if present:
+        raise SchemaError(f"{what} is not valid", present)

@@ -1,4 +1,4 @@
-"""All rows that a run predicted, as tables, from its files or else from the graph."""
+"""All rows that a run predicted, as tables, from its files or otherwise from the graph."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def predicted_rows(store: Store, home: Path, run_id: str) -> dict[str, pd.DataFrame]:
-    """Name of each predicted type that the run has rows of -> start_id, end_id and the declared columns of these."""
+    """Return for each predicted type of the run its rows: start_id, end_id and the declared columns."""
     types = [type_ for type_ in EDGE_TYPES.values() if type_.kind is Kind.PREDICTED]
-    read = {type_.name: rows_of_type(store, home, run_id, type_).drop(columns="edge_id") for type_ in types}
-    return {name: rows for name, rows in read.items() if len(rows)}
+    by_type = {type_.name: rows_of_type(store, home, run_id, type_).drop(columns="edge_id") for type_ in types}
+    return {name: rows for name, rows in by_type.items() if len(rows)}
 
 
 def rows_of_type(store: Store, home: Path, run_id: str, type_: EdgeType) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def rows_of_type(store: Store, home: Path, run_id: str, type_: EdgeType) -> pd.D
 
 
 def rows_of_batch(batch: EdgeBatch) -> pd.DataFrame:
-    """Return the rows of a batch as `rows_of_type` has them."""
+    """Return the rows of a batch in the format of `rows_of_type`."""
     rows: pd.DataFrame = batch.table.to_pandas()
     rows.insert(0, "edge_id", batch.edge_ids)
     return rows

@@ -1,7 +1,7 @@
-"""What a run says, on its way: kept as Parquet under REGKG_HOME/runs/<id>, then written into the graph.
+"""A run's predictions: kept as Parquet under REGKG_HOME/runs/<id>, then written into the graph.
 
-The graph is always written from the kept files, so a write-back that was killed is finished (or
-removed) without training again.
+The graph is always written from the kept files, so a write-back that was killed can be finished (or removed) without
+training again.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ EMBEDDINGS = "embeddings.parquet"
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run writes.
+    """The rows and vectors that a run writes.
 
     Attributes:
         links: one batch per predicted edge type.
-        embedding: of genes and peaks; None where the run embeds nothing.
+        embedding: of genes and peaks; None if the run embeds nothing.
     """
 
     links: Sequence[EdgeBatch]
@@ -48,10 +48,10 @@ class Predictions:
 
     @classmethod
     def of(cls, outputs: Sequence[Output], names: GraphNames) -> Predictions:
-        """The graph's part of the outputs of a model; rows of one type become one batch.
+        """Collect the graph's part of a model's outputs; rows of one type become one batch.
 
         Raises:
-            SchemaError: there are two embeddings of features, or two outputs say the same of the same nodes.
+            SchemaError: there are two embeddings of features, or two outputs repeat a row.
         """
         by_type: dict[str, list[EdgeBatch]] = {}
         for output in outputs:
@@ -59,10 +59,10 @@ class Predictions:
                 by_type.setdefault(batch.type.name, []).append(batch)
         embedded = [output for output in outputs if isinstance(output, FeatureEmbedding)]
         if len(embedded) > 1:
-            raise SchemaError("a run has one embedding of features", [f"this has {len(embedded)}"])
+            raise SchemaError("a run may have one embedding of features", [f"this has {len(embedded)}"])
         links = [EdgeBatch.concat(batches) for batches in by_type.values()]
-        if twice := [batch.type.name for batch in links if repeats(batch)]:
-            raise SchemaError("the outputs of a run do not go together", [f"rows of {name} repeat" for name in twice])
+        if repeated := [batch.type.name for batch in links if repeats(batch)]:
+            raise SchemaError("the outputs of a run conflict", [f"rows of {name} repeat" for name in repeated])
         return cls(links, embedded[0] if embedded else None)
 
 
@@ -76,13 +76,13 @@ def keep(home: Path, run_id: str, predictions: Predictions, metrics: Mapping[str
     if predictions.embedding is not None:
         with replaced(folder / EMBEDDINGS) as path:
             pq.write_table(_table(predictions.embedding), path)
-    with replaced(folder / "metrics.json") as path:  # last: its presence says that the rest is there
+    with replaced(folder / "metrics.json") as path:  # last: its presence means that the rest is complete
         path.write_text(json.dumps(metrics, indent=1, sort_keys=True))
     return folder
 
 
 def kept(home: Path, run_id: str) -> tuple[Predictions, dict[str, Any]]:
-    """What `keep` kept.
+    """Read what `keep` wrote.
 
     Raises:
         MissingInput: training did not get that far, or the folder is elsewhere.
@@ -90,8 +90,8 @@ def kept(home: Path, run_id: str) -> tuple[Predictions, dict[str, Any]]:
     folder = run_folder(home, run_id)
     if not (folder / "metrics.json").exists():
         raise MissingInput(
-            f"run {run_id} left no predictions under {folder}",
-            f"it stopped before they were made: `regkg runs discard {run_id}`, then train again",
+            f"run {run_id} left no predictions in {folder}",
+            f"it stopped before it made any: `regkg runs discard {run_id}`, then train again",
         )
     links = [
         read_links(type_, path) for type_ in EDGE_TYPES.values() if (path := folder / f"{type_.name}.parquet").exists()
@@ -101,7 +101,7 @@ def kept(home: Path, run_id: str) -> tuple[Predictions, dict[str, Any]]:
 
 
 def read_links(type_: EdgeType, path: Path) -> EdgeBatch:
-    """Predictions of a type from Parquet; columns that have been declared since the file was written are null."""
+    """Read predictions of a type from Parquet; columns declared since the file was written are null."""
     table = pq.read_table(path)
     for field in type_.schema:
         if field.name not in table.schema.names and field.nullable:
@@ -110,7 +110,7 @@ def read_links(type_: EdgeType, path: Path) -> EdgeBatch:
 
 
 def write(store: Store, run_id: str, predictions: Predictions, progress: Progress = SILENT) -> None:
-    """Write all rows of a run, removing first what an earlier attempt left, and count them.
+    """Write all rows of a run, after removing what an earlier attempt left, and count them.
 
     Raises:
         StoreRefused: the graph does not hold what was written.
@@ -138,7 +138,7 @@ def remove(store: Store, run_id: str) -> None:
 
 
 def run_folder(home: Path, run_id: str) -> Path:
-    """Where a run's artefacts lie."""
+    """Return the folder of a run's artefacts."""
     return home / "runs" / run_id
 
 
@@ -150,7 +150,7 @@ def _table(embedding: FeatureEmbedding) -> pa.Table:
 
 
 def _embedding(path: Path) -> FeatureEmbedding | None:
-    """What `_table` made of it; None where there is none, or, as in runs of an earlier version, an empty one."""
+    """Read what `_table` wrote; None if there is none or, as in runs of an earlier version, an empty one."""
     if not path.exists() or not pq.read_metadata(path).num_rows:
         return None
     table = pq.read_table(path)
@@ -187,23 +187,23 @@ def _in_batches(
 ) -> None:
     progress.begin(task, len(rows), "rows")
     for at in range(0, len(rows), ROWS):
-        some = [list(row) for row in rows[at : at + ROWS]]
-        store.write(query, rows=some, run=run_id, **parameters)
-        progress.advance(len(some))
+        batch = [list(row) for row in rows[at : at + ROWS]]
+        store.write(query, rows=batch, run=run_id, **parameters)
+        progress.advance(len(batch))
     progress.end()
 
 
 def _check_written(store: Store, run_id: str, predictions: Predictions) -> None:
     expected = {batch.type.name: len(batch) for batch in predictions.links}
     expected["Embedding"] = 0 if predictions.embedding is None else len(predictions.embedding.ids)
-    found = {
+    counts = {
         name: store.read(f"MATCH ()-[e:{name} {{run: $run}}]->() RETURN count(e) AS n", run=run_id)[0]["n"]
         for name in expected
         if name != "Embedding"
     }
-    found["Embedding"] = store.read("MATCH (e:Embedding {run: $run}) RETURN count(e) AS n", run=run_id)[0]["n"]
-    if found != expected:
+    counts["Embedding"] = store.read("MATCH (e:Embedding {run: $run}) RETURN count(e) AS n", run=run_id)[0]["n"]
+    if counts != expected:
         raise StoreRefused(
-            f"run {run_id}: the graph holds {found}, expected {expected}; the run stays invisible",
+            f"run {run_id}: the graph holds {counts}, expected {expected}; the run stays invisible",
             f"`regkg runs resume {run_id}` writes it again; nodes may be missing from the graph",
         )

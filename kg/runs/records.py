@@ -1,4 +1,4 @@
-"""Model runs: registered before training, written back under their id, complete or invisible, then published."""
+"""Records of model runs: registered before training, written back, complete or invisible, then published."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Run:
 
     Attributes:
         outcome: running, writing, complete, failed, discarded, or pruning and pruned; readers see only complete ones.
-        slot: "model:cells", what a publication serves one run for.
+        slot: "model:cells"; a publication serves one run for each slot.
         release: the release whose evidence it read.
         datasets: dataset id -> hash of the rows it used.
-        interrupted: it says running, writing or pruning, but its process is gone.
-        edge_types: that guided or supervised it.
-        node_types: whose records it read; empty in runs of an earlier version.
+        interrupted: its record says running, writing or pruning, but its process is gone.
+        edge_types: edge types that guided or supervised it.
+        node_types: node types whose records it read; empty in runs of an earlier version.
         parent: the run whose weights it started from, that it is to replace, or that it is derived from; None for a
-            first one.
+            first run.
         experiment: why it is never published, such as the datasets it leaves out; None for a run that may be.
-        pinned: `prune` keeps it.
-        derived: worked out from what its parent predicts, not trained; it embeds nothing.
+        pinned: whether `prune` keeps it.
+        derived: whether it was computed from its parent's predictions rather than trained; it embeds nothing.
     """
 
     id: str
@@ -66,7 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Registration:
-    """What is known before training starts; attributes as of `Run`."""
+    """What is known before training starts; attributes as in `Run`."""
 
     model: str
     cells: str
@@ -86,7 +86,7 @@ class Registration:
 
 
 def register(store: Store, about: Registration) -> str:
-    """Record a run as running, before it trains; gives its id, such as glue-cortex-3."""
+    """Record a run as running, before it trains; return its id, such as glue-cortex-3."""
 
     def work(tx: Any) -> str:
         sequence = tx.run(
@@ -104,15 +104,15 @@ def register(store: Store, about: Registration) -> str:
 
 
 def runs(store: Store) -> list[Run]:
-    """All runs, newest first, incomplete ones included."""
+    """Return all runs, newest first, including incomplete ones."""
     return [_run(row["r"]) for row in store.read(f"MATCH (r:ModelRun) {_RETURN} ORDER BY r.sequence DESC")]
 
 
 def run(store: Store, run_id: str) -> Run:
-    """One run.
+    """Return one run.
 
     Raises:
-        UnknownRun: there is none with this id.
+        UnknownRun: there is no such run.
     """
     rows = store.read(f"MATCH (r:ModelRun {{id: $id}}) {_RETURN}", id=run_id)
     if not rows:
@@ -124,33 +124,33 @@ def complete_run(store: Store, run_id: str) -> Run:
     """Return a complete run.
 
     Raises:
-        UnknownRun: there is none with this id.
+        UnknownRun: there is no such run.
         Conflict: it is not complete.
     """
-    found = run(store, run_id)
-    if found.outcome != "complete":
-        raise Conflict(f"run {run_id} is {found.outcome}, not complete", f"regkg runs resume {run_id}")
-    return found
+    run_ = run(store, run_id)
+    if run_.outcome != "complete":
+        raise Conflict(f"run {run_id} is {run_.outcome}, not complete", f"regkg runs resume {run_id}")
+    return run_
 
 
 def guiding(of: Run) -> tuple[str, ...]:
-    """Names of the edge types that guided or supervised a run; NEAR for one of a version that did not say."""
+    """Return the names of the edge types that guided or supervised a run; NEAR for one that did not record them."""
     return of.edge_types or (() if of.node_types else (NEAR.name,))
 
 
 def environment(store: Store, run_id: str) -> dict[str, Any]:
-    """What a run was registered with besides its configuration: how it was asked for, cells, versions."""
-    found = store.read("MATCH (r:ModelRun {id: $id}) RETURN r.environment AS environment", id=run_id)
-    return dict(json.loads(found[0]["environment"] or "{}")) if found else {}
+    """Return what a run was registered with besides its configuration: request, cells, versions."""
+    rows = store.read("MATCH (r:ModelRun {id: $id}) RETURN r.environment AS environment", id=run_id)
+    return dict(json.loads(rows[0]["environment"] or "{}")) if rows else {}
 
 
 def interrupted(store: Store) -> list[Run]:
-    """Runs whose process died while training or writing."""
+    """Return the runs whose process died while training or writing."""
     return [r for r in runs(store) if r.interrupted]
 
 
 def take_over(store: Store, run_id: str, outcome: str) -> None:
-    """Say that this process now trains or writes a run."""
+    """Record that this process now trains or writes a run."""
     store.write(
         "MATCH (r:ModelRun {id: $id}) SET r.outcome = $outcome, r.process = $process",
         id=run_id,
@@ -174,33 +174,33 @@ def finish(
 
 
 def add_note(store: Store, run_id: str, note: str) -> None:
-    """Say something of a run for people, in place of what was said before."""
+    """Replace the note of a run."""
     store.write("MATCH (r:ModelRun {id: $id}) SET r.note = $note", id=run_id, note=note)
 
 
 def write_back(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> Run:
     """Write a run's kept predictions into the graph, count them, and only then mark it complete.
 
-    Safe to run again after a kill: rows that an earlier attempt left are removed first. A run that was published before
-    it was pruned gets its vector index again.
+    This is safe to repeat after a kill: rows left by an earlier attempt are removed first. A run that was published
+    before it was pruned gets its vector index again.
 
     Raises:
         Conflict: the run is complete or discarded already.
         StoreRefused: the graph does not hold what was written.
     """
-    found = run(store, run_id)
-    if found.outcome in {"complete", "discarded"}:
-        raise Conflict(f"run {run_id} is {found.outcome} already", f"regkg runs show {run_id}")
-    found_predictions, metrics = predictions.kept(home, run_id)
+    run_ = run(store, run_id)
+    if run_.outcome in {"complete", "discarded"}:
+        raise Conflict(f"run {run_id} is {run_.outcome} already", f"regkg runs show {run_id}")
+    kept, metrics = predictions.kept(home, run_id)
     take_over(store, run_id, "writing")
-    predictions.write(store, run_id, found_predictions, progress)
+    predictions.write(store, run_id, kept, progress)
     finish(store, run_id, "complete", metrics=metrics)
     vector_index.ensure(store, progress)
     return run(store, run_id)
 
 
 def publish_run(store: Store, run_id: str, note: str = "", progress: Progress = SILENT) -> Served:
-    """Serve a complete run for its slot, its vectors indexed for Cypher; the release served stays the same.
+    """Serve a complete run for its slot and index its vectors for Cypher; the release served stays the same.
 
     Until the pointer moves, in one transaction at the end, what was published before stays as it was.
 
@@ -208,20 +208,20 @@ def publish_run(store: Store, run_id: str, note: str = "", progress: Progress = 
         Conflict: it is not complete, or an experiment.
         UnknownRun, UnknownRelease: there is no such run, or nothing is published.
     """
-    found = run(store, run_id)
-    if found.outcome != "complete":
-        raise Conflict(f"run {run_id} is {found.outcome}, only a complete run can be published", "regkg runs list")
-    if found.experiment:
-        raise Conflict(f"run {run_id} is an experiment: {found.experiment}", "compare it: regkg runs diff")
+    run_ = run(store, run_id)
+    if run_.outcome != "complete":
+        raise Conflict(f"run {run_id} is {run_.outcome}; only complete runs can be published", "regkg runs list")
+    if run_.experiment:
+        raise Conflict(f"run {run_id} is an experiment: {run_.experiment}", "compare it: regkg runs diff")
 
     def work(tx: Any) -> None:
-        now = tx.run(
+        publication = tx.run(
             "MATCH (s:Pointer {name: 'served'}) SET s.touched = timestamp() "
             "WITH s MATCH (p:Publication {number: s.publication}) RETURN p.release AS release, p.runs AS runs"
         ).single()
-        serve(tx, now["release"], {**json.loads(now["runs"]), found.slot: run_id}, note)
+        serve(tx, publication["release"], {**json.loads(publication["runs"]), run_.slot: run_id}, note)
 
-    served(store)  # says plainly when nothing is published yet
+    served(store)  # fails clearly if nothing is published yet
     filling = vector_index.make(store, progress, also=[run_id])
     store.transaction(work)
     vector_index.wait(store, filling, progress)
@@ -229,18 +229,18 @@ def publish_run(store: Store, run_id: str, note: str = "", progress: Progress = 
 
 
 def discard(store: Store, run_id: str) -> Run:
-    """Take a run's rows out of the graph; its record stays and says discarded.
+    """Remove a run's rows from the graph; its record stays, marked discarded.
 
     Raises:
         Conflict: it is served.
     """
-    found = run(store, run_id)
+    run_ = run(store, run_id)
     published = store.read(
         "MATCH (s:Pointer {name: 'served'}) MATCH (p:Publication {number: s.publication}) RETURN p.runs AS runs"
     )
     if published and run_id in json.loads(published[0]["runs"]).values():
-        raise Conflict(f"run {run_id} is served for {found.slot}", "publish another run for this slot first")
-    finish(store, run_id, "discarded")  # first, so that nobody starts to read rows that are going
+        raise Conflict(f"run {run_id} is served for {run_.slot}", "publish another run for this slot first")
+    finish(store, run_id, "discarded")  # first, so that no reader starts on rows that are being removed
     predictions.remove(store, run_id)
     return run(store, run_id)
 

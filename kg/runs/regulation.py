@@ -1,4 +1,4 @@
-"""What a run's links and a release say of transcription factors: which genes they could regulate by way of peaks."""
+"""Regulation by transcription factors: which genes a factor could regulate through peaks, from links and a release."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kg.store import Store
 
 SITES: Mapping[str, tuple[EdgeType, ...]] = {"motifs": (MOTIF_OF, HAS_HIT), "chip": (BINDS,)}
-"""What counts as a site -> the edge types that say where sites are."""
+"""Kind of site -> the edge types that locate such sites."""
 
 _OPEN = "{0}.since <= $n AND $n < {0}.until"
 _WAYS = {
@@ -31,7 +31,7 @@ _FACTORS = {
 
 
 def run_links(store: Store, run_id: str) -> pd.DataFrame:
-    """All pairs that a run wrote: peak, gene, score, sign, called."""
+    """Return all pairs that a run wrote: peak, gene, score, sign, called."""
     columns = ["score", "sign", "called"]
     rows = store.stream(
         f"MATCH (p:{PEAK.label})-[e:{PREDICTED_LINK.name} {{run: $run}}]->(g:{GENE.label}) "
@@ -42,36 +42,36 @@ def run_links(store: Store, run_id: str) -> pd.DataFrame:
 
 
 def factor_sites(store: Store, release: int, sites: str, progress: Progress = SILENT) -> dict[str, list[str]]:
-    """Factor -> peaks that hold a site of it, by motif hits or ChIP-seq; one factor after another, none held twice.
+    """Return for each factor the peaks that hold a site of it, by motif hits or ChIP-seq, without repeats.
 
     Args:
         store: the graph.
-        release: whose rows are read.
+        release: the release whose rows are read.
         sites: a key of `SITES`.
-        progress: told of each factor.
+        progress: where to report each factor.
 
     Raises:
-        NotFound: the release says of no peak that it holds a site.
+        NotFound: the release has no sites of this kind.
     """
     factors = [
         row["id"] for row in store.read(f"MATCH {_FACTORS[sites]} RETURN DISTINCT t.id AS id ORDER BY id", n=release)
     ]
     query = f"MATCH (t:{GENE.label} {{id: $tf}}) MATCH {_WAYS[sites]} RETURN DISTINCT p.id"
     progress.begin(f"reading sites by {sites}", len(factors), "factors")
-    found: dict[str, list[str]] = {}
+    peaks_by_factor: dict[str, list[str]] = {}
     for tf in factors:
         peaks = [row[0] for row in store.stream(query, tf=tf, n=release)]
-        found |= {tf: peaks} if peaks else {}
+        peaks_by_factor |= {tf: peaks} if peaks else {}
         progress.advance()
-    progress.end(f"{len(found):,} factors with a site")
-    if not found:
+    progress.end(f"{len(peaks_by_factor):,} factors with a site")
+    if not peaks_by_factor:
         needed = " and ".join(t.name for t in SITES[sites])
         raise NotFound(f"release {release} has no {needed} rows", "regkg load motifs, regkg load hits; or chipseq")
-    return found
+    return peaks_by_factor
 
 
 def curated_targets(store: Store, release: int) -> pd.DataFrame:
-    """Pairs tf, gene that curators say of, but for those that they only know as repression."""
+    """Return curated pairs (tf, gene), without those known only as repression."""
     rows = store.stream(
         f"MATCH (t:{GENE.label})-[e:{TARGETS.name}]->(g:{GENE.label}) WHERE {_OPEN.format('e')} "
         "AND e.mode <> 'repression' RETURN DISTINCT t.id, g.id",

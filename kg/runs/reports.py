@@ -1,4 +1,4 @@
-"""The report of a run as it is kept in the run's folder: a page, and the same sections as JSON."""
+"""The report of a run as kept in the run's folder: a page, and the same sections as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE, SECTIONS = "report.html", "report.json"
 
 
 def keep_report(home: Path, run_id: str, page: str, sections: Mapping[str, Any]) -> Path:
-    """Keep both forms of a report; each appears whole or not at all. Gives the path of the page."""
+    """Write both forms of a report, each whole or not at all; return the path of the page."""
     folder = run_folder(home, run_id)
     for name, text in ((SECTIONS, json.dumps(sections, indent=1)), (PAGE, page)):
         with replaced(folder / name) as path:
@@ -26,12 +26,12 @@ def keep_report(home: Path, run_id: str, page: str, sections: Mapping[str, Any])
 
 
 def read_report(home: Path, run_id: str) -> bytes:
-    """The kept page.
+    """Read the kept page.
 
     Raises:
-        NotFound: none was kept, as of runs of an earlier version, or the folder is elsewhere.
+        NotFound: none was kept, as in runs of an earlier version, or the folder is elsewhere.
     """
     path = run_folder(home, run_id) / PAGE
     if not path.is_file():
-        raise NotFound(f"run {run_id} has no report in its folder", f"`regkg runs report {run_id}` makes it")
+        raise NotFound(f"run {run_id} has no report in its folder", f"`regkg runs report {run_id}` draws it")
     return path.read_bytes()

@@ -1,4 +1,4 @@
-"""Taking runs out of the graph and back in: what was trained stays as files, unless those are to go too."""
+"""Retention: taking runs out of the graph and back in; their files stay, unless they are to be deleted too."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Pruned:
 
 
 def pin(store: Store, run_id: str, *, pinned: bool = True) -> Run:
-    """Say that `prune` keeps a run, or no longer.
+    """Mark a run as kept by `prune`, or no longer.
 
     Raises:
-        UnknownRun: there is none.
+        UnknownRun: there is no such run.
     """
     run(store, run_id)
     store.write("MATCH (r:ModelRun {id: $id}) SET r.pinned = $pinned", id=run_id, pinned=pinned)
@@ -55,77 +55,77 @@ def prune(
 ) -> list[Pruned]:
     """Take runs out of the graph; their Parquet files stay under `home`, so that `restore` brings them back.
 
-    Kept are runs that are served, pinned, or the parent of such a run.
+    Runs that are served or pinned are kept, and so are their parents.
 
     Args:
         store: the graph.
-        home: where run folders lie.
-        chosen: ids; none means every run that is not kept.
-        keep: without `chosen`, how many of the newest of each slot stay as well.
-        delete: the files go too, for good; also those of runs that were pruned before.
-        plan: only say which.
-        progress: told of each.
+        home: REGKG_HOME, where run folders are.
+        chosen: ids; if empty, every run that is not kept.
+        keep: without `chosen`, how many of the newest runs of each slot stay as well.
+        delete: delete the files too, for good, including those of runs pruned earlier.
+        plan: only report which runs would go.
+        progress: where to report each run.
 
     Raises:
         Conflict: a chosen run is kept, or is not in the graph.
-        MissingInput: a run's files are not here, so that pruning would lose it; with `delete` that is the wish.
+        MissingInput: a run's files are missing, so pruning would lose it; not checked with `delete`.
     """
-    everything = runs(store)
-    reasons = _kept(store, everything)
-    gone = [found for found in everything if found.outcome == "pruned" and delete]
+    all_runs = runs(store)
+    reasons = _kept(store, all_runs)
+    pruned_before = [run_ for run_ in all_runs if run_.outcome == "pruned" and delete]
     if chosen:
-        going = [_may_go(run(store, run_id), reasons, delete=delete) for run_id in chosen]
+        leaving = [_may_go(run(store, run_id), reasons, delete=delete) for run_id in chosen]
     else:
         newest: dict[str, int] = {}
-        going = list(gone)
-        for found in everything:
-            if found.outcome in IN_GRAPH:
-                newest[found.slot] = newest.get(found.slot, 0) + 1
-                if found.id not in reasons and newest[found.slot] > keep:
-                    going.append(found)
-    for found in going:
-        if not delete and found.outcome in IN_GRAPH:
-            predictions.kept(home, found.id)  # read, not only looked for
+        leaving = list(pruned_before)
+        for run_ in all_runs:
+            if run_.outcome in IN_GRAPH:
+                newest[run_.slot] = newest.get(run_.slot, 0) + 1
+                if run_.id not in reasons and newest[run_.slot] > keep:
+                    leaving.append(run_)
+    for run_ in leaving:
+        if not delete and run_.outcome in IN_GRAPH:
+            predictions.kept(home, run_.id)  # read them, to be sure that they are intact
     if not plan:
-        for found in going:
-            _take_out(store, home, found, delete=delete, progress=progress)
-    return [Pruned(f.id, f.slot, "pruned" if not plan else f.outcome, not delete) for f in going]
+        for run_ in leaving:
+            _take_out(store, home, run_, delete=delete, progress=progress)
+    return [Pruned(f.id, f.slot, "pruned" if not plan else f.outcome, not delete) for f in leaving]
 
 
 def restore(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> Run:
-    """A run that was pruned, written back from its files; a complete one is left alone.
+    """Write a pruned run back from its files; leave a complete one alone.
 
     Raises:
-        MissingInput: the files were deleted, or lie elsewhere.
-        Conflict: it never was complete.
+        MissingInput: the files were deleted, or are elsewhere.
+        Conflict: the run was never complete.
     """
-    found = run(store, run_id)
-    if found.outcome == "complete":
-        return found
-    if found.outcome not in {"pruned", "pruning", "writing"}:
-        raise Conflict(f"run {run_id} is {found.outcome}: there is nothing to bring back", "regkg runs list")
+    run_ = run(store, run_id)
+    if run_.outcome == "complete":
+        return run_
+    if run_.outcome not in {"pruned", "pruning", "writing"}:
+        raise Conflict(f"run {run_id} is {run_.outcome}: there is nothing to restore", "regkg runs list")
     return write_back(store, home, run_id, progress)
 
 
-def _take_out(store: Store, home: Path, found: Run, *, delete: bool, progress: Progress) -> None:
-    progress.say(f"{found.id}: {'files deleted' if delete else 'out of the graph'}")
-    if found.outcome in IN_GRAPH:
-        take_over(store, found.id, "pruning")  # first, so that nobody starts to read rows that are going
-        predictions.remove(store, found.id)
-        finish(store, found.id, "pruned", note=found.note)
+def _take_out(store: Store, home: Path, run_: Run, *, delete: bool, progress: Progress) -> None:
+    progress.say(f"{run_.id}: {'files deleted' if delete else 'out of the graph'}")
+    if run_.outcome in IN_GRAPH:
+        take_over(store, run_.id, "pruning")  # first, so that no reader starts on rows that are being removed
+        predictions.remove(store, run_.id)
+        finish(store, run_.id, "pruned", note=run_.note)
     if delete:
-        shutil.rmtree(predictions.run_folder(home, found.id), ignore_errors=True)
+        shutil.rmtree(predictions.run_folder(home, run_.id), ignore_errors=True)
 
 
 def _kept(store: Store, everything: Sequence[Run]) -> dict[str, str]:
-    """Id of every run that stays -> why."""
-    by_id = {found.id: found for found in everything}
+    """Return for the id of every run that stays the reason why."""
+    by_id = {run_.id: run_ for run_ in everything}
     try:
-        in_force = served(store).runs
+        served_runs = served(store).runs
     except UnknownRelease:
-        in_force = {}
-    reasons = {run_id: f"it is served for {slot}" for slot, run_id in in_force.items()}
-    reasons |= {found.id: "it is pinned" for found in everything if found.pinned and found.id not in reasons}
+        served_runs = {}
+    reasons = {run_id: f"it is served for {slot}" for slot, run_id in served_runs.items()}
+    reasons |= {run_.id: "it is pinned" for run_ in everything if run_.pinned and run_.id not in reasons}
     for run_id in list(reasons):
         parent = by_id[run_id].parent if run_id in by_id else None
         if parent is not None:
@@ -133,9 +133,9 @@ def _kept(store: Store, everything: Sequence[Run]) -> dict[str, str]:
     return reasons
 
 
-def _may_go(found: Run, reasons: dict[str, str], *, delete: bool) -> Run:
-    if found.id in reasons:
-        raise Conflict(f"run {found.id} stays: {reasons[found.id]}", "publish another run, or unpin it, first")
-    if found.outcome in IN_GRAPH or (delete and found.outcome == "pruned"):
-        return found
-    raise Conflict(f"run {found.id} is {found.outcome}, so none of its rows are in the graph", "regkg runs list")
+def _may_go(run_: Run, reasons: dict[str, str], *, delete: bool) -> Run:
+    if run_.id in reasons:
+        raise Conflict(f"run {run_.id} stays: {reasons[run_.id]}", "publish another run, or unpin it, first")
+    if run_.outcome in IN_GRAPH or (delete and run_.outcome == "pruned"):
+        return run_
+    raise Conflict(f"run {run_.id} is {run_.outcome}, so none of its rows are in the graph", "regkg runs list")

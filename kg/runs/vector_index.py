@@ -1,9 +1,9 @@
-"""Vector indexes: the vectors of a published run can be asked in Cypher, each run through an index of its own.
+"""Vector indexes: Cypher can search the vectors of published runs, each through an index of its own.
 
-Neo4j holds one vector index for a label and a property and filters nothing in it, so the (:Embedding) nodes of a run
-get a label that is generated from its id. An index is made when its run is published, kept while the run is in the
-graph, and dropped when the run is pruned or discarded. Everything here may be repeated: an index is made last, once all
-nodes carry the label, so that whatever a kill left undone is done by the next call of `ensure`.
+Neo4j has one vector index per label and property and cannot filter within it, so the (:Embedding) nodes of a run get a
+label derived from its id. An index is made when its run is published, kept while the run is in the graph, and dropped
+when the run is pruned or discarded. Everything here can be repeated: an index is made last, once all nodes carry the
+label, so that the next call of `ensure` completes whatever a kill left undone.
 """
 
 from __future__ import annotations
@@ -39,48 +39,48 @@ RETURN name, state, populationPercent AS percent, options.indexConfig['vector.di
 
 
 def index_name(run_id: str) -> str:
-    """Name of a run's vector index: vectors_glue_cortex_1 for glue-cortex-1; whatever is no letter or digit is _."""
+    """Return the name of a run's vector index, such as vectors_glue_cortex_1 for glue-cortex-1."""
     return NAME + _NOT_A_NAME.sub("_", run_id)
 
 
 def index_label(run_id: str) -> str:
-    """Label of a published run's (:Embedding) nodes, such as Embedding_glue_cortex_1."""
+    """Return the label of a published run's (:Embedding) nodes, such as Embedding_glue_cortex_1."""
     return LABEL + _NOT_A_NAME.sub("_", run_id)
 
 
 def ensure(store: Store, progress: Progress = SILENT) -> None:
-    """`make` the indexes that are missing and `wait` for them."""
+    """Make the missing indexes (`make`) and wait for them (`wait`)."""
     wait(store, make(store, progress), progress)
 
 
 def make(store: Store, progress: Progress = SILENT, also: Sequence[str] = ()) -> list[str]:
-    """Make the indexes that published runs lack, and drop those that belong to no run in the graph.
+    """Make the indexes that published runs lack, and drop those of runs that are not in the graph.
 
-    A server without such indexes does not stop anybody from publishing: that is said, and everything else works.
+    A server without vector indexes does not prevent publication: a warning is given, and everything else works.
 
     Args:
         store: the graph.
-        progress: told when the server refuses.
+        progress: where to warn if the server refuses.
         also: complete runs that are about to be published.
 
     Returns:
-        Names of the indexes that the server has yet to fill.
+        Names of the indexes that the server has yet to populate.
     """
     try:
         return _make(store, {*_published(store), *also})
     except StoreRefused as error:
-        progress.say(f"warning: the vectors of published runs cannot be asked in Cypher here: {error.message}")
+        progress.say(f"warning: Cypher cannot search the vectors of published runs here: {error.message}")
         return []
 
 
 def wait(store: Store, names: Sequence[str], progress: Progress = SILENT, wait_s: float = WAIT_S) -> None:
-    """Wait until these indexes are filled, or no longer than so many seconds: then they fill in the background.
+    """Wait until these indexes are populated, or `wait_s` seconds: then they fill in the background.
 
     Args:
         store: the graph.
-        names: of indexes.
-        progress: told how full they are, and of those that are not ready in time or that the server could not fill.
-        wait_s: 0 only looks.
+        names: of the indexes.
+        progress: where to report how full they are, and which are not ready in time or have failed.
+        wait_s: seconds; 0 only looks.
     """
     if not names:
         return
@@ -98,19 +98,21 @@ def wait(store: Store, names: Sequence[str], progress: Progress = SILENT, wait_s
         pause = min(pause * 2, 1.0)
     progress.end()
     for name in pending:
-        progress.say(f"{name} is filled to {states[name]['percent']:.0f} % and goes on in the background")
+        progress.say(f"{name} is {states[name]['percent']:.0f} % populated and continues in the background")
     for name in (name for name, index in states.items() if index["state"] == "FAILED"):
-        progress.say(f"warning: Neo4j could not fill {name}; `regkg db migrate` tries again")
+        progress.say(f"warning: Neo4j could not populate {name}; `regkg db migrate` tries again")
 
 
 def missing(store: Store) -> list[str]:
-    """Published runs in the graph whose vectors have no index that works.
+    """Return published runs in the graph whose vectors have no working index.
 
     Raises:
-        StoreRefused: the server knows no vector indexes.
+        StoreRefused: the server does not support vector indexes.
     """
-    there = _indexes(store)
-    return [run for run, dims in _dims(store, _published(store)).items() if not _fits(there.get(index_name(run)), dims)]
+    existing = _indexes(store)
+    return [
+        run for run, dims in _dims(store, _published(store)).items() if not _fits(existing.get(index_name(run)), dims)
+    ]
 
 
 def drop(store: Store, run_id: str) -> None:
@@ -119,11 +121,11 @@ def drop(store: Store, run_id: str) -> None:
 
 
 def _make(store: Store, wanted: Iterable[str]) -> list[str]:
-    """Label and index the vectors of these runs where they are not yet; gives the names of indexes not yet filled."""
-    there = _indexes(store)
+    """Label and index the vectors of these runs where needed; return the names of indexes not yet populated."""
+    existing = _indexes(store)
     complete = store.read("MATCH (r:ModelRun {outcome: 'complete'}) RETURN r.id AS id")
-    left = set(there) - {index_name(row["id"]) for row in complete}
-    for name in sorted(left):
+    orphaned = set(existing) - {index_name(row["id"]) for row in complete}
+    for name in sorted(orphaned):
         store.implicit(f"DROP INDEX `{name}` IF EXISTS")
     unready = []
     for run, dims in _dims(store, wanted).items():
@@ -133,17 +135,17 @@ def _make(store: Store, wanted: Iterable[str]) -> list[str]:
             f"CALL (e) {{ SET e:`{label}` }} IN TRANSACTIONS OF 10000 ROWS",
             run=run,
         )
-        if not _fits(there.get(name), dims):
-            drop(store, run)  # of other vectors, or failed
+        if not _fits(existing.get(name), dims):
+            drop(store, run)  # it is of other vectors, or has failed
             store.implicit(_CREATE.format(name=name, label=label, dims=dims))
             unready.append(name)
-        elif there[name]["state"] != "ONLINE":
+        elif existing[name]["state"] != "ONLINE":
             unready.append(name)
     return unready
 
 
 def _indexes(store: Store) -> dict[str, Row]:
-    """By name, those that stand for a run: state, percent filled, dims."""
+    """Return the indexes of runs by name: state, percent populated, dims."""
     return {row["name"]: row for row in store.read(_OURS, name=NAME, label=LABEL)}
 
 
@@ -152,7 +154,7 @@ def _fits(index: Row | None, dims: int) -> bool:
 
 
 def _published(store: Store) -> list[str]:
-    """Complete runs that were served at any time."""
+    """Return complete runs that were served at any time."""
     journal = store.read("MATCH (p:Publication) RETURN DISTINCT p.runs AS runs")
     ids = sorted({run for row in journal for run in json.loads(row["runs"]).values()})
     rows = store.read("MATCH (r:ModelRun {outcome: 'complete'}) WHERE r.id IN $ids RETURN r.id AS id", ids=ids)
@@ -160,7 +162,7 @@ def _published(store: Store) -> list[str]:
 
 
 def _dims(store: Store, runs: Iterable[str]) -> dict[str, int]:
-    """Length of the vectors of each of these runs that has some in the graph."""
+    """Return the vector length of each of these runs that has vectors in the graph."""
     rows = store.read(
         "UNWIND $runs AS run MATCH (r:ModelRun {id: run}) "
         "CALL (run) { MATCH (e:Embedding {run: run}) RETURN size(e.vector) AS dims LIMIT 1 } RETURN run, dims",

@@ -1,1 +1,1 @@
-"""Benchmarks of models beside other programs."""
+"""Benchmarks of models against other programs."""

@@ -1,1 +1,1 @@
-"""What two models share."""
+"""Code that two models share."""

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-PAIRS = 500_000  # of a block, about
+PAIRS = 500_000  # in a block, about
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where trained features lie, in the order of chromosomes and start.
+    """Positions of trained features, sorted by chromosome and start.
 
     Attributes:
-        row: (n,) of the embeddings.
+        row: (n,) rows of the embeddings.
         chrom: (n,) codes, the same for genes and peaks.
-        start, end: (n,) 0-based half-open; of a gene its start site and the base after it.
+        start, end: (n,) 0-based half-open; for a gene, its start site and the base after it.
     """
 
     row: Ints
@@ -35,7 +35,7 @@ class Places:
 
 
 def places(genes: pa.Table, peaks: pa.Table, vertices: NDArray[np.str_]) -> tuple[Places, Places]:
-    """Genes and peaks of a release that are among `vertices` (sorted)."""
+    """Return the positions of the genes and peaks of a release that are among `vertices` (sorted)."""
     chroms = np.unique(np.concatenate([_chroms(table) for table in (genes, peaks)]))
     tss = genes["tss"].to_numpy()
     return (
@@ -45,28 +45,28 @@ def places(genes: pa.Table, peaks: pa.Table, vertices: NDArray[np.str_]) -> tupl
 
 
 def pairs_in_window(genes: Places, peaks: Places, window_bp: int, n_pairs: int = PAIRS) -> Iterator[tuple[Ints, Ints]]:
-    """Rows of peaks and of genes at most `window_bp` from the start site to the nearest base; whole genes a block."""
+    """Yield rows of peaks and of genes at most `window_bp` apart, start site to nearest base; whole genes a block."""
     widest = int((peaks.end - peaks.start).max(initial=1))
-    # one axis for all chromosomes, farther apart than any window reaches
+    # one axis for all chromosomes, which lie farther apart than any window reaches
     stride = int(max(peaks.end.max(initial=0), genes.end.max(initial=0))) + window_bp + widest + 1
     starts = peaks.chrom * stride + peaks.start
     tss = genes.chrom * stride + genes.start
     first = np.searchsorted(starts, tss - window_bp - widest)
     count = np.searchsorted(starts, tss + window_bp, side="right") - first
-    edges = np.unique(np.searchsorted(np.cumsum(count), np.arange(n_pairs, count.sum() + n_pairs, n_pairs)) + 1)
-    for some in np.split(np.arange(len(tss)), edges[edges < len(tss)]):
-        gene = np.repeat(some, count[some])
-        before = np.cumsum(count[some]) - count[some]
-        peak = np.arange(len(gene)) + np.repeat(first[some] - before, count[some])
-        apart = np.maximum(peaks.start[peak] - genes.start[gene], genes.start[gene] - peaks.end[peak] + 1)
-        inside = (apart <= window_bp) & (peaks.chrom[peak] == genes.chrom[gene])
+    boundaries = np.unique(np.searchsorted(np.cumsum(count), np.arange(n_pairs, count.sum() + n_pairs, n_pairs)) + 1)
+    for block in np.split(np.arange(len(tss)), boundaries[boundaries < len(tss)]):
+        gene = np.repeat(block, count[block])
+        before = np.cumsum(count[block]) - count[block]
+        peak = np.arange(len(gene)) + np.repeat(first[block] - before, count[block])
+        distance = np.maximum(peaks.start[peak] - genes.start[gene], genes.start[gene] - peaks.end[peak] + 1)
+        inside = (distance <= window_bp) & (peaks.chrom[peak] == genes.chrom[gene])
         yield peaks.row[peak[inside]], genes.row[gene[inside]]
 
 
 def _chroms(table: pa.Table) -> NDArray[np.str_]:
-    """Assembly and chromosome: those of two species are not the same."""
-    sides = (table[name].to_numpy(zero_copy_only=False).astype(str) for name in ("assembly", "chrom"))
-    assembly, chrom = sides
+    """Return assembly:chromosome, so that those of two species differ."""
+    columns = (table[name].to_numpy(zero_copy_only=False).astype(str) for name in ("assembly", "chrom"))
+    assembly, chrom = columns
     return np.char.add(np.char.add(assembly, ":"), chrom)
 
 

@@ -1,9 +1,9 @@
-"""What the cells alone say of a pair: do its two features vary together over the joint space?
+"""Correlation of two features over the joint space, from the cells alone.
 
 Each feature's values (logarithms of normalised counts, other values as they are) are fitted by a linear function of a
-cell's place in the joint space; a pair's score is the correlation of its two functions over all cells of all
-modalities. The guidance graph has no part in it but for having helped to align the cells. Unlike a correlation over
-metacells it needs no pairs of cells, and its noise is averaged over all cells and not over those of a metacell.
+cell's position in the joint space; a pair's score is the correlation of its two functions over all cells of all
+modalities. The guidance graph plays no part beyond having helped to align the cells. Unlike a correlation over
+metacells, it needs no paired cells, and noise is averaged over all cells rather than those of a metacell.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-RIDGE = (
-    0.1  # variance; the prior of a cell's place has 1, and along directions in which cells differ less little is seen
-)
+RIDGE = 0.1  # variance, where the prior of a cell's position has 1: directions in which cells vary less tell little
 
 
 @dataclass(frozen=True)
@@ -37,57 +35,61 @@ class FeatureProfiles:
 
     Attributes:
         features: (F,) ids, of all modalities.
-        unit: (F, m) such that the product of two rows is the correlation of their functions; 0 for one that is flat.
+        unit: (F, m) such that the product of two rows is the correlation of their functions; 0 for a flat function.
     """
 
     features: NDArray[np.str_]
     unit: Floats
 
     def correlation(self, source: Sequence[str], target: Sequence[str]) -> Floats:
-        """(pairs,) of the functions of two features each; NaN where one was not measured, 0 where one is flat."""
+        """Return (pairs,) correlations of two features' functions; NaN if either is unmeasured, 0 if flat."""
         names = pd.Index(self.features)
         i, j = (names.get_indexer(pd.Index(np.asarray(side, dtype=str))) for side in (source, target))
-        found = np.einsum("pm,pm->p", self.unit[i], self.unit[j])
-        return np.where((i >= 0) & (j >= 0), found, np.nan)
+        products = np.einsum("pm,pm->p", self.unit[i], self.unit[j])
+        return np.where((i >= 0) & (j >= 0), products, np.nan)
 
 
 def profiles(cells: Cells, embeddings: Mapping[str, NDArray[np.float32]]) -> FeatureProfiles:
-    """Fit every feature of every modality.
+    """Fit every feature of every modality by a linear function over the joint space.
 
     Args:
-        cells: whose values are fitted; on disk they are read in blocks, twice where they are counts.
-        embeddings: modality -> (cells, m) places in the joint space.
+        cells: whose values are fitted; those on disk are read in blocks, twice if they are counts.
+        embeddings: modality -> (cells, m) positions in the joint space.
     """
-    places = {name: np.asarray(embeddings[name], np.float64) for name in cells.modalities}
-    fitted = [_slopes(modality, places[name]) for name, modality in cells.modalities.items()]
-    spread = np.atleast_2d(np.cov(np.concatenate(list(places.values())).T))
-    root = np.linalg.cholesky(spread + 1e-9 * np.eye(len(spread)))  # correlation of functions is the angle of these
+    positions = {name: np.asarray(embeddings[name], np.float64) for name in cells.modalities}
+    fitted = [_slopes(modality, positions[name]) for name, modality in cells.modalities.items()]
+    covariance = np.atleast_2d(np.cov(np.concatenate(list(positions.values())).T))
+    root = np.linalg.cholesky(
+        covariance + 1e-9 * np.eye(len(covariance))
+    )  # correlation of functions is the angle of these
     scaled = np.concatenate(fitted) @ root
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
     names = np.concatenate([modality.features for modality in cells.modalities.values()])
     return FeatureProfiles(names, scaled / np.where(length > 0, length, 1.0))
 
 
-def _slopes(modality: Modality, places: Floats) -> Floats:
-    """(features, m) of the ridge regression of each feature on the places; what was not measured is as the mean."""
-    places = places - places.mean(0)
-    n, m = places.shape
-    together, missing, total, known = (np.zeros((len(modality.features), width)) for width in (m, m, 1, 1))
+def _slopes(modality: Modality, positions: Floats) -> Floats:
+    """Return (features, m) slopes of the ridge regression of each feature; unmeasured values count as the mean."""
+    positions = positions - positions.mean(0)
+    n, m = positions.shape
+    cross_product, missing, total, known = (np.zeros((len(modality.features), width)) for width in (m, m, 1, 1))
     size = row_sums(modality.counts) if modality.is_counted else np.ones(n)
-    usual = np.median(size[size > 0]) if (size > 0).any() else 1.0
+    median_size = np.median(size[size > 0]) if (size > 0).any() else 1.0
     for rows, block in blocks(modality.counts):
-        gaps, values = _gaps_and_values(block, usual / np.maximum(size[rows], 1.0) if modality.is_counted else None)
-        together += values.T @ places[rows]
-        missing += gaps.T @ places[rows]
+        gaps, values = _gaps_and_values(
+            block, median_size / np.maximum(size[rows], 1.0) if modality.is_counted else None
+        )
+        cross_product += values.T @ positions[rows]
+        missing += gaps.T @ positions[rows]
         total += np.asarray(values.sum(axis=0)).reshape(-1, 1)
         known += values.shape[0] - np.asarray(gaps.sum(axis=0)).reshape(-1, 1)
-    together += total / np.maximum(known, 1.0) * missing
-    slopes: Floats = np.linalg.solve(places.T @ places / n + RIDGE * np.eye(m), together.T / n).T
+    cross_product += total / np.maximum(known, 1.0) * missing
+    slopes: Floats = np.linalg.solve(positions.T @ positions / n + RIDGE * np.eye(m), cross_product.T / n).T
     return slopes
 
 
 def _gaps_and_values(block: sp.csr_matrix, scale: Floats | None) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Where a value is not measured, and the values with 0 there: of counts log(1 + scaled), where a scale is given."""
+    """Return where values are missing, and the values with 0 there; log(1 + scaled) of counts, given a scale."""
     gap = np.isnan(block.data)
     data = np.where(gap, 0.0, block.data)
     if scale is not None:

@@ -1,8 +1,9 @@
-"""The gate: a retrained run is published only where it is not worse than the run that it replaces.
+"""The gate: a retrained run is published only if it is not worse than the run that it replaces.
 
-Compared is what their model declares (`models.contract`): metrics, such as FOSCTTM of the same cells, and how they rank
-pairs against edges that neither saw: types that did not guide them or, of types that did, chromosomes held out from
-both, and from every run whose weights they started from. What cannot be compared is said and left out, never guessed.
+The two are compared by what their model declares (`models.contract`): metrics, such as FOSCTTM of the same cells, and
+how they rank pairs against edges that neither has seen: edges of types that did not guide them or, of types that did,
+of chromosomes held out from both and from every run whose weights they started from. What cannot be compared is
+reported and left out, never guessed.
 """
 
 from __future__ import annotations
@@ -30,37 +31,37 @@ if TYPE_CHECKING:
 
 _TOLERANCE = "_tolerance"
 PASSED, FAILED, LEFT_OUT = "passed", "failed", "not comparable"
-EVERYWHERE = None  # no chromosome of a type was seen
+EVERYWHERE = None  # unseen on every chromosome
 
 
 @dataclass(frozen=True)
 class Gate:
-    """By how much a run may be worse than the one it replaces, where that is not what its model declares.
+    """By how much a run may be worse than the one it replaces, where that differs from what its model declares.
 
     Attributes:
         tolerances: metric, as its model declares it, or "auroc" -> by how much it may be worse.
-        min_positives: pairs that unseen edges of a type join, or it is not compared.
+        min_positives: how many scored pairs unseen edges of a type must join for that type to be compared.
     """
 
     tolerances: Mapping[str, float] = field(default_factory=dict)
     min_positives: int = 20
 
     def tolerance(self, name: str, declared: float) -> float:
-        """The one that was asked for, else the declared one."""
+        """Return the tolerance set for this metric, else the declared one."""
         return self.tolerances.get(name, declared)
 
 
 @dataclass(frozen=True)
 class GateFigure:
-    """One comparison.
+    """One figure of a run compared with that of the published run.
 
     Attributes:
         name: such as foscttm or auroc_CONTACTS.
-        parent, child: its value of the published and of the new run; None where there is none.
-        tolerance: the new one may be worse by this.
+        parent, child: its value for the published and for the new run; None where there is none.
+        tolerance: by how much the new one may be worse.
         verdict: passed, failed or not comparable.
-        why: for people.
-        interval: 95 % of child - parent over resampled genes, where pairs make the figure; it decides nothing.
+        why: the reason, in words.
+        interval: 95 % interval of child - parent over resampled genes, for figures of pairs; it decides nothing.
     """
 
     name: str
@@ -74,43 +75,43 @@ class GateFigure:
     def __str__(self) -> str:
         if self.parent is None or self.child is None or self.verdict == LEFT_OUT:
             return f"{self.name} is not comparable: {self.why}"
-        said = f"{self.name} {self.child:.4g}, of the published run {self.parent:.4g}, tolerance {self.tolerance:g}"
+        text = f"{self.name} {self.child:.4g}, published run {self.parent:.4g}, tolerance {self.tolerance:g}"
         if self.interval is None:
-            return said
+            return text
         low, high = self.interval
         change = f"changed by {self.child - self.parent:+.4g}, 95 % over resampled genes {low:+.4g} to {high:+.4g}"
-        return f"{said}, {change}{': within chance' if low <= 0 <= high else ''}"
+        return f"{text}, {change}{': within chance' if low <= 0 <= high else ''}"
 
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """What the gate says of a run; `passed` when a figure was compared and none failed."""
+    """The gate's verdict on a run: passed when at least one figure was compared and none failed."""
 
     figures: tuple[GateFigure, ...]
 
     @property
     def passed(self) -> bool:
         """Whether the run may be published."""
-        said = [figure.verdict for figure in self.figures]
-        return FAILED not in said and PASSED in said
+        verdicts = [figure.verdict for figure in self.figures]
+        return FAILED not in verdicts and PASSED in verdicts
 
     @property
     def reason(self) -> str:
-        """In a sentence: what failed or, when nothing could be compared, why."""
-        told = [f for f in self.figures if f.verdict == (PASSED if self.passed else FAILED)] or list(self.figures)
-        listed = "; ".join(map(str, told)) or "nothing could be compared"
+        """What passed or failed or, when nothing could be compared, why; one sentence."""
+        decisive = [f for f in self.figures if f.verdict == (PASSED if self.passed else FAILED)] or list(self.figures)
+        listed = "; ".join(map(str, decisive)) or "nothing could be compared"
         return f"gate {'passed' if self.passed else 'failed'}: {listed}"
 
 
 def read_gate(path: Path | None, options: Mapping[str, Any]) -> Gate:
-    """The gate from the table [gate] of a TOML file, and from options, which win.
+    """Read the gate from the table [gate] of a TOML file, and from options, which win.
 
     Args:
-        path: of the file; None for none.
+        path: of the file, or None.
         options: min_positives, and NAME_tolerance for each metric NAME that a model declares; None is left out.
 
     Raises:
-        SettingsError: the file has no such table, or something in it is unknown or of another type.
+        SettingsError: the file has no such table, or an entry is unknown or of the wrong type.
     """
     table: dict[str, Any] = {}
     if path is not None:
@@ -118,50 +119,52 @@ def read_gate(path: Path | None, options: Mapping[str, Any]) -> Gate:
             table = tomllib.loads(path.read_text())["gate"]
         except (KeyError, tomllib.TOMLDecodeError) as error:
             raise SettingsError(f"{path} has no table [gate]: {error}", "see docs/retraining.md") from error
-    known = {**{f"{name}{_TOLERANCE}": float for name in tolerable()}, "min_positives": int}
-    wrong = [f"{name} = {value!r}" for name, value in table.items() if not _fits(value, known.get(name))]
-    if wrong:
-        raise SettingsError(f"{path}: [gate] says {', '.join(wrong)}", f"it may say {', '.join(known)}, all numbers")
-    asked = {**table, **{name: value for name, value in options.items() if value is not None}}
-    least = asked.pop("min_positives", Gate.min_positives)
-    return Gate({name.removesuffix(_TOLERANCE): float(value) for name, value in asked.items()}, least)
+    expected = {**{f"{name}{_TOLERANCE}": float for name in tolerance_names()}, "min_positives": int}
+    invalid = [f"{name} = {value!r}" for name, value in table.items() if not _fits(value, expected.get(name))]
+    if invalid:
+        valid = f"valid entries are {', '.join(expected)}, all numbers"
+        raise SettingsError(f"{path}: [gate] has invalid entries: {', '.join(invalid)}", valid)
+    values = {**table, **{name: value for name, value in options.items() if value is not None}}
+    min_positives = values.pop("min_positives", Gate.min_positives)
+    return Gate({name.removesuffix(_TOLERANCE): float(value) for name, value in values.items()}, min_positives)
 
 
-def tolerable() -> list[str]:
-    """Names of all that a gate can be told a tolerance of: "auroc", and the metrics that models declare."""
-    declared = (one for name in registry.names() for one in registry.get(name).gate)
-    return ["auroc", *sorted({one.name for one in declared if isinstance(one, Metric)})]
+def tolerance_names() -> list[str]:
+    """Return the names of all metrics that can be given a tolerance: "auroc", and those that models declare."""
+    declared = (entry for name in registry.names() for entry in registry.get(name).gate)
+    return ["auroc", *sorted({entry.name for entry in declared if isinstance(entry, Metric)})]
 
 
 def judge(store: Store, gate: Gate, parent: Run, child: Run, release: int) -> GateVerdict:
-    """Compare two complete runs by what their model declares; edges are those of `release`."""
-    found: list[GateFigure] = []
+    """Compare two complete runs by what their model declares, against the edges of `release`."""
+    figures: list[GateFigure] = []
     for declared in registry.get(child.model).gate:
         if isinstance(declared, Metric):
-            found += _metric(store, gate, declared, parent, child)
+            figures += _metric(store, gate, declared, parent, child)
         else:
-            found += _rankings(store, gate, declared, parent, child, release)
-    return GateVerdict(tuple(found))
+            figures += _rankings(store, gate, declared, parent, child, release)
+    return GateVerdict(tuple(figures))
 
 
 def as_json(verdict: GateVerdict) -> dict[str, Any]:
-    """The verdict in JSON's own types."""
+    """Return the verdict as JSON values."""
     return {"passed": verdict.passed, "reason": verdict.reason, "figures": [asdict(f) for f in verdict.figures]}
 
 
 def unseen(store: Store, of: Run, edge_type: str) -> frozenset[str] | None:
-    """Chromosomes whose edges of a type neither a run nor any run that it started from has seen; None for all."""
-    asked = runs.environment(store, of.id).get("request", {})
-    own = frozenset(asked.get("held_out", ())) if edge_type in of.edge_types else EVERYWHERE
-    if not asked.get("warm") or of.parent is None:
+    """Return the chromosomes whose edges of a type were seen neither by a run nor by any run it started from."""
+    request = runs.environment(store, of.id).get("request", {})
+    own = frozenset(request.get("held_out", ())) if edge_type in of.edge_types else EVERYWHERE
+    if not request.get("warm") or of.parent is None:
         return own
     return _both(own, unseen(store, runs.run(store, of.parent), edge_type))
 
 
-def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
-    if one is EVERYWHERE or other is EVERYWHERE:
-        return other if one is EVERYWHERE else one
-    return one & other
+def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:
+    """Return the chromosomes in both sets, each of which may be EVERYWHERE."""
+    if a is EVERYWHERE or b is EVERYWHERE:
+        return b if a is EVERYWHERE else a
+    return a & b
 
 
 def _fits(value: object, expected: type | None) -> bool:
@@ -174,17 +177,17 @@ def _compared(
     name: str, parent: float | None, child: float | None, tolerance: float, *, larger_is_worse: bool = False
 ) -> GateFigure:
     if parent is None or child is None or not (math.isfinite(parent) and math.isfinite(child)):
-        return GateFigure(name, parent, child, tolerance, LEFT_OUT, "one of the runs has no such figure")
+        return GateFigure(name, parent, child, tolerance, LEFT_OUT, "one of the runs lacks this figure")
     worse_by = child - parent if larger_is_worse else parent - child
     return GateFigure(name, parent, child, tolerance, PASSED if worse_by <= tolerance else FAILED)
 
 
 def _metric(store: Store, gate: Gate, declared: Metric, parent: Run, child: Run) -> list[GateFigure]:
-    """One figure for each metric of the declared name, or one for their mean over those that both runs have."""
+    """Return one figure for each metric of the declared name, or one for their mean over those that both runs have."""
     tolerance = gate.tolerance(declared.name, declared.tolerance)
     if declared.pooled:
-        both = [_pooled(declared.name, run, parent, child) for run in (parent, child)]
-        values = {declared.name: (both[0], both[1])}
+        pooled = [_pooled(declared.name, run, parent, child) for run in (parent, child)]
+        values = {declared.name: (pooled[0], pooled[1])}
     else:
         names = sorted(n for n in {*parent.metrics, *child.metrics} if n.startswith(declared.name))
         values = {name: (parent.metrics.get(name), child.metrics.get(name)) for name in names}
@@ -194,21 +197,21 @@ def _metric(store: Store, gate: Gate, declared: Metric, parent: Run, child: Run)
     ]
     cells = [runs.environment(store, run.id).get("cells") for run in (parent, child)]
     if declared.same_cells and None not in cells and cells[0] != cells[1]:
-        why = "the files of cells have changed between the runs"
+        why = "the cell files changed between the runs"
         return [replace(figure, verdict=LEFT_OUT, why=why) for figure in figures]
     return figures
 
 
 def _pooled(name: str, of: Run, *both: Run) -> float | None:
-    """Mean over the metrics NAME_... that both runs were measured with."""
+    """Return the mean over the metrics NAME_... that both runs have."""
     names = {n for n in both[0].metrics if n.startswith(f"{name}_")}.intersection(*(r.metrics for r in both))
     values = [of.metrics[n] for n in sorted(names) if all(r.metrics[n] is not None for r in both)]
     return sum(values) / len(values) if values else None
 
 
 def _rankings(store: Store, gate: Gate, declared: Benchmark, parent: Run, child: Run, release: int) -> list[GateFigure]:
-    """AUROC against each type of edges that the release has, on the pairs that both runs scored."""
-    found = []
+    """Return the AUROC against each type of edges that the release has, on the pairs that both runs scored."""
+    figures = []
     tolerance = gate.tolerance("auroc", declared.tolerance)
     for type_ in declared.against:
         against = type_.name
@@ -219,11 +222,11 @@ def _rankings(store: Store, gate: Gate, declared: Benchmark, parent: Run, child:
         name = f"auroc_{against}"
         chroms = _both(unseen(store, parent, against), unseen(store, child, against))
         if chroms is not EVERYWHERE and not chroms:
-            why = f"{against} guided a run, or one whose weights it started from, on every chromosome"
-            found.append(GateFigure(name, None, None, tolerance, LEFT_OUT, why))
+            why = f"{against} guided a run, or a run whose weights it started from, on every chromosome"
+            figures.append(GateFigure(name, None, None, tolerance, LEFT_OUT, why))
             continue
-        found.append(_ranking(name, gate.min_positives, tolerance, scored, chroms, pair_columns(declared.of)))
-    return found
+        figures.append(_ranking(name, gate.min_positives, tolerance, scored, chroms, pair_columns(declared.of)))
+    return figures
 
 
 def _ranking(
@@ -240,7 +243,7 @@ def _ranking(
     positive = pairs["positive"].to_numpy()
     if positive.sum() < min_positives or positive.all():
         where = "" if chroms is EVERYWHERE else f" on {', '.join(sorted(chroms))}"
-        why = f"{positive.sum():,} positive of {len(pairs):,} pairs{where}, {min_positives} are needed"
+        why = f"{positive.sum():,} of {len(pairs):,} pairs{where} are positive, {min_positives} are needed"
         return GateFigure(name, None, None, tolerance, LEFT_OUT, why)
     before, after = (auroc(positive, pairs[column].to_numpy()) for column in ("score", "score_of_child"))
     change = auroc_change(*(pairs[c].to_numpy() for c in ("gene", "positive", "score", "score_of_child")))

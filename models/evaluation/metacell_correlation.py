@@ -1,4 +1,4 @@
-"""The plainest of links: do a peak and a gene vary together over metacells?"""
+"""Correlation over metacells, the simplest link score: do a peak and a gene vary together?"""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 METACELLS = 200
-CELLS_EACH = 5  # on average, at least
+CELLS_EACH = 5  # cells per metacell, on average, at least
 
 
-def groups(
+def assign_metacells(
     cells: Cells, embeddings: Sequence[NDArray[np.float32]] = (), *, seed: int = 0, most: int = METACELLS
 ) -> list[Ints]:
-    """Metacell of each cell of each modality: `most`, or fewer where cells are few.
+    """Return the metacell of each cell of each modality: `most` metacells, or fewer where cells are few.
 
-    Paired cells are grouped by what the anchor's encoder reads, its principal components; others by their place in a
-    joint space, so that what comes of them owes something to the model that made it.
+    Paired cells are grouped by what the anchor's encoder reads, its principal components; others by their position in a
+    joint space, so that the result owes something to the model that made it.
 
     Args:
-        cells: paired, or as `embeddings` has them.
-        embeddings: of each modality, (cells, m).
+        cells: paired, or in the order of `embeddings`.
+        embeddings: (cells, m) of each modality.
         seed: of k-means.
-        most: metacells.
+        most: largest number of metacells.
 
     Raises:
-        InputError: cells are not paired, and there are no embeddings.
+        InputError: the cells are not paired, and there are no embeddings.
     """
     sizes = [len(modality.obs_names) for modality in cells.modalities.values()]
     n = min(most, max(min(sizes) // CELLS_EACH, 1))
@@ -51,13 +51,13 @@ def groups(
         count_cores()
         return [KMeans(n, n_init=1, random_state=seed).fit_predict(cells[cells.anchor].rep)] * len(sizes)
     if [len(embedding) for embedding in embeddings] != sizes:
-        raise InputError("cells are not paired, and the run's folder does not hold them", "their h5ad are kept there")
+        raise InputError("the cells are not paired, and the run's folder lacks their h5ad", "restore the run's folder")
     return joint_clusters(embeddings, n, seed=seed)
 
 
 @dataclass(frozen=True)
 class MetacellProfiles:
-    """Every feature over metacells, so scaled that products are Spearman correlations.
+    """Every feature over metacells, scaled so that products are Spearman correlations.
 
     Attributes:
         names: of the features, of all modalities one after another.
@@ -70,31 +70,31 @@ class MetacellProfiles:
 
     @classmethod
     def of(cls, cells: Cells, clusters: Sequence[Ints]) -> MetacellProfiles:
-        """Profiles over the metacells that all modalities have; `clusters` are the metacell of each cell of each."""
+        """Return profiles over the metacells that all modalities have, given the metacell of each cell of each."""
         n = max(int(cluster.max()) for cluster in clusters) + 1
-        common = np.all([np.bincount(cluster, minlength=n) > 0 for cluster in clusters], axis=0)
+        in_all = np.all([np.bincount(cluster, minlength=n) > 0 for cluster in clusters], axis=0)
         modalities = list(cells.modalities.values())
-        scaled = [scaled_ranks(metacell_values(m, c, n)[common]) for m, c in zip(modalities, clusters, strict=True)]
+        scaled = [scaled_ranks(metacell_values(m, c, n)[in_all]) for m, c in zip(modalities, clusters, strict=True)]
         names = pd.Index(np.concatenate([modality.features for modality in modalities]))
-        return cls(names, np.concatenate([*scaled, np.zeros((int(common.sum()), 1))], axis=1))
+        return cls(names, np.concatenate([*scaled, np.zeros((int(in_all.sum()), 1))], axis=1))
 
-    def places(self, names: ArrayLike) -> NDArray[np.intp]:
-        """Column of each feature; the last one, which does not vary, of one that was not measured."""
-        found: NDArray[np.intp] = self.names.get_indexer(pd.Index(np.asarray(names, dtype=str)))
-        return found
+    def columns(self, names: ArrayLike) -> NDArray[np.intp]:
+        """Return the column of each feature; for one that was not measured the last column, which does not vary."""
+        columns: NDArray[np.intp] = self.names.get_indexer(pd.Index(np.asarray(names, dtype=str)))
+        return columns
 
     def correlation(self, first: ArrayLike, second: ArrayLike) -> Floats:
-        """(pairs,) Spearman correlations; 0 where an end does not vary."""
-        i, j = self.places(first), self.places(second)
-        found: Floats = np.einsum("cp,cp->p", self.values[:, i], self.values[:, j])
-        return found
+        """Return (pairs,) Spearman correlations; 0 where an end does not vary."""
+        i, j = self.columns(first), self.columns(second)
+        correlations: Floats = np.einsum("cp,cp->p", self.values[:, i], self.values[:, j])
+        return correlations
 
 
 def correlation(cells: Cells, clusters: Sequence[Ints], peak: Sequence[str], gene: Sequence[str]) -> Floats:
-    """(pairs,) Spearman correlation over metacells that all modalities have; 0 where an end does not vary.
+    """Return (pairs,) Spearman correlations over metacells that all modalities have; 0 where an end does not vary.
 
     Args:
-        cells: whose first modality is that of the genes.
+        cells: whose first modality measures the genes.
         clusters: metacell of each cell of each modality.
         peak, gene: (pairs,) feature ids; one that was not measured does not vary.
     """
@@ -102,7 +102,7 @@ def correlation(cells: Cells, clusters: Sequence[Ints], peak: Sequence[str], gen
 
 
 def scaled_ranks(values: Floats) -> Floats:
-    """Ranks of each column, of mean 0 and length 1, so that products are Spearman correlations; 0 if constant."""
+    """Return the ranks of each column, of mean 0 and length 1 (0 if constant): products are Spearman correlations."""
     rank = rankdata(values, axis=0)
     rank -= rank.mean(0)
     length = np.sqrt(np.square(rank).sum(0))

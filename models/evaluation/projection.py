@@ -1,4 +1,4 @@
-"""Cells of the joint space in the plane, to be looked at and for nothing else."""
+"""Projection of the joint space onto a plane, for looking at and nothing else."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def project(vectors: NDArray[np.float32], *, seed: int = 0) -> tuple[NDArray[np.float32], tuple[str, str]]:
-    """Two coordinates of each cell, and what to call them.
+    """Return two coordinates of each cell, and axis labels for them.
 
-    UMAP (McInnes et al. 2018) where umap-learn is installed, else the first two principal components, named with
-    the share of variance that they hold.
+    Uses UMAP (McInnes et al. 2018) if umap-learn is installed, otherwise the first two principal components, labelled
+    with the share of variance that they hold.
 
     Args:
         vectors: (cells, m).
@@ -28,5 +28,5 @@ def project(vectors: NDArray[np.float32], *, seed: int = 0) -> tuple[NDArray[np.
         return np.asarray(umap.UMAP(random_state=seed).fit_transform(vectors), np.float32), ("UMAP 1", "UMAP 2")
     pca = PCA(2, random_state=seed)
     flat = pca.fit_transform(vectors).astype(np.float32)
-    one, two = pca.explained_variance_ratio_
-    return flat, (f"PC 1 ({one:.0%} of variance)", f"PC 2 ({two:.0%} of variance)")
+    first, second = pca.explained_variance_ratio_
+    return flat, (f"PC 1 ({first:.0%} of variance)", f"PC 2 ({second:.0%} of variance)")

@@ -1,8 +1,8 @@
-"""How well scores rank pairs: AUROC and average precision, overall and among pairs equally far apart.
+"""How well scores rank pairs: AUROC and average precision, overall and among pairs at similar distances.
 
 Pairs close together are both scored higher and true more often, so a score must beat distance. The matched figures
-compare pairs only within bins of 25 kb, each weighted by its positives. Intervals come from resampling genes, since
-the pairs of one gene are not independent; every score is judged on the same samples, so that two can be compared.
+compare pairs only within bins of 25 kb, each weighted by its number of positives. Intervals come from resampling genes,
+since the pairs of one gene are not independent; every score is judged on the same samples, so that two can be compared.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class IntervalFigure:
 
 @dataclass(frozen=True)
 class Ranked:
-    """How one score ranks pairs.
+    """How well one score ranks pairs.
 
     Attributes:
         score: its name; "distance" is minus the distance to the start site.
         auroc, average_precision: over all pairs.
         matched_auroc, matched_average_precision: within bins of 25 kb.
-        beyond_distance: by how much `matched_auroc` is above that of distance, which ranks within a bin too.
-        beyond_metacells: likewise, above correlation over metacells; None where that was not asked for.
+        beyond_distance: by how much `matched_auroc` exceeds that of distance, which ranks within a bin too.
+        beyond_metacells: likewise, beyond correlation over metacells; None where that was not requested.
     """
 
     score: str
@@ -71,7 +71,7 @@ class ScoreDecile:
         low, high: lowest and highest score.
         pairs, positives: how many.
         share: of positives.
-        by_distance: the share that distance alone lets expect: of positives among all pairs as far apart.
+        by_distance: the share expected from distance alone: of positives among all pairs at similar distances.
     """
 
     low: float
@@ -84,10 +84,10 @@ class ScoreDecile:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores of the same pairs beside each other.
+    """Several scores compared on the same pairs.
 
     Attributes:
-        pairs, positives, genes: how many there are.
+        pairs, positives, genes: their numbers.
         prevalence: share of positives, which an average precision must beat.
         scores: the first is the run's.
         calibration: of the run's score.
@@ -102,11 +102,11 @@ class Comparison:
 
 
 def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, seed: int = 0) -> Comparison:
-    """The run's score, distance alone, and others beside them.
+    """Compare the run's score with distance alone and with other scores.
 
     Args:
         pairs: columns gene, distance_bp, score and positive (`kg.runs.labelled_pairs`).
-        others: name -> a score of each pair, without NaN; METACELLS is that of correlation over metacells.
+        others: name -> a score of each pair, without NaN; METACELLS is correlation over metacells.
         seed: of the resampling.
     """
     positive = pairs["positive"].to_numpy(dtype=bool)
@@ -115,17 +115,17 @@ def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, 
     gene = np.unique(pairs["gene"].to_numpy(dtype=str), return_inverse=True)[1]
     samples: list[Ints] = [np.arange(len(pairs)), *_resampled(gene, seed)]
     named = {"run": score, DISTANCE: -distance, **(others or {})}
-    found = {name: _figures(positive, one, distance, samples) for name, one in named.items()}
-    own = {name: f["matched_auroc"] for name, f in found.items()}
-    told = own.get(METACELLS)
+    figures = {name: _figures(positive, values, distance, samples) for name, values in named.items()}
+    matched_aurocs = {name: f["matched_auroc"] for name, f in figures.items()}
+    of_metacells = matched_aurocs.get(METACELLS)
     ranked = [
         Ranked(
             name,
             **{n: _figure(v) for n, v in f.items()},
-            beyond_distance=_figure(own[name] - own[DISTANCE]),
-            beyond_metacells=None if told is None else _figure(own[name] - told),
+            beyond_distance=_figure(matched_aurocs[name] - matched_aurocs[DISTANCE]),
+            beyond_metacells=None if of_metacells is None else _figure(matched_aurocs[name] - of_metacells),
         )
-        for name, f in found.items()
+        for name, f in figures.items()
     ]
     genes = int(gene.max(initial=-1) + 1)
     return Comparison(
@@ -136,12 +136,12 @@ def compare(pairs: pd.DataFrame, others: Mapping[str, Floats] | None = None, *, 
 def auroc_change(
     gene: NDArray[Any], positive: Bools, before: Floats, after: Floats, *, seed: int = 0
 ) -> IntervalFigure:
-    """By how much the AUROC of one score of the pairs is above that of another, over the same resampled genes.
+    """Return by how much the AUROC of `after` exceeds that of `before`, over the same resampled genes.
 
-    A gene that is drawn twice has its pairs counted twice, which takes no more than one sort of each score.
+    A gene drawn twice has its pairs counted twice, so that each score is sorted only once.
 
     Args:
-        gene: (pairs,) whose pair it is.
+        gene: (pairs,) gene of each pair.
         positive: (pairs,) which are true.
         before, after: (pairs,) the scores.
         seed: of the resampling.
@@ -151,13 +151,13 @@ def auroc_change(
     drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
     values = []
     for times in (np.ones(len(names), np.int64), *drawn):
-        one, other = (_counted_auroc(positive, rank, times[place]) for rank in ranks)
-        values.append(other - one)
+        auroc_before, auroc_after = (_counted_auroc(positive, rank, times[place]) for rank in ranks)
+        values.append(auroc_after - auroc_before)
     return _figure(np.array(values))
 
 
 def calibration(positive: Bools, score: Floats, distance: Floats) -> list[ScoreDecile]:
-    """Share of positives by tenth of the score; ties stay in the order given."""
+    """Return the share of positives in each tenth of the score; ties keep the order given."""
     frame = pd.DataFrame({"positive": positive, "score": score, "bin": distance // BIN_BP})
     frame["expected"] = frame.groupby("bin")["positive"].transform("mean")
     place = np.argsort(np.argsort(score, kind="stable"), kind="stable")
@@ -172,11 +172,11 @@ def calibration(positive: Bools, score: Floats, distance: Floats) -> list[ScoreD
 
 
 def matched(of: Callable[[Bools, Floats], float], positive: Bools, score: Floats, distance: Floats) -> float:
-    """A figure within bins of 25 kb of distance, mean weighted by the positives of each bin that has both kinds."""
+    """Return the mean of a figure over bins of 25 kb of distance, weighted by the positives of bins with both kinds."""
     bins = (distance // BIN_BP).astype(np.int64)
     values, weights = [], []
-    for one in np.unique(bins[positive]):
-        inside = bins == one
+    for number in np.unique(bins[positive]):
+        inside = bins == number
         if not positive[inside].all():
             values.append(of(positive[inside], score[inside]))
             weights.append(int(positive[inside].sum()))
@@ -184,13 +184,13 @@ def matched(of: Callable[[Bools, Floats], float], positive: Bools, score: Floats
 
 
 def matched_auroc(positive: Bools, score: Floats, distance: Floats) -> float:
-    """AUROC within bins of 25 kb of distance."""
+    """Return the AUROC within bins of 25 kb of distance."""
     return matched(auroc, positive, score, distance)
 
 
 def _counted_auroc(positive: Bools, rank: Ints, times: Ints) -> float:
-    """AUROC where each pair is there so many times; `rank` is the same for equal scores."""
-    true, false = (np.bincount(rank, times * one) for one in (positive, np.logical_not(positive)))
+    """Return the AUROC with each pair counted `times` times; `rank` is the same for equal scores."""
+    true, false = (np.bincount(rank, times * mask) for mask in (positive, np.logical_not(positive)))
     pairs = true.sum() * false.sum()
     below = np.cumsum(false) - false
     return float(true @ (below + false / 2) / pairs) if pairs else float("nan")
@@ -211,20 +211,20 @@ _FIGURES: dict[str, Callable[[Bools, Floats, Floats], float]] = {
 
 
 def _figures(positive: Bools, score: Floats, distance: Floats, samples: Sequence[Ints]) -> dict[str, Floats]:
-    """Of each figure its value and then those of the samples."""
+    """Return for each figure its value followed by those of the samples."""
     return {
         name: np.array([of(positive[at], score[at], distance[at]) for at in samples]) for name, of in _FIGURES.items()
     }
 
 
 def _figure(values: Floats) -> IntervalFigure:
-    spread = values[1:][np.isfinite(values[1:])]
-    low, high = np.quantile(spread, [0.025, 0.975]) if len(spread) else (np.nan, np.nan)
+    resampled = values[1:][np.isfinite(values[1:])]
+    low, high = np.quantile(resampled, [0.025, 0.975]) if len(resampled) else (np.nan, np.nan)
     return IntervalFigure(float(values[0]), float(low), float(high))
 
 
 def _resampled(gene: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
-    """Rows of as many genes as there are, drawn with replacement, many times."""
+    """Return the rows of as many genes as there are, drawn with replacement, many times."""
     rng = np.random.default_rng(seed)
     order = np.argsort(gene, kind="stable")
     counts = np.bincount(gene)
@@ -234,7 +234,7 @@ def _resampled(gene: NDArray[np.int64], seed: int) -> list[NDArray[np.int64]]:
 
 
 def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """first[0], ..., first[0] + count[0] - 1, first[1], ..."""
+    """Return first[0], ..., first[0] + count[0] - 1, first[1], ..."""
     before = np.cumsum(count) - count
     at: NDArray[np.int64] = np.arange(count.sum()) + np.repeat(first - before, count)
     return at

@@ -1,1 +1,1 @@
-"""What models read: cells, matrices and graphs, in the form that training takes."""
+"""The inputs of models: cells, matrices and graphs, in the form that training takes."""

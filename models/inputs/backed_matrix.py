@@ -1,6 +1,6 @@
-"""Values of cells that stay on disk: rows of an h5ad or zarr store, read when they are asked for.
+"""Cell values that stay on disk: rows of an h5ad or zarr store, read on demand.
 
-Memory holds 8 bytes a cell (where its row begins) and the rows last read, whatever the size of the file.
+Memory holds 8 bytes per cell (where its row begins) and the rows last read, whatever the size of the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Counts: TypeAlias = "sp.csr_matrix | StoredCounts"
     Rows = NDArray[np.int64]
 
-GAP = 32  # rows; reading on over fewer that nobody wants is quicker than to begin anew
+GAP = 32  # rows; reading over a smaller gap is faster than starting a new read
 BLOCK = 4096  # rows of a pass over everything
 
 
@@ -33,14 +33,14 @@ BLOCK = 4096  # rows of a pass over everything
 class StoredCounts:
     """A (cells, features) matrix of an h5ad or zarr store: CSR or dense.
 
-    Threads may read at once; a pickle holds no values.
+    Threads may read concurrently; a pickle holds no values.
 
     Attributes:
         path: of the file.
         name: of the matrix in it, such as X or layers/counts.
         digest: checksum of the file.
-        columns: those that are kept, ascending; None for all.
-        order: row of the file for each cell; None as in the file.
+        columns: columns that are kept, ascending; None for all.
+        order: row of the file for each cell; None for the order of the file.
     """
 
     path: str
@@ -69,7 +69,7 @@ class StoredCounts:
 
     @cached_property
     def _indptr(self) -> Rows | None:
-        """Where each row begins; None for a dense matrix."""
+        """Start of each row; None for a dense matrix."""
         kind = self._kind
         if kind not in {"csr_matrix", "array"}:
             raise InputError(
@@ -80,7 +80,7 @@ class StoredCounts:
 
     @cached_property
     def _place(self) -> NDArray[np.int32]:
-        """New number of each column of the file, -1 where it is dropped."""
+        """New index of each column of the file, -1 where it is dropped."""
         place = np.full(self._full[1], -1, np.int32)
         place[self.columns] = np.arange(self.shape[1], dtype=np.int32)
         return place
@@ -99,28 +99,28 @@ class StoredCounts:
 
     @property
     def nnz(self) -> int:
-        """Stored entries, those of dropped columns among them."""
+        """Number of stored entries, including those of dropped columns."""
         return int(self._node["data"].shape[0] if self._kind in SPARSE else np.prod(self._full))
 
     @property
     def hash(self) -> str:
-        """sha256 over what decides on the values."""
+        """sha256 over everything that determines the values."""
         digest = hashlib.sha256(f"{self.digest} {self.name}".encode())
         for some in (self.columns, self.order):
             digest.update(b"all" if some is None else some.tobytes())
         return digest.hexdigest()
 
     def restrict(self, keep: NDArray[np.bool_]) -> StoredCounts:
-        """The same cells with a subset of the features."""
+        """Return the same cells with a subset of the features."""
         columns = np.arange(self._full[1]) if self.columns is None else self.columns
         return replace(self, columns=columns[keep])
 
     def ordered(self, rows: Rows) -> StoredCounts:
-        """The given cells, in the given order."""
+        """Return the given cells, in the given order."""
         return replace(self, order=rows if self.order is None else self.order[rows])
 
     def __getitem__(self, rows: Rows) -> sp.csr_matrix:
-        """The given rows, in the given order; neighbours on disk are read at once."""
+        """Return the given rows, in the given order; neighbours on disk are read together."""
         wanted, back = np.unique(rows if self.order is None else self.order[rows], return_inverse=True)
         runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > GAP) + 1) if len(wanted) else []
         none = sp.csr_matrix(np.zeros((0, self.shape[1]), np.float32))
@@ -134,7 +134,7 @@ class StoredCounts:
             raise InputError(f"{self.path}: {self.name} cannot be read: {error}", "copy or write it again") from error
 
     def _span(self, start: int, stop: int) -> sp.csr_matrix:
-        """Rows start to stop of the file."""
+        """Return rows start to stop of the file."""
         if self._indptr is None:
             dense = self._read(self._node, start, stop)
             return sp.csr_matrix(dense if self.columns is None else dense[:, self.columns], dtype=np.float32)
@@ -151,7 +151,7 @@ class StoredCounts:
 
 
 def blocks(counts: Counts) -> Iterator[tuple[slice, sp.csr_matrix]]:
-    """All cells, some thousand at a time where they are on disk, all at once where they are not."""
+    """Yield all cells, a few thousand at a time if they are on disk, otherwise all at once."""
     n = counts.shape[0]
     if not isinstance(counts, StoredCounts):
         yield slice(0, n), counts
@@ -162,11 +162,11 @@ def blocks(counts: Counts) -> Iterator[tuple[slice, sp.csr_matrix]]:
 
 
 def restricted(counts: Counts, keep: NDArray[np.bool_]) -> Counts:
-    """The same cells with a subset of the features."""
+    """Return the same cells with a subset of the features."""
     return counts.restrict(keep) if isinstance(counts, StoredCounts) else sp.csr_matrix(counts[:, keep])
 
 
 def row_sums(counts: Counts) -> NDArray[np.float64]:
-    """(cells,) sum of each."""
+    """Return the (cells,) row sums."""
     sums = [np.asarray(block.sum(axis=1, dtype=np.float64)).ravel() for _, block in blocks(counts)]
     return np.concatenate(sums or [np.zeros(0)])

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from kg.guidance import GuidanceGraph
     from models.inputs.backed_matrix import Counts
 
-LIKELIHOODS = ("nb", "zinb", "normal", "zin", "ziln", "bernoulli", "beta")  # that values of a modality may have
+LIKELIHOODS = ("nb", "zinb", "normal", "zin", "ziln", "bernoulli", "beta")  # for the values of a modality
 COUNTED = frozenset({"nb", "zinb"})  # likelihoods of counts, which add up over cells
-LAYER = "Layer"  # kind of a vertex that is a layer of a gene; never a node of the graph
+LAYER = "Layer"  # kind of a vertex that is a layer of a gene; never a node in the graph
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Modality:
 
     Attributes:
         name: such as "rna" or "atac".
-        counts: (cells, features) float32, in memory or on disk; what the decoder explains: raw counts, or for another
-            likelihood other values, where NaN is not measured.
+        counts: (cells, features) float32, in memory or on disk; what the decoder explains: raw counts or, for other
+            likelihoods, other values, where NaN means not measured.
         features: (features,) vertex ids of the guidance graph, unique.
         rep: (cells, dims) float32; all that the encoder sees.
         obs_names: (cells,) unique names.
-        labels: (cells,) cell types, "" where there is none; for metrics, and for training where it is told to.
-        batch: (cells,) batch names; enter the decoder, and the discriminator where batches are shared.
+        labels: (cells,) cell types, "" for none; for metrics, and for training if requested.
+        batch: (cells,) batch names; they enter the decoder, and the discriminator if batches are shared.
         likelihood: of the decoder, one of `LIKELIHOODS`.
-        gene_sign: -1 or +1 where feature NAME:GENE is a layer of gene GENE (NAME of the modality), as methylation of
-            its body is (-1); 0 where evidence joins its features to genes.
+        gene_sign: -1 or +1 if feature NAME:GENE (NAME of the modality) is a layer of gene GENE, such as methylation of
+            its body (-1); 0 if evidence joins the features to genes.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Modality:
         return np.char.partition(self.features, ":")[:, 2]
 
     def restrict(self, keep: NDArray[np.bool_]) -> Modality:
-        """The same cells with a subset of the features; `rep` stays what all features gave."""
+        """Return the same cells with a subset of the features; `rep` stays as computed from all features."""
         return replace(self, counts=restricted(self.counts, keep), features=self.features[keep])
 
     def take(self, rows: NDArray[np.int64]) -> Modality:
-        """Some of the cells, their values in memory."""
+        """Return some of the cells, with their values in memory."""
         return replace(
             self,
             counts=self.counts[rows],
@@ -81,12 +81,12 @@ class Modality:
 
 @dataclass(frozen=True)
 class Cells:
-    """What is trained on.
+    """The cells that a model is trained on.
 
     Attributes:
         modalities: name -> Modality, in the order the model keeps; the first is the anchor, whose features are genes.
-        paired: row i is the same cell in every modality; for metrics, and for training where it is told to.
-        also: features that a guided model explains though no edge joins them to one of the anchor's; None for none.
+        paired: row i is the same cell in every modality; for metrics, and for training if requested.
+        also: features that a guided model explains although no edge joins them to one of the anchor's; None for none.
     """
 
     modalities: Mapping[str, Modality]
@@ -103,12 +103,12 @@ class Cells:
 
     @property
     def hash(self) -> str:
-        """sha256 over everything that training reads, but for labels and pairs."""
+        """sha256 over everything that training reads, except labels and pairs."""
         digest = hashlib.sha256()
         for m in self.modalities.values():
             batch = None if m.batch is None else m.batch.tolist()
-            said = [m.name, m.features.tolist(), m.obs_names.tolist(), batch, m.likelihood]
-            digest.update(json.dumps(said).encode())
+            described = [m.name, m.features.tolist(), m.obs_names.tolist(), batch, m.likelihood]
+            digest.update(json.dumps(described).encode())
             if isinstance(m.counts, StoredCounts):
                 digest.update(m.counts.hash.encode())
             parts = () if isinstance(m.counts, StoredCounts) else (m.counts.indptr, m.counts.indices, m.counts.data)
@@ -123,12 +123,13 @@ class Cells:
         return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
     def linked(self, graph: GuidanceGraph) -> Cells:
-        """The same cells with the features that a guided model explains.
+        """Return the same cells with the features that a guided model explains.
 
-        All features of the anchor, and of the others those that an edge joins to one of its features, or in `also`.
+        These are all features of the anchor and, of the others, those that an edge joins to one of its features, or
+        in `also`.
 
         Raises:
-            InputError: a modality keeps no feature.
+            InputError: a modality keeps no features.
         """
         anchor = self.anchor
         known = np.isin(graph.vertices, self[anchor].features)
@@ -146,9 +147,9 @@ class Cells:
         return replace(self, modalities=kept)
 
     def guide(self, graph: GuidanceGraph) -> GuidanceGraph:
-        """The graph with the layers of genes among these cells: an edge of weight 1 from gene to feature.
+        """Add the layers of genes among these cells to a graph: an edge of weight 1 from gene to feature.
 
-        Features whose gene is not a vertex get none, as peaks without evidence do.
+        Features whose gene is not a vertex get none, like peaks without evidence.
         """
         layers = [m for m in self.modalities.values() if m.gene_sign]
         if not layers:

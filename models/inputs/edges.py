@@ -1,4 +1,4 @@
-"""Directed edges of a guidance graph, as training walks them."""
+"""Directed edges of a guidance graph, as training uses them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Edges:
 
     @classmethod
     def of(cls, graph: GuidanceGraph, vertices: NDArray[np.str_]) -> Edges:
-        """Edges of `graph` with both ends in `vertices` (in any order), numbered by their place there."""
+        """Return the edges of `graph` with both ends in `vertices` (in any order), numbered by position there."""
         at = pd.Index(vertices).get_indexer(pd.Index(graph.vertices))
         kept = (at[graph.source] >= 0) & (at[graph.target] >= 0)
         i, j, loop = at[graph.source[kept]], at[graph.target[kept]], np.arange(len(vertices))

@@ -1,7 +1,7 @@
-"""Before anything is trained: are the counts raw and finite, the names unique, is there room?
+"""Checks before anything is trained: are counts raw and finite, names unique, and is there enough room?
 
-Every problem of every file is told at once, with the names of the cells and features that are wrong, since
-a user who learns of them one by one, or after an hour of training, has lost the hour.
+All problems of all files are reported at once, with the names of the cells and features concerned, since a user who
+learns of them one by one, or after an hour of training, has lost that hour.
 """
 
 from __future__ import annotations
@@ -32,21 +32,20 @@ if TYPE_CHECKING:
     _Tally = tuple[int, NDArray[np.int64], NDArray[np.int64]]
 
 COUNTS = "counts"
-NORM = "norm"  # layer of a ratio over the level of its cell, as methylation is compared
+NORM = "norm"  # layer with ratios relative to the level of the cell, as for methylation
 SHARES = ("beta", "bernoulli")  # likelihoods of values from 0 to 1
 SHOWN = 3
 GIB = 2**30
-# Measured on two cores of a 2-core AMD EPYC virtual machine; other machines differ, so it is said as "about".
 
 
 def counts_of(adata: AnnData) -> tuple[sp.csr_matrix, str]:
-    """The matrix that holds raw counts and its name: the layer "counts" where there is one, else X."""
+    """Return the matrix of raw counts and its name: the layer "counts" if there is one, otherwise X."""
     name = f"layer {COUNTS!r}" if COUNTS in adata.layers else "X"
     return _rows(adata.layers.get(COUNTS, adata.X), name), name
 
 
 def values_of(adata: AnnData, likelihood: str) -> tuple[sp.csr_matrix, str]:
-    """What a decoder with this likelihood explains: raw counts; shares in X; else the layer "norm" if there is one."""
+    """Return what a decoder with this likelihood explains: counts; shares in X; else the layer "norm" if present."""
     if likelihood in COUNTED:
         return counts_of(adata)
     normed = NORM in adata.layers and likelihood not in SHARES
@@ -55,7 +54,7 @@ def values_of(adata: AnnData, likelihood: str) -> tuple[sp.csr_matrix, str]:
 
 
 def stored_values(path: str, layers: Collection[str], digest: str, likelihood: str) -> StoredCounts:
-    """The matrix of a file that `values_of` would read, left on disk."""
+    """Return the matrix that `values_of` would read from a file, left on disk."""
     layer = COUNTS if likelihood in COUNTED else NORM
     taken = layer in layers and likelihood not in SHARES
     return StoredCounts(path, f"layers/{layer}" if taken else "X", digest)
@@ -71,7 +70,7 @@ def check_cells(
     Args:
         adatas: path -> the file.
         likelihoods: path -> the likelihood of its values.
-        stored: path -> its values, where they are on disk and `adatas` has but names.
+        stored: path -> its values, if they are on disk and `adatas` has only names.
 
     Raises:
         InputError: with all problems of all files.
@@ -85,27 +84,27 @@ def check_cells(
         raise InputError(
             "\n".join(problems),
             f"GLUE reads raw integer counts: put them in X or in a layer named {COUNTS!r} (other values in X or "
-            f"{NORM!r}, NaN where not measured); rename duplicates (adata.obs_names_make_unique()) and drop what is "
-            "not finite",
+            f"{NORM!r}, NaN where not measured); rename duplicates (adata.obs_names_make_unique()) and drop "
+            "values that are not finite",
         )
 
 
 def problems_of(adata: AnnData, likelihood: str = "nb", stored: StoredCounts | None = None) -> list[str]:
-    """What is wrong with one file, in sentences that name cells and features; empty when nothing is."""
+    """Return what is wrong with one file, in sentences that name cells and features; empty if nothing is."""
     if not (adata.n_obs and adata.n_vars):
         return [f"there are {adata.n_obs} cells and {adata.n_vars} features"]
     matrix, where = values_of(adata, likelihood) if stored is None else (stored, stored.name)
-    found = [_repeated("cells", adata.obs_names), _repeated("features", adata.var_names)]
+    problems = [_repeated("cells", adata.obs_names), _repeated("features", adata.var_names)]
     tallies: dict[str, list[_Tally]] = {}
     silent = True
     for rows, block in blocks(matrix):
         silent &= not np.nan_to_num(block.data).any()
-        for what, wrong in _rules(block.data, likelihood).items():
-            tallies.setdefault(what, []).append(_tally(rows.start, block, wrong))
-    found += [_said(adata, parts, f"values of {where} are {what}") for what, parts in tallies.items()]
-    if not any(found) and silent:
-        found.append(f"{where} holds no {'count' if likelihood in COUNTED else 'value'} at all")
-    return [problem for problem in found if problem]
+        for rule, mask in _rules(block.data, likelihood).items():
+            tallies.setdefault(rule, []).append(_tally(rows.start, block, mask))
+    problems += [_said(adata, parts, f"values of {where} are {rule}") for rule, parts in tallies.items()]
+    if not any(problems) and silent:
+        problems.append(f"{where} holds no {'count' if likelihood in COUNTED else 'value'} at all")
+    return [problem for problem in problems if problem]
 
 
 def _rules(values: NDArray[np.float32], likelihood: str) -> dict[str, NDArray[np.bool_]]:

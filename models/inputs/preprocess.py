@@ -1,7 +1,7 @@
 """Low-dimensional inputs of the data encoders, computed once from raw counts.
 
-The decoders always see raw counts; only the encoders read these (`specs` of GLUE, preprocessing
-of the published benchmarks: Cao & Gao 2022, doi 10.1038/s41587-022-01284-4).
+The decoders always see raw counts; only the encoders read these (as in the preprocessing of GLUE's published
+benchmarks: Cao & Gao 2022, doi 10.1038/s41587-022-01284-4).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from sklearn.utils.extmath import randomized_svd
 
 Float32 = NDArray[np.float32]
 
-MAX_SCALED = 10.0  # a gene seen in three cells must not own a component
+MAX_SCALED = 10.0  # so that a gene seen in three cells does not dominate a component
 LSI_POWER_ITERATIONS = 15
 
 
 def rna_pca(counts: sp.csr_matrix, n_components: int, *, seed: int = 0) -> Float32:
-    """Principal components of scaled log counts.
+    """Return principal components of scaled log counts.
 
     Args:
         counts: raw UMI counts, (cells, genes).
@@ -37,10 +37,10 @@ def rna_pca(counts: sp.csr_matrix, n_components: int, *, seed: int = 0) -> Float
 
 
 def value_pca(values: sp.csr_matrix, n_components: int, *, seed: int = 0) -> Float32:
-    """Principal components of scaled values, logged where none is negative; what was not measured says nothing.
+    """Return principal components of scaled values, logged if none is negative; unmeasured values count as the mean.
 
     Args:
-        values: such as methylation ratios, (cells, features); NaN is not measured.
+        values: such as methylation ratios, (cells, features); NaN means not measured.
         n_components: at most; lowered to min(shape) - 1.
         seed: of the randomised solver, used only for more than 5,000 features.
 
@@ -50,12 +50,12 @@ def value_pca(values: sp.csr_matrix, n_components: int, *, seed: int = 0) -> Flo
     dense = values.toarray().astype(np.float32)
     if not (dense < 0).any():
         np.log1p(dense, out=dense)
-    usual = np.nansum(dense, 0) / np.maximum(np.isfinite(dense).sum(0), 1)
-    return _components(np.where(np.isnan(dense), usual, dense), n_components, seed)
+    feature_mean = np.nansum(dense, 0) / np.maximum(np.isfinite(dense).sum(0), 1)
+    return _components(np.where(np.isnan(dense), feature_mean, dense), n_components, seed)
 
 
 def _components(dense: Float32, n_components: int, seed: int) -> Float32:
-    """Of features scaled to variance 1, up to 10 standard deviations above their mean; overwrites `dense`."""
+    """Return components of features scaled to variance 1, at most 10 SD above the mean; overwrites `dense`."""
     dense -= dense.mean(axis=0)
     spread = dense.std(axis=0, ddof=1)
     dense /= np.where(spread > 0, spread, 1.0)
@@ -67,7 +67,7 @@ def _components(dense: Float32, n_components: int, seed: int) -> Float32:
 
 
 def atac_lsi(counts: sp.csr_matrix, n_components: int, *, seed: int = 0) -> Float32:
-    """Latent semantic indexing: TF-IDF, then the left singular vectors, z-scored within each cell.
+    """Return latent semantic indexing: TF-IDF, then the left singular vectors, z-scored within each cell.
 
     Args:
         counts: raw counts, (cells, peaks).

@@ -1,4 +1,4 @@
-"""Guidance graphs as PyTorch Geometric sees them."""
+"""Guidance graphs in the form of PyTorch Geometric."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _EDGE = ("edge_index", "edge_weight", "edge_sign")
 
 
 def hetero_data(graph: GuidanceGraph) -> HeteroData:
-    """The guidance graph with one node type per kind and one edge type per pair of kinds.
+    """Return the guidance graph with one node type per kind and one edge type per pair of kinds.
 
     Nodes carry `name` (ids) and edges `edge_index`, `edge_weight`, `edge_sign`; direction as in the graph,
     without reversed copies or loops (`torch_geometric.transforms.ToUndirected` adds the former). `manifest`
-    (`kg.guidance.snapshot.GuidanceManifest`) says which graph it is.
+    (`kg.guidance.snapshot.GuidanceManifest`) identifies the graph.
     """
     data = HeteroData(manifest=manifest_of(graph))
     within = np.zeros(len(graph.vertices), np.int64)
@@ -58,13 +58,13 @@ def hetero_data(graph: GuidanceGraph) -> HeteroData:
 
 
 def guidance_of(data: HeteroData) -> GuidanceGraph:
-    """The guidance graph that `hetero_data` made this of; edges in the order of the edge types.
+    """Return the guidance graph from which `hetero_data` made this; edges in the order of the edge types.
 
     Raises:
-        SchemaError: what is there is no guidance graph.
+        SchemaError: this is not a guidance graph.
     """
     names = [np.array(data[kind].name, np.str_) for kind in data.node_types]
-    ids, sizes = np.concatenate(names or [np.array([], np.str_)]), [len(some) for some in names]
+    ids, sizes = np.concatenate(names or [np.array([], np.str_)]), [len(ids_of_kind) for ids_of_kind in names]
     first = dict(zip(data.node_types, np.cumsum([0, *sizes]).tolist(), strict=False))
     order = np.argsort(ids)
     row = np.empty(len(ids), np.int64)
@@ -83,11 +83,11 @@ def guidance_of(data: HeteroData) -> GuidanceGraph:
 def save_pyg(data: HeteroData, path: Path) -> None:
     """Write what `hetero_data` made as one safetensors file, whole or not at all; nothing in it can run code.
 
-    Tensors are `Gene/name` (ids as UTF-8, one a line) and `Peak/guides/Gene/edge_index`, .../edge_weight and
-    .../edge_sign; the manifest is JSON in the file's metadata. What else `data` carries is not written.
+    Tensors are `Gene/name` (ids as UTF-8, one per line) and `Peak/guides/Gene/edge_index`, .../edge_weight and
+    .../edge_sign; the manifest is JSON in the file's metadata. Anything else in `data` is not written.
 
     Raises:
-        ChecksumMismatch: it is no more what its manifest says, such as after `ToUndirected`.
+        ChecksumMismatch: the data no longer matches its manifest, for example after `ToUndirected`.
     """
     _check(path, data)
     tensors = {f"{kind}/name": _text(data[kind].name) for kind in data.node_types}
@@ -98,25 +98,25 @@ def save_pyg(data: HeteroData, path: Path) -> None:
 
 
 def load_pyg(path: Path, policy: Mapping[str, Policy] | None = None) -> HeteroData:
-    """What `save_pyg` wrote.
+    """Read what `save_pyg` wrote.
 
     Args:
         path: of the file.
-        policy: by which the graph must have been weighed, type by type; None takes any.
+        policy: the policy that the graph's weights must come from, type by type; None accepts any.
 
     Raises:
         MissingInput: there is no such file.
-        ChecksumMismatch: its tensors do not fit its manifest.
-        InputError: it is no such file, of another version, or was weighed by another policy.
+        ChecksumMismatch: its tensors do not match its manifest.
+        InputError: it is not such a file, has another version, or was weighted by another policy.
     """
     if not path.exists():
         raise MissingInput(f"{path}: no such file", AGAIN)
     try:
         with safe_open(path, "pt") as file:
             header = (file.metadata() or {}).get(_HEADER, "")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is no safetensors file: {error}", AGAIN) from error
+        raise InputError(f"{path} is not a safetensors file: {error}", AGAIN) from error
     data = HeteroData(manifest=read_header(path, header))
     with _refusing(path):
         for name in sorted(tensors):
@@ -141,7 +141,7 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except (SchemaError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ChecksumMismatch(f"{path}: its tensors are no guidance graph: {error}", AGAIN) from error
+        raise ChecksumMismatch(f"{path}: its tensors are not a guidance graph: {error}", AGAIN) from error
 
 
 def _text(ids: Sequence[str]) -> Tensor:

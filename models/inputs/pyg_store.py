@@ -3,9 +3,9 @@
     store = GuidanceStore(read_snapshot(path)[0])
     loader = NodeLoader((store, store), neighbour_sampler(store, [8, 4]), input_nodes="Gene", batch_size=128)
 
-A batch is `HeteroData` with `vertex` (place in `graph.vertices`) of each node and, of each edge, its place `e_id` in
-`store.weight` and `store.sign`. PyTorch Geometric's own samplers need pyg-lib or torch-sparse, compiled packages that
-many machines have no wheel of; where one is installed, `neighbour_sampler` gives theirs.
+A batch is `HeteroData` with, for each node, `vertex` (index in `graph.vertices`) and, for each edge, its index `e_id`
+in `store.weight` and `store.sign`. PyTorch Geometric's own samplers need pyg-lib or torch-sparse, compiled packages
+without a wheel for many machines; where one is installed, `neighbour_sampler` returns theirs.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ VERTEX = "vertex"
 
 
 class GuidanceStore(FeatureStore, GraphStore):  # type: ignore[misc]
-    """Nodes by kind and edges by kinds of their ends, both ways, as `hetero_data` after `ToUndirected` has them.
+    """Nodes by kind and edges by kinds of their ends, both ways, as in `hetero_data` after `ToUndirected`.
 
     Attributes:
-        vertex: kind -> (n,) place of each node in `graph.vertices`.
-        weight, sign: edge type -> (e,) of each edge, by target.
+        vertex: kind -> (n,) index of each node in `graph.vertices`.
+        weight, sign: edge type -> (e,) values of each edge, sorted by target.
     """
 
     def __init__(self, graph: GuidanceGraph) -> None:
@@ -74,7 +74,7 @@ class GuidanceStore(FeatureStore, GraphStore):  # type: ignore[misc]
                 self.sign[kind] = torch.from_numpy(graph.sign[chosen])
 
     def get_all_tensor_attrs(self) -> list[TensorAttr]:
-        """The one attribute that nodes have."""
+        """Return the one attribute that nodes have."""
         return [TensorAttr(kind, VERTEX) for kind in self.vertex]
 
     def _get_tensor(self, attr: TensorAttr) -> Tensor | None:
@@ -85,19 +85,19 @@ class GuidanceStore(FeatureStore, GraphStore):  # type: ignore[misc]
         return tuple(self.vertex[attr.group_name].shape)
 
     def get_all_edge_attrs(self) -> list[EdgeAttr]:
-        """Edge types, each as CSC."""
+        """Return the edge types, each as CSC."""
         return [EdgeAttr(kind, EdgeLayout.CSC, size=self.size(kind)) for kind in self.edges]
 
     def _get_edge_index(self, edge_attr: EdgeAttr) -> tuple[Tensor, Tensor] | None:
         return self.edges.get(edge_attr.edge_type) if edge_attr.layout == EdgeLayout.CSC else None
 
     def size(self, kind: EdgeType) -> tuple[int, int]:
-        """Nodes at both ends."""
+        """Return the numbers of nodes at both ends."""
         return len(self.vertex[kind[0]]), len(self.vertex[kind[2]])
 
     def _put_tensor(self, tensor: Any, attr: TensorAttr) -> bool:
         del tensor, attr
-        return False  # a snapshot is what it is
+        return False  # a snapshot is read-only
 
     def _remove_tensor(self, attr: TensorAttr) -> bool:
         del attr
@@ -113,20 +113,20 @@ class GuidanceStore(FeatureStore, GraphStore):  # type: ignore[misc]
 
 
 class NeighbourSampler(BaseSampler):  # type: ignore[misc]
-    """In-edges drawn evenly and without replacement, at most so many of each edge type and node, hop by hop.
+    """A sampler of in-edges, uniform without replacement: at most `fanout` per edge type and node, hop by hop.
 
-    NumPy alone. Draws from torch's generator, so that `torch.manual_seed` decides.
+    It needs only NumPy, and is seeded from torch's generator, so that `torch.manual_seed` applies.
     """
 
     def __init__(self, store: GuidanceStore, fanouts: Sequence[int]) -> None:
         self.store, self.fanouts = store, list(fanouts)
 
     def sample_from_nodes(self, index: NodeSamplerInput, **_: Any) -> HeteroSamplerOutput:
-        """The neighbourhood of some nodes of one kind."""
+        """Sample the neighbourhood of some nodes of one kind."""
         rng = np.random.default_rng(int(torch.randint(2**62, ())))
         nodes = defaultdict(lambda: np.zeros(0, np.int64), {index.input_type: index.node.numpy()})
         seen = dict.fromkeys(self.store.vertex, 0)  # nodes whose in-edges are drawn already
-        found: dict[EdgeType, list[NDArray[np.int64]]] = {kind: [] for kind in self.store.edges}
+        drawn: dict[EdgeType, list[NDArray[np.int64]]] = {kind: [] for kind in self.store.edges}
         numbers = {kind: [len(nodes[kind])] for kind in self.store.vertex}
         for fanout in self.fanouts:
             hop = {kind: self._draw(kind, nodes[kind[2]], seen[kind[2]], fanout, rng) for kind in self.store.edges}
@@ -135,24 +135,24 @@ class NeighbourSampler(BaseSampler):  # type: ignore[misc]
                 source = self.store.edges[kind][0].numpy()[edge]
                 known = nodes[kind[0]]
                 nodes[kind[0]] = np.concatenate([known, np.setdiff1d(source, known)])
-                found[kind].append(np.stack([source, target, edge]))
+                drawn[kind].append(np.stack([source, target, edge]))
             for kind, known in nodes.items():
                 numbers[kind].append(len(known) - seen[kind])
-        joined = {kind: np.concatenate([*parts, np.zeros((3, 0), np.int64)], axis=1) for kind, parts in found.items()}
+        joined = {kind: np.concatenate([*parts, np.zeros((3, 0), np.int64)], axis=1) for kind, parts in drawn.items()}
         return HeteroSamplerOutput(
             node={kind: torch.from_numpy(known) for kind, known in nodes.items()},
             row={kind: torch.from_numpy(_places(nodes[kind[0]], j[0])) for kind, j in joined.items()},
             col={kind: torch.from_numpy(j[1]) for kind, j in joined.items()},
             edge={kind: torch.from_numpy(j[2]) for kind, j in joined.items()},
             num_sampled_nodes=numbers,
-            num_sampled_edges={kind: [part.shape[1] for part in parts] for kind, parts in found.items()},
+            num_sampled_edges={kind: [part.shape[1] for part in parts] for kind, parts in drawn.items()},
             metadata=(index.input_id, index.time),
         )
 
     def _draw(
         self, kind: EdgeType, nodes: NDArray[np.int64], seen: int, fanout: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Of the nodes that are not seen: place among the nodes, and edge, of each in-edge that is drawn."""
+        """Return the target's index among the nodes and the edge of each drawn in-edge of nodes not yet seen."""
         start = self.store.edges[kind][1].numpy()
         fresh = nodes[seen:]
         degree = start[fresh + 1] - start[fresh]
@@ -164,17 +164,19 @@ class NeighbourSampler(BaseSampler):  # type: ignore[misc]
         return target[drawn], edge[drawn]
 
     def sample_from_edges(self, index: EdgeSamplerInput, neg_sampling: Any = None) -> HeteroSamplerOutput:
-        """Refused: GLUE's own `EdgeSampler` knows weights and signs.
+        """Refuse: GLUE's own `EdgeSampler` handles weights and signs.
 
         Raises:
             InputError: always.
         """
         del index, neg_sampling
-        raise InputError("this sampler starts from nodes", "use NodeLoader; edges are drawn by models.sampling")
+        raise InputError(
+            "this sampler starts from nodes", "use NodeLoader; for edges, use models.zoo.glue.sampling.EdgeSampler"
+        )
 
 
 def neighbour_sampler(store: GuidanceStore, fanouts: Sequence[int]) -> BaseSampler:
-    """PyTorch Geometric's sampler where it can run, else ours; `fanouts` in-edges a node and edge type, hop by hop."""
+    """Return PyTorch Geometric's sampler where it can run, otherwise ours; fanouts are per node and edge type."""
     if WITH_PYG_LIB or WITH_TORCH_SPARSE:
         return NeighborSampler((store, store), num_neighbors=list(fanouts))
     return NeighbourSampler(store, fanouts)

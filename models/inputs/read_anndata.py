@@ -1,4 +1,4 @@
-"""AnnData files in and out: registered files become `Cells`, trained embeddings become AnnData again."""
+"""Reading of registered AnnData files into `Cells`."""
 
 from __future__ import annotations
 
@@ -34,26 +34,25 @@ if TYPE_CHECKING:
     from kg.store import Store
     from models.inputs.backed_matrix import Counts, StoredCounts
 
-UNKNOWN = "unmapped:"  # put before the name of a feature that the graph does not know, so that no id can clash
+UNKNOWN = "unmapped:"  # prefix of features that the graph does not know, so that no id can clash
 COMPONENTS = 100
 COPIES = 40  # bytes that a value takes at worst on its way into training
-MOST_MEMORY = 0.6  # of what is free
-ROW = "regkg_row"  # of a file
-METHYLATION = -1  # sign of a gene with the methylation of its body (Cao & Gao 2022, triple omics)
+MOST_MEMORY = 0.6  # share of what is free
+ROW = "regkg_row"  # column of obs: the row in the file
+METHYLATION = -1  # sign between a gene and the methylation of its body (Cao & Gao 2022, triple omics)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the files of a set of cells are read.
+    """How cell files are read.
 
     Attributes:
-        labels: column of obs with cell types; ignored where it is missing. Read by metrics, and by a model where its
-            options say so.
+        labels: column of obs with cell types; ignored if missing. Metrics use it, and a model if its options say so.
         batch: column of obs with batches, which enter the decoder; None for one batch.
-        paired: whether the modalities hold the same cells, read as labels are; None believes uns["paired"].
-        likelihoods: modality -> likelihood of its values, where it is not the usual one: counts are negative
-            binomial, layers of genes (methylation ratios) zero-inflated log-normal.
-        stream: whether values stay on disk and are read step by step; None: where memory would not hold them.
+        paired: whether the modalities hold the same cells, used as labels are; None trusts uns["paired"].
+        likelihoods: modality -> likelihood of its values, where it is not the default: negative binomial for counts,
+            zero-inflated log-normal for layers of genes (methylation ratios).
+        stream: whether values stay on disk and are read step by step; None: if memory would not hold them.
     """
 
     labels: str = "cell_type"
@@ -63,15 +62,15 @@ class Reading:
     stream: bool | None = None
 
     def likelihood(self, modality: str) -> str:
-        """Of the values of this modality."""
+        """Return the likelihood of the values of this modality."""
         return self.likelihoods.get(modality, "ziln" if is_gene_layer(modality) else "nb")
 
 
 def read_registered(store: Store, name: str, release: int, how: Reading, progress: Progress = SILENT) -> Cells:
-    """A set of cells by its name, its features matched to the nodes of a release.
+    """Read a set of cells by its name, with features matched to the nodes of a release.
 
     Raises:
-        NotFound: no such cells.
+        NotFound: there is no such set of cells.
         InputError: a file has changed since it was registered, or see `read_cells`.
     """
     files = registered_cells(store, name)
@@ -83,16 +82,16 @@ def read_registered(store: Store, name: str, release: int, how: Reading, progres
 def read_cells(
     files: Sequence[CellsFile], genes: pa.Table, peaks: pa.Table, how: Reading, progress: Progress = SILENT
 ) -> Cells:
-    """Registered files as a model reads them, features under their graph ids.
+    """Read registered files, with features under their graph ids.
 
     Features without an id take part under a name of their own. Encoder inputs are computed from all features:
-    100 LSI components for ATAC, else 100 principal components.
+    100 LSI components for ATAC, otherwise 100 principal components.
 
     Args:
-        files: of one set of cells, one a modality.
+        files: of one set of cells, one per modality.
         genes, peaks: nodes of the release that is trained on.
         how: columns of obs, pairing.
-        progress: told of each file.
+        progress: where to report each file.
 
     Raises:
         InputError: counts are not raw, names repeat, a column of obs is missing, or paired files hold different cells.
@@ -126,7 +125,7 @@ def read_cells(
 
 
 def outgrow_memory(files: Sequence[CellsFile], how: Reading) -> bool:
-    """Whether reading files whole would take most of the memory that is free now."""
+    """Return whether reading the files whole would take most of the memory that is free now."""
     needed = 0
     for file in files:
         cells, features = file.shape
@@ -135,7 +134,7 @@ def outgrow_memory(files: Sequence[CellsFile], how: Reading) -> bool:
 
 
 def stored_of(file: CellsFile, how: Reading) -> StoredCounts:
-    """The values of a file that a run reads, left on disk."""
+    """Return the values of a file that a run reads, left on disk."""
     return stored_values(file.path, file.layers, file.sha256, how.likelihood(file.modality))
 
 
@@ -147,7 +146,7 @@ def _whole(path: str) -> anndata.AnnData:
 
 
 def names_of(path: str) -> anndata.AnnData:
-    """A file without its matrices; ROW of obs is where each cell stands."""
+    """Read a file without its matrices; column ROW of obs has each cell's row."""
     with opened(path) as file:
         obs, var, uns = (read_elem(file[name]) if name in file else {} for name in ("obs", "var", "uns"))
     return anndata.AnnData(obs=obs.assign(**{ROW: np.arange(len(obs))}), var=var, uns=uns)
@@ -187,7 +186,7 @@ def _modality(
 
 
 def feature_ids(file: CellsFile, names: Sequence[str], genes: pa.Table, peaks: pa.Table) -> NDArray[np.str_]:
-    """What a run calls each feature of a file: its graph id, or a name of its own.
+    """Return the name of each feature of a file in a run: its graph id, or a name of its own.
 
     Raises:
         CoverageTooLow: the graph knows too few of them.
@@ -199,16 +198,16 @@ def feature_ids(file: CellsFile, names: Sequence[str], genes: pa.Table, peaks: p
 
 
 def is_paired(adatas: Iterable[anndata.AnnData], how: Reading) -> bool:
-    """Whether row i is the same cell in each of them, or cells of one name are."""
+    """Return whether the files hold the same cells, by row or by name."""
     return all(a.uns.get("paired", False) for a in adatas) if how.paired is None else how.paired
 
 
 def _check_likelihoods(how: Reading, adatas: Mapping[str, Any]) -> None:
     for name, likelihood in how.likelihoods.items():
         if name not in adatas:
-            raise InputError(f"no modality of these cells is {name!r}", f"they are {', '.join(adatas)}")
+            raise InputError(f"no modality of these cells is {name!r}", f"available: {', '.join(adatas)}")
         if likelihood not in LIKELIHOODS:
-            raise InputError(f"no likelihood is called {likelihood!r}", f"there is: {', '.join(LIKELIHOODS)}")
+            raise InputError(f"no likelihood is called {likelihood!r}", f"available: {', '.join(LIKELIHOODS)}")
 
 
 def _column(adata: anndata.AnnData, name: str, path: str = "") -> NDArray[np.str_]:
@@ -219,10 +218,10 @@ def _column(adata: anndata.AnnData, name: str, path: str = "") -> NDArray[np.str
 
 
 def _aligned(adatas: Mapping[str, Any]) -> dict[str, Any]:
-    """Cells in the order of the first file, by name where names agree; else row by row."""
+    """Order cells as in the first file, by name if names agree, otherwise row by row."""
     first, *others = adatas.items()
     lengths = {name: a.n_obs for name, a in adatas.items()}
     if len(set(lengths.values())) > 1:
-        raise InputError(f"paired cells must be as many in each file, got {lengths}", "train without --paired")
+        raise InputError(f"paired files must have the same number of cells, got {lengths}", "train without --paired")
     same_names = all(set(a.obs_names) == set(first[1].obs_names) for _, a in others)
     return {first[0]: first[1], **{n: a[first[1].obs_names] if same_names else a for n, a in others}}

@@ -1,4 +1,4 @@
-"""What a model is handed: one release and one set of cells, each part read when it is first asked for."""
+"""Inputs of a model: one release and one set of cells, each part read when first accessed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from kg.cells import CellsFile
-    from kg.runs.cell_files import Embedded
+    from kg.runs.cell_files import EmbeddedCells
     from kg.schema import EdgeType, NodeType
     from kg.store import Store
     from models.contract import Needs
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 class ReleaseInputs:
     """`models.contract.Inputs` of a release in the graph and of registered files.
 
-    A copy that is sent to another process has no connection: `materialise` reads all that a model needs before.
+    A copy sent to another process has no connection, so `materialise` must read everything that the model needs first.
 
     Attributes:
         store: the graph; None in another process.
-        home: where runs lie.
+        home: REGKG_HOME, where runs are kept.
         release: its number.
-        needs: of the model.
-        cells_name: of the registered set of cells; "" for a model that reads none.
-        reading: how the files of cells are read.
-        edge_types: names of those of the model's edge types that are read.
+        needs: what the model needs.
+        cells_name: name of the registered set of cells; "" for a model that reads none.
+        reading: how cell files are read.
+        edge_types: which of the model's edge types are read.
         held_out: chromosomes whose CONTACTS and EQTL rows do not guide, and whose rows do not supervise.
         without: datasets that are left out.
-        candidates_bp: how far from a gene's start site pairs beyond the evidence are scored; None for none.
+        candidates_bp: distance from a gene's start site within which pairs beyond the evidence are scored, or None.
         folder: of the run, once it is registered.
-        progress: told of what is read.
+        progress: where to report what is read.
     """
 
     store: Store | None
@@ -72,18 +72,18 @@ class ReleaseInputs:
 
     @cached_property
     def guidance(self) -> GuidanceGraph:
-        """The evidence that guides, weighed; without held-out rows and datasets left out."""
+        """The evidence that guides, with weights; without held-out rows and excluded datasets."""
         guiding = [t.name for t in self.needs.evidence.guides if t.name in self.edge_types]
         return read_guidance(self._graph, self.release, guiding, held_out=self.held_out, without=self.without)
 
     @cached_property
     def files(self) -> list[CellsFile]:
-        """The registered files of cells, each as it was registered.
+        """The registered cell files, checked to be unchanged.
 
         Raises:
-            NotFound: no such cells.
+            NotFound: there is no such set of cells.
             ChecksumMismatch, MissingInput: a file has changed or moved since.
-            InputError: the model needs an assay that the set does not hold.
+            InputError: the model needs an assay that the set lacks.
         """
         files = registered_cells(self._graph, self.cells_name)
         for file in files:
@@ -99,19 +99,19 @@ class ReleaseInputs:
 
     @cached_property
     def cells(self) -> Cells:
-        """The set of cells, features matched to the nodes of the release; errors as in `files` and `read_cells`."""
+        """The cells, with features matched to the nodes of the release; errors as in `files` and `read_cells`."""
         return read_cells(self.files, self.nodes(GENE), self.nodes(PEAK), self.reading, self.progress)
 
     def nodes(self, type_: NodeType) -> pa.Table:
-        """Records of a node type at the release, by id."""
+        """Return the records of a node type at the release, sorted by id."""
         if type_.name not in self._nodes:
             self._nodes[type_.name] = read_nodes(self._graph, type_, self.release)
         return self._nodes[type_.name]
 
     def supervision(self, type_: EdgeType) -> pd.DataFrame:
-        """Rows of an edge type that supervises, by source and target, then as the graph has them.
+        """Return rows of a supervising edge type, sorted by source and target.
 
-        Rows about a held-out chromosome, that of the target gene or of the peak, are left out, and so are datasets.
+        Rows on a held-out chromosome, by the target gene or the peak, are left out, as are excluded datasets.
 
         Returns:
             source, target, dataset and the declared columns of the type.
@@ -130,20 +130,20 @@ class ReleaseInputs:
             self._supervision[type_.name] = frame[kept].reset_index(drop=True)
         return self._supervision[type_.name]
 
-    def joint_space(self, run: str) -> Sequence[Embedded]:
-        """Cells of another run's joint space, by modality, RNA first.
+    def joint_space(self, run: str) -> Sequence[EmbeddedCells]:
+        """Return the cells of another run's joint space, by modality, RNA first.
 
         Raises:
-            UnknownRun: there is none.
+            UnknownRun: there is no such run.
             InputError: its folder holds no cells.
         """
-        found = read_cell_files(run_folder(self.home, run), recorded_run(self._graph, run).model)
-        if not found:
-            raise InputError(f"run {run} has no joint space under {run_folder(self.home, run)}", "name a GLUE run")
-        return found
+        cells = read_cell_files(run_folder(self.home, run), recorded_run(self._graph, run).model)
+        if not cells:
+            raise InputError(f"run {run} has no joint space in {run_folder(self.home, run)}", "name a GLUE run")
+        return cells
 
     def materialise(self) -> None:
-        """Read all that the model declares to need, so that a copy in another process has it."""
+        """Read everything that the model declares to need, so that a copy in another process has it."""
         evidence = self.needs.evidence
         for type_ in evidence.nodes:
             self.nodes(type_)
@@ -157,11 +157,11 @@ class ReleaseInputs:
     @property
     def _graph(self) -> Store:
         if self.store is None:
-            raise TrainingError("a process of this training asked the graph for more than its model declares it needs")
+            raise TrainingError("a training process needs more from the graph than its model declares")
         return self.store
 
     def _chroms(self, type_: EdgeType, rows: pd.DataFrame) -> pd.Series[str]:
-        """Chromosome that each row is about."""
+        """Return the chromosome of each row."""
         for column, label in (("source", type_.start), ("target", type_.end)):
             if label == PEAK.label:
                 return rows[column].map(chrom_of)
@@ -174,6 +174,6 @@ class ReleaseInputs:
 
 
 def nodes_read(needs: Needs, edge_types: Sequence[str]) -> tuple[str, ...]:
-    """Names of the node types that a model reads: those at the ends of its edges, and those it declares."""
+    """Return the names of the node types that a model reads: those at the ends of its edges, and those it declares."""
     ends = (label for name in edge_types for label in (EDGE_TYPES[name].start, EDGE_TYPES[name].end))
     return tuple(sorted({*ends, *(type_.name for type_ in needs.evidence.nodes)}))

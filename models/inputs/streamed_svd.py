@@ -1,8 +1,8 @@
-"""Encoder inputs in flat memory: a basis from some of the cells, then every cell on it, some thousand at a time.
+"""Encoder inputs in constant memory: a basis fitted on some of the cells, then every cell projected, block by block.
 
-The quantities of `models.inputs.preprocess` without a dense matrix: what scaling does to zeros is the same in every
-cell, so it is kept apart from the stored values, and subspace iteration asks of them only products. Of more cells
-than `MOST` the basis is that of a sample, as atlases do it (Cao & Gao 2022, doi 10.1038/s41587-022-01284-4).
+These are the quantities of `models.inputs.preprocess` without a dense matrix: the effect of scaling on zeros is the
+same in every cell, so it is kept apart from the stored values, and subspace iteration needs only products. With more
+than `MOST` cells the basis is fitted on a sample, as for atlases (Cao & Gao 2022, doi 10.1038/s41587-022-01284-4).
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     Float = NDArray[np.float64]
     Float32 = NDArray[np.float32]
 
-MOST = 50_000  # cells that a basis is fitted on
-TOGETHER = 128  # neighbours that come into the sample at once, so that a disk can follow
+MOST = 50_000  # cells on which a basis is fitted, at most
+TOGETHER = 128  # neighbours that are sampled together, so that a disk can keep up
 OVERSAMPLED = 10
-ITERATIONS = 7  # as of scikit-learn's randomised PCA
+ITERATIONS = 7  # as in scikit-learn's randomised PCA
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """Log-normalised counts, or other values logged where none is negative, at variance 1 and at most 10 up.
+    """Scaling of log-normalised counts, or other values logged if none is negative, to variance 1 and at most 10.
 
     Attributes:
-        target: total that counts are brought to; None for other values.
-        logged: whether logs are taken.
-        mean, spread: (features,) of the logs; values that were not measured have the mean.
+        target: total to which counts are normalised; None for other values.
+        logged: whether logarithms are taken.
+        mean, spread: (features,) mean and standard deviation after that; unmeasured values get the mean.
     """
 
     target: float | None
@@ -50,7 +50,7 @@ class Scaled:
 
     @classmethod
     def of(cls, parts: Sequence[sp.csr_matrix], *, counted: bool) -> Scaled:
-        """Fitted to all rows of the parts."""
+        """Fit the scaling to all rows of the parts."""
         total = np.concatenate([_sums(part, 1) for part in parts])
         target = float(np.median(total[total > 0])) if counted else None
         logged = counted or not any((part.data < 0).any() for part in parts)
@@ -64,21 +64,21 @@ class Scaled:
         return cls(target, logged, mean, np.where(variance > 1e-12, np.sqrt(np.maximum(variance, 1e-12)), 1.0))
 
     def normalised(self, part: sp.csr_matrix) -> sp.csr_matrix:
-        """Before scaling, NaN where not measured."""
-        found = part.astype(np.float64)
+        """Return values before scaling, NaN where not measured."""
+        values = part.astype(np.float64)
         if self.target is not None:
-            found.data *= np.repeat(self.target / np.maximum(_sums(part, 1), 1.0), np.diff(part.indptr))
+            values.data *= np.repeat(self.target / np.maximum(_sums(part, 1), 1.0), np.diff(part.indptr))
         if self.logged:
-            found.data = np.log1p(np.maximum(found.data, 0.0))
-        return found
+            values.data = np.log1p(np.maximum(values.data, 0.0))
+        return values
 
     def __call__(self, part: sp.csr_matrix) -> sp.csr_matrix:
-        """Scaled values less what every zero has, so that zeros stay zero."""
-        found = self.normalised(part)
+        """Return scaled values minus the value of every zero, so that zeros stay zero."""
+        values = self.normalised(part)
         mean, spread = self.mean[part.indices], self.spread[part.indices]
-        scaled = np.minimum((np.where(np.isnan(found.data), mean, found.data) - mean) / spread, MAX_SCALED)
-        found.data = scaled + mean / spread
-        return found.astype(np.float32)
+        scaled = np.minimum((np.where(np.isnan(values.data), mean, values.data) - mean) / spread, MAX_SCALED)
+        values.data = scaled + mean / spread
+        return values.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -93,32 +93,32 @@ class TfIdf:
 
     @classmethod
     def of(cls, parts: Sequence[sp.csr_matrix]) -> TfIdf:
-        """Fitted to all rows of the parts."""
+        """Fit the weights to all rows of the parts."""
         return cls(sum(part.shape[0] for part in parts) / np.maximum(sum(_sums(part, 0) for part in parts), 1.0))
 
     def __call__(self, part: sp.csr_matrix) -> sp.csr_matrix:
-        """Transformed rows."""
-        found = part.astype(np.float64)
-        found.data *= self.idf[part.indices]
-        found.data *= np.repeat(1e4 / np.maximum(_sums(found, 1), 1e-12), np.diff(part.indptr))
-        found.data = np.log1p(found.data)
-        return found.astype(np.float32)
+        """Return transformed rows."""
+        weighted = part.astype(np.float64)
+        weighted.data *= self.idf[part.indices]
+        weighted.data *= np.repeat(1e4 / np.maximum(_sums(weighted, 1), 1e-12), np.diff(part.indptr))
+        weighted.data = np.log1p(weighted.data)
+        return weighted.astype(np.float32)
 
 
 def basis(parts: Sequence[sp.csr_matrix], n: int, *, centre: bool, seed: int = 0) -> tuple[Float32, Float, Float]:
-    """Right singular vectors by subspace iteration, signed as scikit-learn's solvers sign them.
+    """Return right singular vectors by subspace iteration, signed as in scikit-learn's solvers.
 
-    The largest entry of each is positive; where nothing is centred, that of the left one, since LSI compares the
+    The largest entry of each is positive or, without centring, that of the left singular vector, since LSI compares the
     components of a cell with each other.
 
     Args:
         parts: rows of the matrix.
-        n: vectors.
-        centre: whether the mean of each column is taken away.
-        seed: of the start.
+        n: number of vectors.
+        centre: whether the mean of each column is subtracted.
+        seed: of the starting vectors.
 
     Returns:
-        (features, n) vectors, (n,) singular values, (features,) means that were taken away.
+        (features, n) vectors, (n,) singular values, (features,) means that were subtracted.
     """
     rows, columns = sum(part.shape[0] for part in parts), parts[0].shape[1]
     mean = np.zeros(columns)
@@ -141,45 +141,45 @@ def basis(parts: Sequence[sp.csr_matrix], n: int, *, centre: bool, seed: int = 0
 
 
 def streamed_pca(counts: Counts, n_components: int, *, counted: bool = True, seed: int = 0) -> Float32:
-    """`rna_pca` (of values that are not counted, `value_pca`) in flat memory; (cells, n_components), on disk."""
+    """Compute `rna_pca` (`value_pca` for values that are not counts) in constant memory; the result is on disk."""
     parts = _sample(counts, seed)
     transform = Scaled.of(parts, counted=counted)
     n = min(n_components, min(counts.shape) - 1)
     vectors, _, mean = basis([transform(part) for part in parts], n, centre=True, seed=seed)
     offset = (mean @ vectors).astype(np.float32)
-    found = _kept(counts.shape[0], n)
+    components = _kept(counts.shape[0], n)
     for rows, block in blocks(counts):
-        found[rows] = transform(block) @ vectors - offset
-    return found
+        components[rows] = transform(block) @ vectors - offset
+    return components
 
 
 def streamed_lsi(counts: Counts, n_components: int, *, seed: int = 0) -> Float32:
-    """`atac_lsi` in flat memory; (cells, n_components), on disk."""
+    """Compute `atac_lsi` in constant memory; the result, (cells, n_components), is on disk."""
     parts = _sample(counts, seed)
     transform = TfIdf.of(parts)
     n = min(n_components, min(counts.shape) - 1)
     vectors, values, _ = basis([transform(part) for part in parts], n, centre=False, seed=seed)
-    found = _kept(counts.shape[0], n)
+    components = _kept(counts.shape[0], n)
     for rows, block in blocks(counts):
         left = transform(block) @ vectors / np.maximum(values, 1e-12)
         left -= left.mean(axis=1, keepdims=True)
-        found[rows] = left / np.maximum(left.std(axis=1, ddof=1, keepdims=True), 1e-12)
-    return found
+        components[rows] = left / np.maximum(left.std(axis=1, ddof=1, keepdims=True), 1e-12)
+    return components
 
 
 def _sample(counts: Counts, seed: int) -> list[sp.csr_matrix]:
-    """All rows, or of more than `MOST` blocks of neighbours from all over."""
+    """Return all rows or, of more than `MOST`, blocks of neighbours from all over."""
     n = counts.shape[0]
     if n <= MOST:
         return [block for _, block in blocks(counts)]
     starts = np.arange(0, n - TOGETHER, TOGETHER)
     drawn = np.sort(np.random.default_rng(seed).choice(starts, MOST // TOGETHER, replace=False))
     rows = drawn[:, None] + np.arange(TOGETHER)
-    return [counts[some.ravel()] for some in np.array_split(rows, max(len(rows) // 32, 1))]
+    return [counts[block.ravel()] for block in np.array_split(rows, max(len(rows) // 32, 1))]
 
 
 def _kept(n: int, width: int) -> Float32:
-    """Room in a file without a name, which goes when nobody holds it any more."""
+    """Return an array in an unnamed file, which vanishes when nothing refers to it any more."""
     with tempfile.TemporaryFile() as file:
         return np.memmap(file, np.float32, "w+", shape=(n, width))
 

@@ -1,4 +1,4 @@
-"""What besides release, cells and configuration decides on the last bits of a training."""
+"""What determines the last bits of a training besides release, cells and configuration."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 
 
 def machine(threads: int | None) -> dict[str, str | int | None]:
-    """This machine and installation; `threads` are those asked for of torch, None for its own choice.
+    """Describe this machine and installation; `threads` is the number requested of torch, None for its own choice.
 
-    Equal values of two runs that read the same and were configured the same mean equal weights, bit by bit.
+    If two runs with equal inputs and configuration have equal values here, their weights are equal bit by bit.
     """
     return {
         "cpu": _cpu(),
@@ -30,15 +30,15 @@ def machine(threads: int | None) -> dict[str, str | int | None]:
 
 
 def code_version() -> str:
-    """The installed version, and the commit where this is a checkout."""
+    """Return the installed version, with the commit where this is a checkout."""
     version = metadata.version("regkg")
-    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    found = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return f"{version}+{found.stdout.strip()}" if found.returncode == 0 else version
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    described = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"{version}+{described.stdout.strip()}" if described.returncode == 0 else version
 
 
 def _cpu() -> str:
-    """Its model, where the system says it."""
+    """Return the model of the CPU, where the system names it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "") or (
@@ -47,13 +47,13 @@ def _cpu() -> str:
 
 
 def _packages() -> str:
-    """sha256 over names and versions of everything installed but this program, whose version is recorded by itself."""
-    found = {f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions()}
-    listed = sorted(one for one in found if not one.startswith("regkg=="))
+    """Return the sha256 of names and versions of all installed packages but this one, whose version is recorded."""
+    installed = {f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions()}
+    listed = sorted(package for package in installed if not package.startswith("regkg=="))
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
 def _lock() -> str | None:
-    """sha256 of requirements.txt, where this is a checkout."""
+    """Return the sha256 of requirements.txt, where this is a checkout."""
     path = Path(__file__).parents[2] / "requirements.txt"
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None

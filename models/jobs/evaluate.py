@@ -1,4 +1,4 @@
-"""A run's pairs judged by evidence, truth or a file, beside what needs no model: distance and metacell correlation."""
+"""Evaluation of a run's pairs against evidence, truth or a file, next to distance and metacell correlation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kg.progress import SILENT, Progress
 from kg.runs.cell_files import read_cell_files
 from kg.runs.predictions import run_folder
 from kg.schema import GENE, PEAK
-from models.evaluation.metacell_correlation import correlation, groups
+from models.evaluation.metacell_correlation import assign_metacells, correlation
 from models.inputs.read_anndata import Reading, read_cells
 
 if TYPE_CHECKING:
@@ -28,23 +28,25 @@ if TYPE_CHECKING:
 def metacell_scores(
     store: Store, home: Path, run_id: str, pairs: pd.DataFrame, progress: Progress = SILENT
 ) -> NDArray[np.float64]:
-    """Spearman correlation of each pair (columns peak and gene) over metacells of the cells that a run read.
+    """Return the Spearman correlation of each pair (columns peak and gene) over metacells of the run's cells.
 
     Raises:
-        Conflict: the run does not say how it read its cells.
-        InputError: their files are not as they were registered, or are not paired and not kept.
+        Conflict: the run does not record how it read its cells.
+        InputError: the cell files changed since they were registered, or are unpaired and their embeddings not kept.
     """
-    found = runs.run(store, run_id)
-    asked = runs.environment(store, run_id).get("request")
-    if asked is None:
-        raise Conflict(f"run {run_id} does not say how it read its cells", "train it again")
-    files = registered_cells(store, found.cells)
+    run = runs.run(store, run_id)
+    request = runs.environment(store, run_id).get("request")
+    if request is None:
+        raise Conflict(f"run {run_id} does not record how it read its cells", "train it again")
+    files = registered_cells(store, run.cells)
     for file in files:
         file.check_unchanged()
-    genes, peaks = (read_nodes(store, type_, found.release) for type_ in (GENE, PEAK))
-    cells = read_cells(files, genes, peaks, Reading(**asked["reading"]), progress)
+    genes, peaks = (read_nodes(store, type_, run.release) for type_ in (GENE, PEAK))
+    cells = read_cells(files, genes, peaks, Reading(**request["reading"]), progress)
     progress.begin("correlating over metacells")
-    embedded = [] if cells.paired else [m.vectors for m in read_cell_files(run_folder(home, run_id), found.model)]
-    made = correlation(cells, groups(cells, embedded, seed=found.seed), pairs["peak"].tolist(), pairs["gene"].tolist())
+    embedded = [] if cells.paired else [m.vectors for m in read_cell_files(run_folder(home, run_id), run.model)]
+    scores = correlation(
+        cells, assign_metacells(cells, embedded, seed=run.seed), pairs["peak"].tolist(), pairs["gene"].tolist()
+    )
     progress.end()
-    return made
+    return scores

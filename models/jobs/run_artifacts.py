@@ -1,4 +1,4 @@
-"""How the losses of a run went, kept in its folder for people."""
+"""The history of a run's losses, kept in its folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HISTORY = "history.parquet"
 
 
 def keep_history(folder: Path, history: pd.DataFrame) -> Path:
-    """Keep the rows of `Fit.history` as Parquet in a run's folder; the file appears whole or not at all."""
+    """Write the rows of `Fit.history` as Parquet into a run's folder; the file appears whole or not at all."""
     path = folder / HISTORY
     with replaced(path) as temporary:
         history.to_parquet(temporary, index=False)
@@ -23,6 +23,6 @@ def keep_history(folder: Path, history: pd.DataFrame) -> Path:
 
 
 def read_history(folder: Path) -> pd.DataFrame | None:
-    """What `keep_history` kept; None where the run is older than that or its folder is elsewhere."""
+    """Read what `keep_history` wrote; None if the run predates it or its folder is elsewhere."""
     path = folder / HISTORY
     return pd.read_parquet(path) if path.exists() else None

@@ -1,4 +1,4 @@
-"""From a complete run to a run of its own that says which genes each transcription factor regulates."""
+"""From a complete run to a derived run that predicts which genes each transcription factor regulates."""
 
 from __future__ import annotations
 
@@ -32,62 +32,61 @@ if TYPE_CHECKING:
     from kg.runs import Run
     from kg.store import Store
 
-PEAKS_KEPT = 100  # of those that support a target
-EVERY = "targets.parquet"  # in the run's folder: also the pairs that are not written
+PEAKS_KEPT = 100  # supporting peaks of a target
+EVERY = "targets.parquet"  # in the run's folder: all pairs, including those not written
 
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """What targets rest on.
+    """What targets are derived from.
 
     Attributes:
         sites: "motifs" (hits of a factor's motifs) or "chip" (its ChIP-seq peaks).
-        best: genes of each factor that are written even when they are not called.
+        best: genes of each factor that are written even if they are not called.
     """
 
     sites: str = "motifs"
     best: int = 100
 
 
-def targets(store: Store, home: Path, run_id: str, wanted: TargetOptions, progress: Progress = SILENT) -> Run:
-    """Rank the genes of each factor by the called links of a run; a complete, unpublished run, derived from that one.
+def targets(store: Store, home: Path, run_id: str, options: TargetOptions, progress: Progress = SILENT) -> Run:
+    """Rank the genes of each factor by the called links of a run; return a complete, unpublished, derived run.
 
-    Peaks, genes and release are those of the run. Nothing is registered before all is worked out.
+    Peaks, genes and release are those of the run. Nothing is registered before everything is computed.
 
     Raises:
-        UnknownRun: there is none.
+        UnknownRun: there is no such run.
         Conflict: it is not complete, or is itself derived.
-        NotFound: it called no link, or its release has no sites.
+        NotFound: it called no links, or its release has no sites.
     """
     parent = runs.run(store, run_id)
     if parent.outcome != "complete" or parent.derived:
         state = "derived itself" if parent.derived else parent.outcome
-        raise Conflict(f"run {run_id} is {state}; targets are made from a complete run with links", "regkg runs list")
+        raise Conflict(f"run {run_id} is {state}; targets need a complete run with links", "regkg runs list")
     links = run_links(store, run_id)
     if not links["called"].any():
-        raise NotFound(f"run {run_id} called no link, so no factor has a target", f"regkg runs show {run_id}")
-    sites = factor_sites(store, parent.release, wanted.sites, progress)
+        raise NotFound(f"run {run_id} called no links, so no factor has targets", f"regkg runs show {run_id}")
+    sites = factor_sites(store, parent.release, options.sites, progress)
     progress.begin("ranking targets")
     table = targets_of(links, sites)
     progress.end(f"{len(table):,} pairs, {int(table['called'].sum()):,} called")
     metrics = _metrics(table, links, sites, curated_targets(store, parent.release))
-    child = runs.register(store, _about(store, parent, wanted))
+    child = runs.register(store, _registration(store, parent, options))
     folder = predictions.run_folder(home, child)
     folder.mkdir(parents=True, exist_ok=True)
     with replaced(folder / EVERY) as path:
         table.to_parquet(path, index=False)
-    made = Predictions([_batch(table, wanted)])
-    predictions.keep(home, child, made, metrics)
+    predictions.keep(home, child, Predictions([_batch(table, options)]), metrics)
     run = runs.write_back(store, home, child, progress)
     ending.end_with_report(store, home, child, progress)
     return run
 
 
 def targets_of(links: pd.DataFrame, sites: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """`models.evaluation.tf_targets.rank_targets` by name.
+    """Rank targets (`models.evaluation.tf_targets.rank_targets`) by the names of peaks, genes and factors.
 
     Args:
-        links: peak, gene, score, sign, called; of all pairs that were scored, whose peaks are what is drawn from.
+        links: peak, gene, score, sign, called of all scored pairs; random peaks are drawn from their peaks.
         sites: factor -> peaks with a site of it; peaks that were not scored are left out.
 
     Returns:
@@ -107,16 +106,16 @@ def targets_of(links: pd.DataFrame, sites: Mapping[str, Sequence[str]]) -> pd.Da
 
 
 def _site_matrix(peaks: pd.Index[str], bound: Sequence[Sequence[str]]) -> sp.csr_matrix:
-    """(peaks, factors) 1 where a peak holds a site."""
-    at = [np.unique(peaks.get_indexer(pd.Index(some, dtype=object))) for some in bound]
-    at = [some[some >= 0] for some in at]
-    factor = np.repeat(np.arange(len(at)), [len(some) for some in at])
-    rows = np.concatenate([*at, np.array([], np.int64)])
+    """Return (peaks, factors) 1 where a peak holds a site."""
+    with_gaps = [np.unique(peaks.get_indexer(pd.Index(ids, dtype=object))) for ids in bound]
+    by_factor = [indices[indices >= 0] for indices in with_gaps]
+    factor = np.repeat(np.arange(len(by_factor)), [len(indices) for indices in by_factor])
+    rows = np.concatenate([*by_factor, np.array([], np.int64)])
     return sp.csr_matrix((np.ones(len(rows)), (rows, factor)), shape=(len(peaks), len(bound)))
 
 
 def _support(table: pd.DataFrame, called: pd.DataFrame, bound: sp.csc_matrix, peaks: pd.Index[str]) -> dict[str, Any]:
-    """Supporting peaks and the sign of their summed scores, for each row of `table`."""
+    """Return the supporting peaks and the sign of their summed scores, for each row of `table`."""
     ordered = called.sort_values(["score", "peak"], ascending=[False, True])
     own = {gene: (part["at"].to_numpy(), part["score"].to_numpy()) for gene, part in ordered.groupby("of")}
     holds = np.zeros(bound.shape[0], bool)
@@ -133,18 +132,18 @@ def _support(table: pd.DataFrame, called: pd.DataFrame, bound: sp.csc_matrix, pe
     return {"peaks": ids, "sign": sign}
 
 
-def _batch(table: pd.DataFrame, wanted: TargetOptions) -> EdgeBatch:
-    """Those that are called or among the best of their factor."""
-    some = table[table["called"] | (table["rank"] <= wanted.best)]
-    columns = {c: some[c].to_numpy() for c in ("score", "rank", "sign", "called", "observed", "expected")}
+def _batch(table: pd.DataFrame, options: TargetOptions) -> EdgeBatch:
+    """Build the batch of targets that are called or among the best of their factor."""
+    written = table[table["called"] | (table["rank"] <= options.best)]
+    columns = {c: written[c].to_numpy() for c in ("score", "rank", "sign", "called", "observed", "expected")}
     return EdgeBatch.build(
         PREDICTED_TARGET,
-        start_id=some["tf"].to_numpy(dtype=object),
-        end_id=some["gene"].to_numpy(dtype=object),
-        score_kind=wanted.sites,
-        p_value=some["p"].to_numpy(),
-        q_value=some["q"].to_numpy(),
-        peaks=some["peaks"].tolist(),
+        start_id=written["tf"].to_numpy(dtype=object),
+        end_id=written["gene"].to_numpy(dtype=object),
+        score_kind=options.sites,
+        p_value=written["p"].to_numpy(),
+        q_value=written["q"].to_numpy(),
+        peaks=written["peaks"].tolist(),
         **columns,
     )
 
@@ -156,16 +155,16 @@ def _metrics(
     called = table.loc[table["called"], ["tf", "gene"]]
     agrees = agreement(called, curated[curated["tf"].isin(list(sites))], genes)
     counts = {"factors": len(sites), "genes": len(genes), "links_called": int(links["called"].sum())}
-    found = {**counts, "targets_called": len(called), **agrees}
-    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
+    values = {**counts, "targets_called": len(called), **agrees}
+    return {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
 
 
-def _about(store: Store, parent: Run, wanted: TargetOptions) -> runs.Registration:
-    read = {t.name for t in SITES[wanted.sites]}
+def _registration(store: Store, parent: Run, options: TargetOptions) -> runs.Registration:
+    read = {t.name for t in SITES[options.sites]}
     used = {v.dataset: v.hash for v in dataset_versions(store, parent.release) if read & set(v.hashes)}
-    settings = asdict(wanted)
+    settings = asdict(options)
     return runs.Registration(
-        model=f"targets-{wanted.sites}",
+        model=f"targets-{options.sites}",
         cells=parent.cells,
         release=parent.release,
         seed=parent.seed,
@@ -182,6 +181,6 @@ def _about(store: Store, parent: Run, wanted: TargetOptions) -> runs.Registratio
 
 
 def _length(peak: str) -> int:
-    """Width of a peak by its id, assembly:chrom:start-end."""
+    """Return the width of a peak from its id, assembly:chrom:start-end."""
     start, _, end = peak.rpartition(":")[2].partition("-")
     return int(end) - int(start)

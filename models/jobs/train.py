@@ -1,6 +1,6 @@
-"""A training job from a release to a complete run: check, read, register, train, keep, write back.
+"""The training job from a release to a complete run: check, read, register, train, keep, write back.
 
-It knows of a model only what the model declares (`models.contract`).
+It knows only what the model declares (`models.contract`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from models.inputs.preflight import check_room, silent_cells
 from models.inputs.read_anndata import Reading, outgrow_memory
 from models.inputs.release_inputs import ReleaseInputs, nodes_read
 from models.jobs.environment import code_version, machine
-from models.jobs.keeping import config_hash, keep_outputs
 from models.jobs.report import ending as reports
+from models.jobs.run_outputs import config_hash, keep_outputs
 from models.training.launch import is_follower, launch
 from models.training.loop import Trainer
 
@@ -54,24 +54,24 @@ PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "anndata", "scikit-net
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What to train on what.
+    """What to train, and on what.
 
     Attributes:
         model: name in the registry.
         cells: name of a registered set of cells.
-        options: of the model's Config; the rest keeps its default.
-        reading: how the files are read.
+        options: of the model's Config; the others keep their defaults.
+        reading: how cell files are read.
         device: "auto", "cpu", or "cuda".
         threads: of torch on the CPU; None leaves it to torch.
-        devices: processes that train together, on GPUs one for each.
-        edge_types: of the model's evidence; empty for all that the model reads.
+        devices: processes that train together, one per GPU.
+        edge_types: evidence to read; empty for everything that the model reads.
         held_out: chromosomes whose CONTACTS and EQTL rows do not guide, so that they can test the run.
         without: datasets that are left out; such a run is an experiment and never published.
         parent: the run that this one may replace.
-        warm: start from the parent's weights, where they are to be had.
+        warm: start from the parent's weights, if available.
         experiment: why the run is never published; None for one that may be.
-        candidates_bp: peaks so far from a gene's start site are scored with it as well, joined by evidence or not; None
-            for the pairs that guide alone.
+        candidates_bp: peaks up to this far from a gene's start site are scored with it, joined by evidence or not; None
+            to score only the pairs that guide.
     """
 
     model: str
@@ -91,7 +91,7 @@ class TrainingRequest:
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> TrainingRequest:
-        """The request that a run was registered with, from JSON."""
+        """Return the request that a run was registered with, from JSON."""
         lists = {name: tuple(recorded.get(name, ())) for name in ("edge_types", "held_out", "without")}
         return cls(**{**recorded, "reading": Reading(**recorded["reading"]), **lists})
 
@@ -101,22 +101,22 @@ def train(
 ) -> Run:
     """Train on a release (default: the one served) and write the predictions back as a complete, unpublished run.
 
-    Its report is drawn last and kept in its folder; a report that cannot be drawn fails nothing.
+    Its report is drawn last and kept in its folder; if it cannot be drawn, the run is complete all the same.
 
     Raises:
         ParameterError: an option is unknown or outside its limits; nothing was registered.
-        NotFound: no such model, cells, or nothing is published.
+        NotFound: there is no such model or set of cells, or nothing is published.
         InputError: the cells are not fit for training; nothing was registered.
-        TrainingError: training failed; the run says so and what was published stays.
+        TrainingError: training failed; the run records why, and what was published stays.
     """
     return _train(store, home, request, served(store, release).release, None, progress)
 
 
 def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> Run:
-    """Finish an interrupted run: from its kept predictions if it got that far, else from its last checkpoint.
+    """Finish an interrupted run: from its kept predictions if it got that far, otherwise from its last checkpoint.
 
     Raises:
-        UnknownRun: there is none.
+        UnknownRun: there is no such run.
         Conflict: it is complete or discarded.
     """
     run = runs.run(store, run_id)
@@ -124,7 +124,7 @@ def resume(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -
         return _write_back(store, home, run_id, progress)
     environment = runs.environment(store, run_id)
     if "request" not in environment:
-        raise TrainingError(f"run {run_id} does not say how it was asked for", f"regkg runs discard {run_id}")
+        raise TrainingError(f"run {run_id} does not record its request", f"regkg runs discard {run_id}")
     return _train(store, home, TrainingRequest.of(environment["request"]), run.release, run_id, progress)
 
 
@@ -136,7 +136,7 @@ def _train(
     request = _resolve_streaming(store, model, request)
     inputs = _inputs(store, home, model, request, release, progress)
     _check_room(model, inputs, config, home, progress)
-    start = _start(store, home, model, request, inputs, progress, must=run_id is not None)
+    start = _start(store, home, model, request, inputs, progress, required=run_id is not None)
     request = replace(request, warm=start is not None)
     device = _device(request.device, request.devices)
     if is_follower():  # another process of a launcher such as torchrun registers and writes
@@ -165,7 +165,7 @@ def _write_back(store: Store, home: Path, run_id: str, progress: Progress) -> Ru
 
 @contextmanager
 def ending(store: Store, run_id: str) -> Iterator[None]:
-    """A run under way: whatever ends it early is recorded, so that none is left `running` without a process.
+    """Record whatever ends a run early, so that no run is left `running` without a process.
 
     Raises:
         TrainingError: memory ran out, on the CPU or on a GPU.
@@ -173,7 +173,7 @@ def ending(store: Store, run_id: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        runs.finish(store, run_id, "running", note=f"stopped; `regkg runs resume {run_id}` goes on")
+        runs.finish(store, run_id, "running", note=f"stopped; `regkg runs resume {run_id}` continues it")
         raise
     except RegkgError as error:
         runs.finish(store, run_id, "failed", note=error.message)
@@ -182,46 +182,50 @@ def ending(store: Store, run_id: str) -> Iterator[None]:
         where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
         message = f"run {run_id} ran out of memory on {where}: {error or type(error).__name__}"
         runs.finish(store, run_id, "failed", note=message)
-        raise TrainingError(message, "use a smaller --batch-size, or --stream; `regkg runs resume` goes on") from error
+        raise TrainingError(
+            message, "use a smaller --batch-size, or --stream; `regkg runs resume` continues the run"
+        ) from error
     except BaseException as error:
         runs.finish(store, run_id, "failed", note=f"unexpected {type(error).__name__}: {error}")
         raise
 
 
 def check_request(store: Store, model: Model, request: TrainingRequest, release: int) -> Any:
-    """The model's configuration; refuses a request that cannot be met before anything is read or registered.
+    """Return the model's configuration; refuse an impossible request before anything is read or registered.
 
     Raises:
-        ParameterError: options or limits, all of them at once.
-        TrainingError: an edge type that the model does not read.
+        ParameterError: invalid options, all listed at once.
+        TrainingError: the model does not read a requested edge type.
         UnknownDataset: a dataset to leave out is not in the release.
     """
     config = made(model.config, request.options)
-    needs, wrong = model.needs, []
+    needs, invalid = model.needs, []
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", request.device):
-        wrong.append(f"device is {request.device!r}: auto, cpu or cuda")
+        invalid.append(f"device is {request.device!r}: must be auto, cpu or cuda")
     if request.threads is not None and request.threads < 1:
-        wrong.append(f"threads is {request.threads}: at least 1")
+        invalid.append(f"threads is {request.threads}: must be at least 1")
     if request.devices < 1 or (request.devices > 1 and not needs.devices):
-        wrong.append(f"devices is {request.devices}: {model.name} trains in one process" if request.devices > 1 else
-                     f"devices is {request.devices}: at least 1")  # fmt: skip
+        invalid.append(f"devices is {request.devices}: {model.name} trains in one process" if request.devices > 1 else
+                     f"devices is {request.devices}: must be at least 1")  # fmt: skip
     if request.candidates_bp is not None and (request.candidates_bp < 1 or not needs.candidates):
-        wrong.append(
+        invalid.append(
             f"candidates is {request.candidates_bp}: "
-            + ("at least 1 base pair" if needs.candidates else f"{model.name} scores no pairs beyond the evidence")
+            + (
+                "must be at least 1 base pair"
+                if needs.candidates
+                else f"{model.name} scores no pairs beyond the evidence"
+            )
         )
-    if request.held_out and request.parent is None:  # a successor keeps those of its parent
+    if request.held_out and request.parent is None:  # a successor keeps its parent's
         known = {str(chrom) for chrom in read_nodes(store, PEAK, release)["chrom"].unique().to_pylist()}
-        wrong += [
-            f"held_out is {c!r}: no peak of release {release} lies there" for c in sorted({*request.held_out} - known)
+        invalid += [
+            f"held_out is {c!r}: release {release} has no peak there" for c in sorted({*request.held_out} - known)
         ]
-    if wrong:
-        raise ParameterError("parameters are not valid", wrong)
+    if invalid:
+        raise ParameterError("parameters are not valid", invalid)
     unread = sorted(set(request.edge_types) - set(model.reads))
     if unread:
-        raise TrainingError(
-            f"{model.name} does not read {', '.join(unread)}", f"it reads {', '.join(model.reads)}, or some of them"
-        )
+        raise TrainingError(f"{model.name} does not read {', '.join(unread)}", f"choose from {', '.join(model.reads)}")
     missing = set(request.without) - {v.dataset for v in dataset_versions(store, release)}
     if missing:
         raise UnknownDataset(f"release {release} has no dataset {', '.join(sorted(missing))}", "regkg datasets")
@@ -229,7 +233,7 @@ def check_request(store: Store, model: Model, request: TrainingRequest, release:
 
 
 def edge_types_of(model: Model, request: TrainingRequest) -> tuple[str, ...]:
-    """Names of the edge types that a run reads, in the order of the declaration."""
+    """Return the names of the edge types that a run reads, in the order of the declaration."""
     return tuple(name for name in model.reads if name in (request.edge_types or model.reads))
 
 
@@ -259,27 +263,27 @@ def _start(
     inputs: ReleaseInputs,
     progress: Progress,
     *,
-    must: bool,
+    required: bool,
 ) -> Any:
-    """The parent's weights; None for a cold start, said plainly unless it `must` be a warm one."""
+    """Return the parent's weights, or None for a cold start, with a warning; if `required`, fail instead."""
     if not request.warm or request.parent is None:
         return None
     if model.warm is None:
-        progress.say(f"warning: a cold start, {request.model} cannot start from the weights of another run")
+        progress.say(f"warning: a cold start, because {request.model} cannot start from the weights of another run")
         return None
     parent = runs.run(store, request.parent)
     same = runs.environment(store, parent.id).get("cells") == _checksums(store, request)
     try:
         return model.warm(home, parent, inputs, same_cells=same)
     except (MissingInput, CheckpointRefused) as error:
-        if must:
+        if required:
             raise
         progress.say(f"warning: a cold start, not from the weights of {parent.id}: {error.message}")
         return None
 
 
 def _resolve_streaming(store: Store, model: Model, request: TrainingRequest) -> TrainingRequest:
-    """The request, whether to stream decided once, so that a resumed run reads as it began."""
+    """Return the request with streaming decided once, so that a resumed run reads as it began."""
     if request.reading.stream is not None or Reads.STREAM not in model.needs.reads:
         return request
     streams = outgrow_memory(registered_cells(store, request.cells), request.reading)
@@ -287,17 +291,17 @@ def _resolve_streaming(store: Store, model: Model, request: TrainingRequest) -> 
 
 
 def _checksums(store: Store, request: TrainingRequest) -> dict[str, str]:
-    """Modality -> sha256 of its file of cells."""
+    """Return the sha256 of the cell file of each modality."""
     return {file.modality: file.sha256 for file in registered_cells(store, request.cells)}
 
 
 def _check_room(model: Model, inputs: ReleaseInputs, config: Any, home: Path, progress: Progress) -> None:
-    """Say what training will take, and what is odd; refuse when the disk is too small."""
+    """Report what training will take, and warn about oddities; refuse if the disk is too small."""
     if model.needs.assays:
         silent = silent_cells(inputs.cells)
         for name, cells in silent.items():
             if cells:
-                progress.say(f"warning: {len(cells):,} cells of {name} have no count, such as {cells[0]}")
+                progress.say(f"warning: {len(cells):,} cells of {name} have no counts, such as {cells[0]}")
     if model.estimate is not None:
         needed = model.estimate(inputs, config)
         progress.say(f"training takes {needed}")
@@ -337,12 +341,12 @@ def _registration(
     )
 
 
-def _device(asked: str, devices: int = 1) -> str:
+def _device(requested: str, devices: int = 1) -> str:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if asked == "auto":
+    if requested == "auto":
         return "cuda" if gpus else "cpu"
-    if asked.startswith("cuda") and gpus < devices:
+    if requested.startswith("cuda") and gpus < devices:
         raise TrainingError(
-            f"{devices} of {asked!r} were asked for, torch sees {gpus} GPUs", "regkg doctor; or --device cpu"
+            f"{devices} of {requested!r} requested, but torch sees {gpus} GPUs", "regkg doctor; or --device cpu"
         )
-    return asked
+    return requested

@@ -30,10 +30,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], ide
     """Write `path`.json and its tensor file, then drop the tensor file it replaces.
 
     Args:
-        path: without suffix; its folder is made when missing.
+        path: without suffix; its folder is created if missing.
         tensors: contiguous, no two sharing memory.
         meta: JSON values.
-        identity: what must be equal when the checkpoint is loaded: model, configuration, data.
+        identity: what must be the same when the checkpoint is loaded: model, configuration, data.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     blob = tensor_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
@@ -48,28 +48,28 @@ def save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], ide
 
 
 def load(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and meta of a checkpoint.
+    """Return the tensors and meta of a checkpoint.
 
     Raises:
-        CheckpointRefused: not there, damaged, pickled, of another format, or of another identity.
+        CheckpointRefused: missing, damaged, pickled, of another format, or of another identity.
     """
     document = _document(path)
-    wrong = [
+    differences = [
         f"{key} is {document['identity'].get(key)!r}, expected {value!r}"
         for key, value in identity.items()
         if document["identity"].get(key) != value
     ]
-    if wrong:
+    if differences:
         raise CheckpointRefused(
-            f"{path}: made by another run: {'; '.join(wrong)}",
-            "choose an empty folder, or the settings it was made with",
+            f"{path}: written by another run: {'; '.join(differences)}",
+            "choose an empty folder, or the settings it was written with",
         )
     file = path.with_name(document["tensors"])
     try:
         blob = file.read_bytes()
         if hashlib.sha256(blob).hexdigest() != document["sha256"]:
             raise CheckpointRefused(
-                f"{file}: the bytes are not those that were written", "remove the folder; train again"
+                f"{file}: the bytes differ from those that were written", "remove the folder; train again"
             )
         return load_tensors(blob), document["meta"]
     except (OSError, SafetensorError) as error:
@@ -79,7 +79,7 @@ def load(path: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Tensor], di
 
 
 def exists(path: Path) -> bool:
-    """Whether a checkpoint was committed at `path` (without suffix)."""
+    """Return whether a checkpoint was committed at `path` (without suffix)."""
     return path.with_name(f"{path.name}.json").exists()
 
 

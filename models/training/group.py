@@ -22,19 +22,19 @@ class Group:
 
     Attributes:
         rank: its number; 0 writes checkpoints and progress.
-        size: how many there are.
+        size: number of processes.
     """
 
     rank: int = 0
     size: int = 1
 
     def places(self, n: int) -> NDArray[np.int64]:
-        """Of n things those that are this process's to do; as many for each, so some come twice if need be."""
+        """Return which of n items this process handles; every process gets as many, so some items may repeat."""
         own = np.arange(self.rank, n, self.size)
         return np.resize(own if len(own) else np.zeros(1, np.int64), -(-n // self.size))
 
     def mean(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Of each the mean over the processes, in one exchange."""
+        """Return the mean of each tensor over the processes, in one exchange."""
         if self.size == 1 or not tensors:
             return tensors
         joint = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -44,13 +44,13 @@ class Group:
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
-        """Make each what it is in the first process, in place."""
+        """Set each tensor, in place, to its value in the first process."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, 0)
 
     def barrier(self) -> None:
-        """Go on when all are here."""
+        """Wait until all processes are here."""
         if self.size > 1:
             distributed.barrier()
 

@@ -1,8 +1,8 @@
-"""Several processes that train one model, each on its share of every minibatch; gradients are averaged.
+"""Several processes that train one model, each on its share of every minibatch, with averaged gradients.
 
 All of them run the same code with the same seeds, so that all draw the same cells and edges and take the same
-decisions; what may differ between them (losses, statistics of batch norm, clusters) is averaged or told by the first.
-Plain `torch.distributed`: gloo on the CPU, nccl on GPUs, one process for each GPU, all on one machine.
+decisions; what may differ between them (losses, batch-norm statistics, clusters) is averaged or broadcast by the first.
+This is plain `torch.distributed`: gloo on the CPU, nccl on GPUs, one process per GPU, all on one machine.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LONGEST = timedelta(days=1)  # that one waits for another; one that has died is noticed at once
-LAST_WORDS_S = 10.0  # a process whose neighbour has failed waits so long to hear why
+TIMEOUT = timedelta(days=1)  # that one waits for another; one that has died is noticed at once
+LAST_WORDS_S = 10.0  # how long a process whose neighbour has failed waits to hear why
 
 
 def is_follower() -> bool:
-    """Whether a launcher such as torchrun started this process, and another one is the first."""
+    """Return whether a launcher such as torchrun started this process as other than the first."""
     return _launched() and os.environ["RANK"] != "0"
 
 
 def launch(fit: Callable[..., T], trainer: Trainer, inputs: Any, config: Any, start: Any = None) -> T:
-    """Run `fit(inputs, config, trainer, start)` in `trainer.devices` processes; gives what the first of them returns.
+    """Run `fit(inputs, config, trainer, start)` in `trainer.devices` processes; return what the first of them returns.
 
-    Where a launcher has set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun does, its processes are these;
+    If a launcher such as torchrun has set RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, its processes are used;
     otherwise they are started here, all on this machine.
 
     Raises:
-        TrainingError: another process failed; all have ended.
+        TrainingError: another process failed, and all have been stopped.
     """
     if _launched():
         size = int(os.environ["WORLD_SIZE"])
         with _joined(replace(trainer, devices=size), int(os.environ["RANK"]), "env://") as own:
             return fit(inputs, config, own, start)
-    found: T = run_in_processes(_fit_in_process, trainer, fit, inputs, config, start)
-    return found
+    result: T = run_in_processes(_fit_in_process, trainer, fit, inputs, config, start)
+    return result
 
 
 def _fit_in_process(trainer: Trainer, fit: Callable[..., Any], inputs: Any, config: Any, start: Any) -> Any:
@@ -68,15 +68,15 @@ def _launched() -> bool:
 
 
 def run_in_processes(run: Callable[..., T], trainer: Trainer, *arguments: Any) -> T:
-    """Return what `run(trainer, *arguments)` gives in the first of `trainer.devices` processes.
+    """Run `run(trainer, *arguments)` in `trainer.devices` processes; return what the first of them returns.
 
     Args:
-        run: a function of a module, so that other processes can import it.
-        trainer: says how many processes; each gets it with its own device and group.
-        arguments: sent to the others, which hold copies.
+        run: a module-level function, so that other processes can import it.
+        trainer: sets the number of processes; each gets it with its own device and group.
+        arguments: sent to the other processes, which hold copies.
 
     Raises:
-        TrainingError: another process failed; all have ended.
+        TrainingError: another process failed, and all have been stopped.
     """
     n = trainer.devices
     if n == 1:
@@ -87,13 +87,13 @@ def run_in_processes(run: Callable[..., T], trainer: Trainer, *arguments: Any) -
         pipes = [context.Pipe(duplex=False) for _ in range(1, n)]
         silent = replace(trainer, progress=SILENT, on_epoch=None)
         workers = [
-            context.Process(target=_work, args=(run, silent, rank, meeting, told, arguments), daemon=True)
-            for rank, (_, told) in enumerate(pipes, 1)
+            context.Process(target=_work, args=(run, silent, rank, meeting, sender, arguments), daemon=True)
+            for rank, (_, sender) in enumerate(pipes, 1)
         ]
-        others = [_Other(rank, w, heard) for rank, (w, (heard, _)) in enumerate(zip(workers, pipes, strict=True), 1)]
-        for worker, (_, told) in zip(workers, pipes, strict=True):
+        others = [_Worker(rank, w, pipe) for rank, (w, (pipe, _)) in enumerate(zip(workers, pipes, strict=True), 1)]
+        for worker, (_, sender) in zip(workers, pipes, strict=True):
             worker.start()
-            told.close()
+            sender.close()
         try:
             for other in others:
                 other.await_ready()
@@ -111,68 +111,71 @@ def run_in_processes(run: Callable[..., T], trainer: Trainer, *arguments: Any) -
 
 
 @dataclass(frozen=True)
-class _Other:
+class _Worker:
     """Another process, as the first sees it."""
 
     rank: int
     process: Any
-    heard: Connection
+    receiver: Connection
 
     def await_ready(self) -> None:
-        wait([self.heard, self.process.sentinel])
-        said = self.last_words()
-        if said != "ready":
-            raise self.failure(said)
+        wait([self.receiver, self.process.sentinel])
+        message = self.last_words()
+        if message != "ready":
+            raise self.failure(message)
 
     def last_words(self) -> str | None:
         try:
-            return str(self.heard.recv()) if self.heard.poll() else None
+            return str(self.receiver.recv()) if self.receiver.poll() else None
         except EOFError:
             return None
 
-    def failure(self, said: str | None) -> TrainingError:
+    def failure(self, message: str | None) -> TrainingError:
         code = self.process.exitcode
-        why = said or f"it ended with code {code}" + (", as for lack of memory" if code == -signal.SIGKILL else "")
+        why = message or f"it exited with code {code}" + (
+            ", as when memory runs out" if code == -signal.SIGKILL else ""
+        )
         return TrainingError(
-            f"process {self.rank} of the training failed, all have ended: {why}", "train with --devices 1, or resume"
+            f"process {self.rank} of the training failed, so all were stopped: {why}",
+            "train with --devices 1, or resume",
         )
 
 
-def _raise_first(others: Sequence[_Other], error: RuntimeError) -> None:
-    """Raise what another process said or how it ended, if one has; rather the cause than a neighbour's echo."""
-    wait([other.heard for other in others] + [other.process.sentinel for other in others], LAST_WORDS_S)
+def _raise_first(others: Sequence[_Worker], error: RuntimeError) -> None:
+    """Raise what another process reported or how it ended, if one failed; rather the cause than its echo."""
+    wait([other.receiver for other in others] + [other.process.sentinel for other in others], LAST_WORDS_S)
     failures = []
     for other in others:
         other.process.join(LAST_WORDS_S / len(others))
-        said = other.last_words()
-        if said or other.process.exitcode:
-            failures.append(other.failure(said))
+        message = other.last_words()
+        if message or other.process.exitcode:
+            failures.append(other.failure(message))
     if failures:
         raise min(failures, key=lambda failure: "onnection" in failure.message) from error
 
 
 def _work(
-    run: Callable[..., Any], trainer: Trainer, rank: int, meeting: str, told: Connection, arguments: Sequence[Any]
+    run: Callable[..., Any], trainer: Trainer, rank: int, meeting: str, sender: Connection, arguments: Sequence[Any]
 ) -> None:
-    """What another process does; the first hears from it what went wrong."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first one's business
+    """Run another process's share; report to the first what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the first process
     try:
-        told.send("ready")
+        sender.send("ready")
         with _joined(trainer, rank, meeting) as own:
             run(own, *arguments)
     except Exception as error:
-        told.send(f"{type(error).__name__}: {error}")
+        sender.send(f"{type(error).__name__}: {error}")
         raise SystemExit(1) from error
 
 
 @contextmanager
 def _joined(trainer: Trainer, rank: int, meeting: str) -> Iterator[Trainer]:
-    """The trainer of one process, which is a member of the group inside."""
+    """Yield the trainer of one process, which is a member of the group meanwhile."""
     gpu = trainer.device.startswith("cuda")
     if gpu:
         torch.cuda.set_device(rank)
     distributed.init_process_group(
-        "nccl" if gpu else "gloo", init_method=meeting, rank=rank, world_size=trainer.devices, timeout=LONGEST
+        "nccl" if gpu else "gloo", init_method=meeting, rank=rank, world_size=trainer.devices, timeout=TIMEOUT
     )
     try:
         yield replace(

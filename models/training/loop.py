@@ -1,4 +1,4 @@
-"""The one visible training loop: epochs, validation, learning rate, stopping, checkpoints, resume."""
+"""The one training loop: epochs, validation, learning rate, stopping, checkpoints, resume."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from kg.progress import Progress
 
 KEPT = 3  # best states, of which the most recent is restored
-THRESHOLD = 1e-4  # relative; less is no improvement to the learning rate
-FACTOR = 0.1  # of a learning-rate drop
+THRESHOLD = 1e-4  # relative; a smaller improvement does not count for the learning rate
+FACTOR = 0.1  # by which the learning rate drops
 
 Row = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a stage goes on.
+    """How long a stage lasts, and at which learning rates.
 
     Attributes:
         max_epochs: at most.
         lr: learning rate at the start.
         lr_patience: epochs without improvement before it drops tenfold.
         patience: epochs without improvement before stopping, counted after the first drop; None: no loss is
-            followed, and the stage has `max_epochs`.
-        burnin: epochs of which neither counts.
+            followed, and the stage runs for `max_epochs`.
+        burnin: epochs at the start that count for neither.
         annealed: last share of the epochs in which the learning rate falls along half a cosine to 0, when no loss
             is followed.
         averaged: what is validated and kept is the average of the weights (`models.training.weight_averaging`), not
@@ -59,32 +59,32 @@ class Schedule:
     averaged: bool = False
 
     def rate(self, epoch: int) -> float:
-        """Learning rate of an epoch (from 1) of an annealed plan."""
+        """Return the learning rate of an epoch (from 1) of an annealed schedule."""
         left = (self.max_epochs - epoch + 1) / max(self.annealed * self.max_epochs, 1.0)
         return self.lr * (1 - math.cos(math.pi * min(left, 1.0))) / 2
 
 
 class Task(Protocol):
-    """What a model gives the loop."""
+    """What a model hands to the loop."""
 
     n_steps: int
 
     @property
     def module(self) -> nn.Module:
-        """All that is trained."""
+        """Everything that is trained."""
 
     @property
     def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """By name."""
+        """The optimisers, by name."""
 
     def steps(self, epoch: int, rng: np.random.Generator) -> Iterator[Mapping[str, Tensor]]:
         """Take the steps of one epoch, yielding the parts of each loss (detached scalars, one named "total")."""
 
     def validate(self, epoch: int) -> Row:
-        """Losses on held-out cells; "total" is what learning rate and stopping follow."""
+        """Return the losses on held-out cells; learning rate and stopping follow "total"."""
 
     def current_cells(self) -> Sequence[str]:
-        """Names of the cells of the latest step."""
+        """Return the names of the cells of the latest step."""
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Plateau:
     stop_bad: int = 0
 
     def drop_now(self, loss: float, plan: Schedule) -> bool:
-        """Whether the learning rate drops after this epoch."""
+        """Return whether the learning rate drops after this epoch."""
         if loss < self.lr_best * (1 - math.copysign(THRESHOLD, self.lr_best)):
             self.lr_best, self.lr_bad = loss, 0
             return False
@@ -110,7 +110,7 @@ class Plateau:
         return True
 
     def stop_now(self, loss: float, plan: Schedule) -> bool:
-        """Whether to stop after this epoch; ask only once the learning rate has dropped."""
+        """Return whether to stop after this epoch; ask only once the learning rate has dropped."""
         if loss < self.stop_best:
             self.stop_best, self.stop_bad = loss, 0
             return False
@@ -138,13 +138,13 @@ class Trainer:
     Attributes:
         device: "cpu" or "cuda".
         threads: of torch on the CPU; None leaves them as they are.
-        directory: of checkpoints; None keeps none. A run found there is taken up where it stopped.
+        directory: of checkpoints; None keeps none. A run found there is resumed where it stopped.
         progress: where to report.
-        on_epoch: called after each epoch with the stage, the task, whose module has the weights that would be kept,
+        on_epoch: called after each epoch with the stage, the task (its module holding the weights that would be kept)
             and the epoch's row; its time is not counted.
         checkpoint_s: seconds between checkpoints, at least.
         devices: processes that train together, each on its share of a minibatch; on GPUs one for each.
-        group: of these processes; set in each of them by `models.training.launch.spread`.
+        group: these processes; set in each of them by `models.training.launch`.
     """
 
     device: str = "cpu"
@@ -158,7 +158,7 @@ class Trainer:
 
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
-        """Torch with this seed and thread count inside, as it was outside."""
+        """Run torch with this seed and thread count inside, and restore its state afterwards."""
         keep_freed_memory()
         threads = torch.get_num_threads()
         cuda = [torch.cuda.current_device()] if self.device.startswith("cuda") else []
@@ -174,7 +174,7 @@ class Trainer:
         """Train `task` by `plan` inside `seeded`, resuming from a checkpoint of this stage.
 
         Returns:
-            One row for each epoch: epoch, lr, seconds so far (train_seconds: of steps alone), train_* and val_* losses.
+            One row per epoch: epoch, lr, seconds so far (train_seconds: of steps alone), train_* and val_* losses.
 
         Raises:
             Diverged: a loss is not finite; the last checkpoint stays.
@@ -182,7 +182,7 @@ class Trainer:
         """
         run = _Run(self, task, plan, stage, identity, seed)
         run.resume()
-        self.group.barrier()  # nobody writes where another still reads
+        self.group.barrier()  # no process writes while another still reads
         self.group.broadcast(list(task.module.state_dict().values()))
         state = run.state
         self.progress.begin(stage, plan.max_epochs, "epochs")
@@ -198,7 +198,7 @@ class Trainer:
 
 
 class _Run:
-    """One stage under way."""
+    """One stage in progress."""
 
     def __init__(
         self,
@@ -219,7 +219,7 @@ class _Run:
         self.saved_at = time.monotonic()
 
     def epoch(self) -> Row:
-        """One epoch: steps, validation, schedule, checkpoint."""
+        """Run one epoch: steps, validation, schedule, checkpoint."""
         start, state = time.perf_counter(), self.state
         state.epoch += 1
         if self.plan.annealed:
@@ -255,17 +255,17 @@ class _Run:
         return sums
 
     def averaged_weights(self) -> AbstractContextManager[None]:
-        """While this lasts the module has the weights that would be kept if the stage ended here."""
+        """Give the module, inside, the weights that would be kept if the stage ended here."""
         return self.average.averaged_weights() if self.average and not self.state.finished else nullcontext()
 
     def _seed_rank(self) -> None:
-        """Other processes draw other noise than the first, whose state a checkpoint keeps."""
+        """Seed the other processes differently from the first, whose state a checkpoint keeps."""
         if self.trainer.group.rank:
             words = np.random.SeedSequence([self.seed, self.state.epoch, self.trainer.group.rank])
             torch.manual_seed(int(words.generate_state(1)[0]))
 
     def _sync_buffers(self) -> None:
-        """Running statistics become those of all processes."""
+        """Average running statistics over all processes."""
         buffers = [buffer for buffer in self.task.module.buffers() if buffer.is_floating_point()]
         for buffer, mean in zip(buffers, self.trainer.group.mean(buffers), strict=True):
             buffer.copy_(mean)
@@ -293,7 +293,7 @@ class _Run:
             self.average.exchange()
 
     def _keep(self, loss: float) -> None:
-        """Hold on to this epoch's weights while they are among the best."""
+        """Keep this epoch's weights while they are among the best."""
         self.state.best = sorted([*self.state.best, (loss, self.state.epoch)])[:KEPT]
         epochs = {epoch for _, epoch in self.state.best}
         if self.state.epoch in epochs:
@@ -301,7 +301,7 @@ class _Run:
         self.best = {epoch: weights for epoch, weights in self.best.items() if epoch in epochs}
 
     def save(self) -> None:
-        """Write a checkpoint, when there is a directory."""
+        """Write a checkpoint, if there is a directory."""
         self.saved_at = time.monotonic()
         if self.path is None or self.trainer.group.rank:
             return
@@ -322,7 +322,7 @@ class _Run:
         checkpoint.save(self.path, tensors, meta, self.identity)
 
     def resume(self) -> None:
-        """Take up a checkpoint of this stage, when there is one."""
+        """Restore a checkpoint of this stage, if there is one."""
         if self.path is None or not checkpoint.exists(self.path):
             return
         tensors, meta = checkpoint.load(self.path, self.identity)

@@ -1,4 +1,4 @@
-"""What training asks of the machine: how many cores there are, and that freed memory is kept for the next step."""
+"""What training needs of the machine: the number of cores, and freed memory kept for the next step."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MOST_KEPT = 2**31 - 1
 
 @cache
 def count_cores() -> int:
-    """Physical cores, or logical ones where the machine does not tell.
+    """Return the number of physical cores, or of logical ones where the machine does not tell.
 
     scikit-learn asks joblib before its first k-means. Where no tool tells (a bare container has no lscpu), joblib warns
-    and prints a traceback, that once; asked here, nobody is troubled.
+    once and prints a traceback; asking here first hides both.
     """
     with warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
@@ -28,7 +28,7 @@ def count_cores() -> int:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc's malloc keep freed blocks up to 32 MiB; other C libraries are left as they are.
+    """Make glibc's malloc keep freed blocks of up to 32 MiB; leave other C libraries as they are.
 
     By default each step's matrices come from the kernel as fresh pages, which it clears one fault after another: a
     quarter of a step of GLUE on a virtual machine.

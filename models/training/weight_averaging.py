@@ -1,8 +1,9 @@
-"""The weights that a run keeps: an average over the last part of its walk, not the place where it happens to stand.
+"""The weights that a run keeps: their average over the last part of the stage rather than the last ones.
 
-At a constant learning rate the weights walk around what they look for; their average is nearer to it. Polynomial-decay
+At a constant learning rate the weights wander around an optimum, and their average is nearer to it. Polynomial-decay
 averaging (Shamir & Zhang 2013, ICML) weighs the n-th weights by n ** POWER, so that at any moment the last half of the
-walk counts for three quarters, however long it is to be: no horizon to tune, and little of the start stays in it.
+steps counts for three quarters, however long the stage will be: there is no horizon to tune, and little of the start
+remains.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 POWER = 1
-EVERY = 4  # steps from one taking up of weights to the next: neighbouring ones are nearly equal
+EVERY = 4  # steps between samples of the weights: neighbouring ones are nearly equal
 
 
 class Average:
-    """Of all floating-point parameters and buffers of a module; `torch.optim.swa_utils` would copy its graph, too.
+    """The average of a module's floating-point parameters and buffers; `torch.optim.swa_utils` would copy its graph.
 
     Attributes:
-        taken: how many times the weights were taken up.
+        taken: number of samples of the weights in the average.
         mean: name in the module's state -> average.
     """
 
@@ -38,14 +39,14 @@ class Average:
 
     @torch.no_grad()
     def take(self) -> None:
-        """Take up the module's weights as they are now."""
+        """Add the module's current weights to the average."""
         self.taken += 1
         share = (POWER + 1) / (POWER + self.taken)
         torch._foreach_lerp_(list(self.mean.values()), list(self._own().values()), share)
 
     @torch.no_grad()
     def exchange(self) -> None:
-        """The module gets the average, and the average holds the module's weights."""
+        """Swap the module's weights with the average."""
         for name, value in self._own().items():
             kept = value.clone()
             value.copy_(self.mean[name])
@@ -53,7 +54,7 @@ class Average:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """The module with the average, for as long as this lasts."""
+        """Give the module the average inside, and its own weights back afterwards."""
         self.exchange()
         try:
             yield

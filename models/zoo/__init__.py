@@ -1,1 +1,1 @@
-"""One file a model."""
+"""Models, one file or package each."""

@@ -1,11 +1,11 @@
 """Correlation over metacells: the baseline that needs no guidance graph and learns nothing.
 
-Cells are grouped into metacells, paired cells by the principal components of their RNA, others by their place in the
-joint space of another run. A peak and a gene within a window of its start site, and a transcription factor and a gene,
-are scored by Spearman's correlation of their metacells. The null is what pairs that cannot act in cis have: peaks and
-genes of different chromosomes, and genes that are no factors in the place of factors.
-Pliner et al. 2018 (doi 10.1016/j.molcel.2018.06.044) and Ma et al. 2020 (doi 10.1016/j.cell.2020.09.056) score links of
-aggregated cells; the null by peaks of other chromosomes is that of the latter.
+Cells are grouped into metacells, paired cells by the principal components of their RNA, others by their position in the
+joint space of another run. Pairs of a gene and a peak within a window around its start site, and pairs of a
+transcription factor and a gene, are scored by Spearman correlation over metacells. The null consists of pairs that
+cannot act in cis: peaks and genes on different chromosomes, and genes that are not factors in place of factors.
+Pliner et al. 2018 (doi 10.1016/j.molcel.2018.06.044) and Ma et al. 2020 (doi 10.1016/j.cell.2020.09.056) score links
+over aggregated cells; the null from peaks on other chromosomes is that of the latter.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from models.contract import (
     TinyWorld,
     model,
 )
-from models.evaluation.metacell_correlation import MetacellProfiles, groups, scaled_ranks
+from models.evaluation.metacell_correlation import MetacellProfiles, assign_metacells, scaled_ranks
 from models.inputs.backed_matrix import StoredCounts
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ GIB = 2**30
 class Config:
     """Options of the correlation baseline."""
 
-    window_bp: int = param("from a gene's start site to the nearest base of a peak", 150_000, low=0)
-    metacells: int = param("groups of cells that are correlated over, at most", 200, low=3)
-    space: str = param("run whose joint space groups cells that are not paired; empty for paired cells", "")
+    window_bp: int = param("largest distance from a gene's start site to the nearest base of a peak", 150_000, low=0)
+    metacells: int = param("largest number of groups of cells over which features are correlated", 200, low=3)
+    space: str = param("run whose joint space groups unpaired cells; empty for paired cells", "")
     best: int = param("genes of each transcription factor that are written even when they are not called", 100, low=0)
-    seed: int = param("of the metacells and of the null", 0, low=0)
+    seed: int = param("seed of the metacells and of the null", 0, low=0)
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Targets:
     """Correlations of factors with genes.
 
     Attributes:
-        kept: tf, gene, score (|r|), sign, rank, p, q, called, by factor and rank: those called and the best of each.
-        tested: pairs in all.
+        kept: tf, gene, score (|r|), sign, rank, p, q, called, by factor and rank: those called, and each factor's best.
+        tested: number of pairs tested.
     """
 
     kept: pd.DataFrame
@@ -77,12 +77,12 @@ class Targets:
 
 
 def estimate(inputs: Inputs, config: Config) -> Estimate:
-    """Memory of the cells and of two copies of all features over metacells; a minute or two."""
+    """Estimate memory from the cells and two copies of all features over metacells; time is a minute or two."""
     modalities = inputs.cells.modalities.values()
-    held = sum(0 if isinstance(m.counts, StoredCounts) else m.counts.nnz * 8 + m.rep.nbytes for m in modalities)
+    cell_bytes = sum(0 if isinstance(m.counts, StoredCounts) else m.counts.nnz * 8 + m.rep.nbytes for m in modalities)
     features = sum(len(m.features) for m in modalities)
-    profiles = 3 * 8 * config.metacells * features + 3 * 8 * config.metacells * BLOCK
-    return Estimate(0.8 + (held + profiles) / GIB, 0.2 * features * 60 / GIB, 1 + features / 50_000)
+    profile_bytes = 3 * 8 * config.metacells * features + 3 * 8 * config.metacells * BLOCK
+    return Estimate(0.8 + (cell_bytes + profile_bytes) / GIB, 0.2 * features * 60 / GIB, 1 + features / 50_000)
 
 
 @model(
@@ -103,23 +103,23 @@ def estimate(inputs: Inputs, config: Config) -> Estimate:
     estimate=estimate,
 )
 def fit(inputs: Inputs, config: Config, trainer: Trainer, start: None = None) -> Fit:
-    """Correlate every pair of the window, and every factor with every gene; nothing is trained.
+    """Correlate every pair within the window, and every factor with every gene; nothing is trained.
 
     Args:
         inputs: genes, peaks, factors and cells of RNA and ATAC; their joint space where they are not paired.
         config: options.
-        trainer: told how far it is.
-        start: never given.
+        trainer: its progress is reported to.
+        start: always None.
 
     Returns:
-        Links, and targets where the release knows transcription factors that were measured.
+        Links, and targets where the release has transcription factors that were measured.
 
     Raises:
-        InputError: cells are not paired, and no run's joint space is named.
+        InputError: the cells are not paired, and no run's joint space is named.
     """
     del start
     space = [m.vectors for m in inputs.joint_space(config.space)] if config.space else []
-    clusters = groups(inputs.cells, space, seed=config.seed, most=config.metacells)
+    clusters = assign_metacells(inputs.cells, space, seed=config.seed, most=config.metacells)
     profiles = MetacellProfiles.of(inputs.cells, clusters)
     trainer.progress.begin("correlating over metacells")
     links = cis_links(inputs, profiles, config)
@@ -135,7 +135,7 @@ def fit(inputs: Inputs, config: Config, trainer: Trainer, start: None = None) ->
 
 
 def cis_links(inputs: Inputs, profiles: MetacellProfiles, config: Config) -> pd.DataFrame:
-    """Columns peak, gene, score, p, q, called: every measured pair of the window, peak after peak within a gene."""
+    """Return peak, gene, score, p, q, called of each measured pair within the window, peak by peak within a gene."""
     genes, peaks = inputs.nodes(GENE), inputs.nodes(PEAK)
     measured = np.unique(profiles.names.to_numpy(dtype=str))
     parts = []
@@ -147,7 +147,7 @@ def cis_links(inputs: Inputs, profiles: MetacellProfiles, config: Config) -> pd.
 
 
 def trans_null(inputs: Inputs, profiles: MetacellProfiles, *, seed: int) -> Floats:
-    """Correlations of random pairs of a measured peak and a measured gene of different chromosomes."""
+    """Return correlations of random pairs of a measured peak and a measured gene on different chromosomes."""
     rng = np.random.default_rng([seed, 1])
     drawn = []
     for type_ in (PEAK, GENE):
@@ -155,15 +155,15 @@ def trans_null(inputs: Inputs, profiles: MetacellProfiles, *, seed: int) -> Floa
         nodes = nodes[nodes["id"].isin(profiles.names)]
         drawn.append(nodes.iloc[rng.integers(len(nodes), size=2 * NULL)].reset_index(drop=True))
     peak, gene = drawn
-    apart = (peak["chrom"] != gene["chrom"]).to_numpy()
-    return profiles.correlation(peak["id"][apart][:NULL], gene["id"][apart][:NULL])
+    is_trans = (peak["chrom"] != gene["chrom"]).to_numpy()
+    return profiles.correlation(peak["id"][is_trans][:NULL], gene["id"][is_trans][:NULL])
 
 
 def factor_targets(inputs: Inputs, profiles: MetacellProfiles, config: Config) -> Targets | None:
-    """Correlate every measured factor with every other measured gene; None where no factor was measured.
+    """Correlate every measured factor with every other measured gene; None if no factor was measured.
 
-    The null are the same correlations of as many random genes that are no factors. All factors by all genes are
-    30 million pairs in man, so they stay matrices until it is known which of them are written.
+    The null is the same correlations for as many random genes that are not factors. All factors by all genes are
+    30 million pairs in human, so they stay matrices until it is known which of them are written.
     """
     genes = np.sort(inputs.nodes(GENE)["id"].to_numpy(zero_copy_only=False).astype(str))
     genes = genes[np.isin(genes, profiles.names.to_numpy(dtype=str))]
@@ -189,7 +189,7 @@ def factor_targets(inputs: Inputs, profiles: MetacellProfiles, config: Config) -
 
 
 def split_half(profiles: MetacellProfiles, links: pd.DataFrame) -> float:
-    """Spearman correlation of the links' scores over every other metacell with those over the rest; NaN for few."""
+    """Return the Spearman correlation of link scores over even and over odd metacells; NaN for too few."""
     if len(links) < 3 or len(profiles.values) < 6:
         return float("nan")
     halves = (MetacellProfiles(profiles.names, scaled_ranks(profiles.values[side::2])) for side in (0, 1))
@@ -197,15 +197,15 @@ def split_half(profiles: MetacellProfiles, links: pd.DataFrame) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else float("nan")
 
 
-def _against_all(profiles: MetacellProfiles, some: NDArray[np.str_], genes: NDArray[np.str_]) -> Floats:
-    """(some, genes) correlations."""
-    i, j = profiles.places(some.tolist()), profiles.places(genes.tolist())
+def _against_all(profiles: MetacellProfiles, features: NDArray[np.str_], genes: NDArray[np.str_]) -> Floats:
+    """Return (features, genes) correlations."""
+    i, j = profiles.columns(features.tolist()), profiles.columns(genes.tolist())
     product: Floats = profiles.values[:, i].T @ profiles.values[:, j]
     return product
 
 
 def _called(pairs: pd.DataFrame, null: Floats) -> pd.DataFrame:
-    """Add p (one-sided greater against the null, never 0), q by Benjamini and Hochberg, and called."""
+    """Add p (one-sided greater than the null, never 0), q by Benjamini and Hochberg, and called."""
     above = exceedances(pairs["score"].to_numpy(np.float64), np.sort(null))
     q = false_discovery_rate(np.bincount(above, minlength=len(null) + 1))[above]
     return pairs.assign(p=(1 + above) / (1 + len(null)), q=q, called=q < CALLED)
@@ -217,13 +217,13 @@ def exceedances(scores: Floats, null: Floats) -> NDArray[np.int32]:
 
 
 def false_discovery_rate(counts: NDArray[np.int64]) -> Floats:
-    """Return q by Benjamini and Hochberg, for tests whose p has few values.
+    """Return q by Benjamini and Hochberg, for tests whose p takes few values.
 
     Args:
         counts: (null + 1,) tests by the number of values of the null that reach them; p is (1 + number) / (1 + null).
 
     Returns:
-        (null + 1,) q of a test that so many values reach; of no meaning where there is no such test.
+        (null + 1,) q of a test that this many values reach; meaningless where there is no such test.
     """
     p = np.arange(1, len(counts) + 1) / len(counts)
     least = p * counts.sum() / np.maximum(np.cumsum(counts), 1)

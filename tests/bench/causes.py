@@ -23,9 +23,9 @@ import pandas as pd
 
 from kg.guidance import GuidanceGraph
 from kg.guidance.policy import power_decay
-from kg.run_diff import RunDiff, compare, joined
+from kg.run_diff import RunDiff, compare, join_links
 from kg.run_diff.attribution import ROWS, Evidence
-from kg.run_diff.inputs import links_of, scored
+from kg.run_diff.inputs import links_of, member_scores
 from kg.run_diff.significance import of_members, of_shifts
 from models.training.loop import Trainer
 from models.zoo import glue
@@ -155,10 +155,10 @@ def kept(folder: Path | None, name: str, made: World, evidence: Rows, seed: int,
 
 def diff(a: pd.DataFrame, b: pd.DataFrame, members: int, before: Rows, after: Rows) -> RunDiff:
     """As `regkg runs diff` does it."""
-    both = joined(a, b)
+    both = join_links(a, b)
     changed = changes(before, after)
     noise = (
-        of_members(scored(both, "a", members), scored(both, "b", members))
+        of_members(member_scores(both, "a", members), member_scores(both, "b", members))
         if members > 1
         else of_shifts((both["score_b"] - both["score_a"]).to_numpy())
     )

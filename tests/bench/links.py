@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from kg.runs.labelled_pairs import EXTRA_SCORES
 from loaders.simulation.simulate import WorldConfig
 from models.evaluation.feature_correlation import profiles
-from models.evaluation.metacell_correlation import correlation, groups
+from models.evaluation.metacell_correlation import assign_metacells, correlation
 from models.evaluation.metrics import auroc
 from models.evaluation.ranking import METACELLS, compare
 from models.evaluation.tf_targets import agreement
@@ -112,14 +112,18 @@ def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
         start = time.perf_counter()
         trained = train(graph, cells, Config(seed=seed), Trainer("cpu", asked.threads))
         seconds = time.perf_counter() - start
-        table = predicted_links(graph, trained, seed=seed, seen=profiles(cells, trained.cells)).table.to_pandas()
+        table = predicted_links(
+            graph, trained, seed=seed, feature_profiles=profiles(cells, trained.cells)
+        ).table.to_pandas()
         table = table.rename(columns={"start_id": "peak", "end_id": "gene"})
         scored = table.merge(truth_of(world), on=["peak", "gene"])
         others = {name: scored[name].to_numpy(dtype=float) for name in EXTRA_SCORES}
     if asked.circe_python:
         made = scored[["peak", "gene"]].merge(co_accessibility(asked.circe_python, asked.cells), "left")["score"]
         others["co-accessibility"] = made.fillna(made.min() - 1).to_numpy()  # what it does not name ranks last
-    others[METACELLS] = correlation(cells, groups(cells, seed=seed), scored["peak"].tolist(), scored["gene"].tolist())
+    others[METACELLS] = correlation(
+        cells, assign_metacells(cells, seed=seed), scored["peak"].tolist(), scored["gene"].tolist()
+    )
     found = compare(scored, others)
     return {
         "seed": seed, "cells": asked.cells, "pairs": found.pairs, "planted": found.positives,

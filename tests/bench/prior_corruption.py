@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from world import read_world
 
 from cli.runs.bench import draw
-from models.bench.corrupted_priors import Trials, rises
+from models.bench.corrupted_priors import Trials, foscttm_increases
 from models.bench.peers import programs
 from models.inputs.cells import Cells
 from models.training.loop import Trainer
@@ -76,7 +76,11 @@ def main() -> None:
                 print(json.dumps(asdict(trials.run(name, program, rate, seed))), file=sys.stderr, flush=True)
     draw(trials.done(), said.out / "prior-corruption.png")
     sizes = {"genes": said.genes, "peaks": int((graph.kinds == "Peak").sum()), "cells": said.cells}
-    print(json.dumps({**sizes, "trials": [asdict(t) for t in trials.done()], "foscttm_rise": rises(trials.done())}))
+    print(
+        json.dumps(
+            {**sizes, "trials": [asdict(t) for t in trials.done()], "foscttm_rise": foscttm_increases(trials.done())}
+        )
+    )
 
 
 if __name__ == "__main__":

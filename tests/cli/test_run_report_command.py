@@ -170,7 +170,7 @@ def test_all_of_a_run_stands_on_one_page(
     assert "4 epochs in 13 s" in words
     assert 0.3 < right < 1
     assert f"atac: {right:.1%} of 60 cells get their own label" in words
-    assert "on principal components, since umap-learn is not here" in words
+    assert "on principal components, since umap-learn is not installed" in words
     assert f"{len(STARTS)} pairs were scored, 13 are called" in words
     assert "No pair that evidence does not join was scored" in words
     assert "from_cells" in words
@@ -254,7 +254,7 @@ def test_every_section_that_a_model_declares_is_there() -> None:
     for model in map(registry.get, registry.names()):
         for name in (*FIRST, *model.report, *OUTPUTS, *LAST):
             assert callable(section_named(name))
-    with pytest.raises(InputError, match="no section of a report is called 'nothing'"):
+    with pytest.raises(InputError, match="no report section is called 'nothing'"):
         section_named("nothing")
 
 
@@ -288,7 +288,7 @@ def test_what_a_run_has_not_is_said(
     assert "Metrics" in page.read_text()
     text = page.read_text()
     assert "kept no history" in text
-    assert "not recorded (auto was asked for)" in text
+    assert "not recorded (requested: auto)" in text
     assert text.count("data:image/png;base64,") == 4
     begun = registered(store)
     everything = ["history", "consistency", "labels", "cells", "pairs"]

@@ -13,7 +13,7 @@ import pytest
 from cli.main import call
 from kg.releases import served
 from kg.runs.predictions import run_folder
-from tests.models.test_target_job import world
+from tests.models.test_targets import world
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from kg.guidance import GuidanceGraph
-from kg.run_diff import LINKS, compare, joined
+from kg.run_diff import LINKS, compare, join_links
 from kg.run_diff.attribution import ROWS, Evidence
 from kg.run_diff.significance import MemberScores, of_members
 
@@ -133,7 +133,7 @@ def diff(made: World, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame
 
 
 def compared(a: pd.DataFrame, b: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    both = joined(a, b)
+    both = join_links(a, b)
     sides = (MemberScores(both[f"score_{x}"].to_numpy(), both[f"stability_{x}"].to_numpy(), len(FIRST)) for x in "ab")
     changed = changes(before, after)
     evidence = None if changed.empty else Evidence(guidance(before), guidance(after), changed)

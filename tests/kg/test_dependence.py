@@ -10,7 +10,7 @@ from kg import runs
 from kg.errors import Conflict
 from kg.releases import publish
 from kg.runs import Registration, predictions
-from kg.runs.dependence import Link, Share, links, shares, single_source
+from kg.runs.dependence import DatasetShare, Link, links, shares, single_source
 from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
 from kg.schema import PREDICTED_LINK
@@ -63,14 +63,14 @@ def test_links_are_counted_by_what_they_rest_on(world: Store, tmp_path: Path) ->
         (toy.peak_id(2000), "G2"): ("pchic:toy", "proximity:toy"),
         (toy.peak_id(5000), "G3"): ("pchic:toy",),
     }
-    assert shares(world, run) == [Share("pchic:toy", 2, 1), Share("proximity:toy", 2, 1)]
+    assert shares(world, run) == [DatasetShare("pchic:toy", 2, 1), DatasetShare("proximity:toy", 2, 1)]
     assert list(single_source(world, run, "pchic:toy")) == [Link(toy.peak_id(5000), "G3", 0.75, ("pchic:toy",))]
     assert {link.gene for link in single_source(world, run)} == {"G1", "G3"}
 
 
 def test_only_types_that_guided_the_run_count(world: Store, tmp_path: Path) -> None:
     run = run_of(world, tmp_path, ("NEAR",))
-    assert shares(world, run) == [Share("proximity:toy", 2, 2)]
+    assert shares(world, run) == [DatasetShare("proximity:toy", 2, 2)]
     assert {link.gene for link in single_source(world, run)} == {"G1", "G2"}
 
 

@@ -189,7 +189,7 @@ def test_a_pruned_run_leaves_the_graph_and_comes_back_the_same(store: Store, tmp
     assert [p.run for p in retention.prune(store, tmp_path)] == [second]
     assert rows_of(store, second) == (0, 0)
     assert runs.run(store, second).outcome == "pruned"
-    with pytest.raises(Conflict, match="is pruned, only a complete run"):
+    with pytest.raises(Conflict, match="is pruned; only complete runs"):
         runs.publish_run(store, second)
     assert retention.restore(store, tmp_path, second).outcome == "complete"
     assert rows_of(store, second) == (2, 3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from kg.guidance import GuidanceGraph
-from kg.run_diff import CAUSES, CHANGES, LINKS, compare, joined
+from kg.run_diff import CAUSES, CHANGES, LINKS, compare, join_links
 from kg.run_diff.attribution import DAMPING, ROWS, Evidence, trace
 from kg.run_diff.significance import (
     MemberScores,
@@ -224,7 +224,7 @@ def test_each_change_and_each_cause() -> None:
     )
     after = {pair: w for pair, w in CHAIN.items() if pair != ("p1", "g1")}
     read = evidence(CHAIN, after, row("eqtl", ("p1", "g1"), 0.5, 0))
-    found = compare(joined(a, b), flat(n), read).rows.set_index("edge_id")
+    found = compare(join_links(a, b), flat(n), read).rows.set_index("edge_id")
     expected = {
         "p1 g1": ("gained", "prior", 0),
         "p2 g1": ("flipped", "prior", 0),
@@ -239,8 +239,9 @@ def test_each_change_and_each_cause() -> None:
         assert found["hops"][edge] is pd.NA if hops is None else found["hops"][edge] == hops
     assert found["shift"]["p2 g1"] == pytest.approx(-1.1)
     assert found["row_start_id"]["p3 g2"] == "p1"
-    assert compare(joined(a, b), flat(n), read, ("code",)).rows.set_index("edge_id")["cause"]["p4 g4"] == "code/config"
-    whole = compare(joined(a, b), flat(n), read)
+    with_code = compare(join_links(a, b), flat(n), read, ("code",)).rows.set_index("edge_id")
+    assert with_code["cause"]["p4 g4"] == "code/config"
+    whole = compare(join_links(a, b), flat(n), read)
     assert whole.counts.sum().sum() == n
     assert (list(whole.counts.index), list(whole.counts.columns)) == (list(CHANGES), list(CAUSES))
     assert whole.datasets.to_dict("index") == {"eqtl": {"prior": 2, "propagated": 2}}
@@ -252,17 +253,17 @@ def test_a_pair_that_one_run_alone_scored_is_never_noise() -> None:
     a, b = links([0.2] * 4), links([0.2] * 5, called=[False] * 4 + [True])
     after = CHAIN
     before = {pair: w for pair, w in CHAIN.items() if pair != ("p4", "g4")}
-    found = compare(joined(a, b), flat(5), evidence(before, after, row("near", ("p4", "g4"), 0, 0.5))).rows
+    found = compare(join_links(a, b), flat(5), evidence(before, after, row("near", ("p4", "g4"), 0, 0.5))).rows
     assert [found[c][0] for c in ("edge_id", "change", "cause", "row_change")] == ["p4 g4", "gained", "prior", "added"]
     assert np.isnan(found["q"][0])
-    back = compare(joined(b.assign(called=False), a), flat(5), None).rows
+    back = compare(join_links(b.assign(called=False), a), flat(5), None).rows
     assert [back[c][0] for c in ("edge_id", "change", "cause")] == ["p4 g4", "left", "unexplained"]
 
 
 def test_without_changed_evidence_nothing_is_prior() -> None:
     rng = np.random.default_rng(4)
     a, b = (links(list(rng.normal(size=200)), spread=0.01) for _ in range(2))
-    found = compare(joined(a, b), flat(200), None)
+    found = compare(join_links(a, b), flat(200), None)
     assert set(found.rows["cause"]) == {"noise", "unexplained"}
     assert found.datasets.empty
 
@@ -274,7 +275,7 @@ def test_a_shift_that_single_seeds_scatter_over_is_noise_however_sure() -> None:
     a, b = rng.normal(size=(2, 50, 300))
     noise = of_members(run(a), run(b + moves))
     pairs = [links(list(scores.mean(0))).assign(edge_id=[f"{i:03d}" for i in range(300)]) for scores in (a, b + moves)]
-    found = compare(joined(*pairs), noise, None).rows
+    found = compare(join_links(*pairs), noise, None).rows
     moved = moves[found["edge_id"].astype(int)]
     assert (found["q"][moved == 1] < 0.05).mean() > 0.9
     beyond = found["cause"] != "noise"

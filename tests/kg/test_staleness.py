@@ -79,7 +79,7 @@ def test_only_runs_that_read_what_changed_are_to_be_trained(store: Store, slots:
     publish(store)
     both, near = decisions(store)
     assert (near.slot, near.retrain, near.changes) == ("glue:near", False, ())
-    assert "are as they were" in near.reason
+    assert "have not changed" in near.reason
     assert (both.slot, both.retrain, both.release, both.served) == ("glue:both", True, 1, 2)
     (change,) = both.changes
     assert vars(change) == {
@@ -113,7 +113,7 @@ def test_a_release_that_was_trained_on_is_not_trained_on_again(
     runs.add_note(store, child, "gate failed: foscttm")
     (found,) = decisions(store, ["glue:both"])
     assert (found.retrain, found.interrupted) == (False, None)
-    assert found.reason == f"{child} was trained on release 2 already and is not published: gate failed: foscttm"
+    assert found.reason == f"{child} was already trained on release 2 and is not published: gate failed: foscttm"
     runs.discard(store, child)
     assert decisions(store, ["glue:both"])[0].retrain, "a discarded run stands for nothing"
 

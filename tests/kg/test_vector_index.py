@@ -179,7 +179,7 @@ def test_a_server_without_such_indexes_does_not_stop_publishing(
         patch.setattr(vector_index, "_indexes", refuses)
         now = runs.publish_run(world, run, progress=heard)
     assert now.runs == {"glue:cortex": run}
-    assert [line for line in heard.said if "cannot be asked in Cypher" in line]
+    assert [line for line in heard.said if "Cypher cannot search the vectors" in line]
 
 
 def test_waiting_ends(world: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_waiting_ends(world: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vector_index, "_indexes", lambda _: slow)
     heard = Listener()
     vector_index.wait(world, ["vectors_x"], heard, wait_s=0)
-    assert heard.said == ["vectors_x is filled to 43 % and goes on in the background"]
+    assert heard.said == ["vectors_x is 43 % populated and continues in the background"]
     slow["vectors_x"]["state"] = "FAILED"
     vector_index.wait(world, ["vectors_x"], heard, wait_s=60)
     assert "`regkg db migrate` tries again" in heard.said[-1]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @cache
 def h1_graph(data: Path) -> Mapping[str, pa.Table]:
-    """Nodes by label, as the draft gives them."""
+    """Return nodes by label, in the format of the draft."""
     readings = [
         run_source("genes", [data / "genes" / "grch38.tsv.gz"]),
         run_source("peaks", [data / "cells" / "h1_snare" / "atac.h5ad"]),
@@ -33,13 +33,13 @@ def h1_graph(data: Path) -> Mapping[str, pa.Table]:
 
 
 def measured_genes(data: Path) -> set[str]:
-    """Ids of the genes in the RNA of h1_snare."""
+    """Return the ids of the genes in the RNA of h1_snare."""
     names = read_header(data / "cells" / "h1_snare" / "rna.h5ad").features
     return {id_ for id_ in match_names(names, h1_graph(data)["Gene"]).ids if id_}
 
 
 def run_on_h1(source: str, data: Path, *files: Path, **options: Any) -> ParsedSource:
-    """A source over real files, against the real graph."""
+    """Run a source over real files, against the real graph."""
     loader = find(source)
     context = SourceContext(tuple(check_file(f) for f in files), assembly("GRCh38"), graph=h1_graph(data))
     return read_source(loader, context, loader.check_options(options))

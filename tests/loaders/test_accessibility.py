@@ -41,9 +41,9 @@ def cells_file(path: Path, x: Any, features: list[str], **obs: Any) -> Path:
 
 def test_the_peaks_of_a_file_open_the_peaks_that_they_meet() -> None:
     reading = run_source("accessibility", [SAMPLES / "accessibility" / "open.narrowPeak"])
-    found = {peak: row["score"] for (peak, _), row in edges(reading).items()}
+    scores = {peak: row["score"] for (peak, _), row in edges(reading).items()}
     # 9500-9800 is met by two, of which the stronger counts; of those on 11800-12100 the one with the same ends
-    assert found == {"chr1:9500-9800": 5.5, "chr1:11800-12100": 4.5, "chr2:61000-62010": 1.5}
+    assert scores == {"chr1:9500-9800": 5.5, "chr1:11800-12100": 4.5, "chr2:61000-62010": 1.5}
     assert (reading.folded, reading.filtered, reading.read, reading.renamed) == (2, 1, 6, 1)
     assert {(row["score_kind"], row["cells"]) for row in edges(reading).values()} == {("signal", None)}
     assert biosamples(reading) == {"CL:0000576": "CL"}
@@ -51,8 +51,8 @@ def test_the_peaks_of_a_file_open_the_peaks_that_they_meet() -> None:
 
 def test_other_bed_has_the_score_of_its_fifth_column_or_one(tmp_path: Path) -> None:
     scored = write(tmp_path / "five.bed", bed(("chr1", 9500, 9800, "x", 700), ("chr1", 11_900, 11_910, "y", ".")))
-    found = edges(run_source("accessibility", [scored], biosample="B cell"))
-    assert {peak: (row["score"], row["score_kind"]) for (peak, _), row in found.items()} == {
+    rows = edges(run_source("accessibility", [scored], biosample="B cell"))
+    assert {peak: (row["score"], row["score_kind"]) for (peak, _), row in rows.items()} == {
         "chr1:9500-9800": (700, "bed"),
         "chr1:11800-12100": (0, "bed"),
     }
@@ -88,9 +88,9 @@ def test_shares_are_those_of_a_slow_count(
             share = sum(x[i, j] > 0 for i in of_group) / len(of_group)
             if share >= 0.05:
                 expected[feature, group] = (pytest.approx(share), len(of_group))
-    found = edges(reading)
-    assert {key: (row["score"], row["cells"]) for key, row in found.items()} == expected
-    assert {row["score_kind"] for row in found.values()} == {"share_of_cells"}
+    rows = edges(reading)
+    assert {key: (row["score"], row["cells"]) for key, row in rows.items()} == expected
+    assert {row["score_kind"] for row in rows.values()} == {"share_of_cells"}
     assert biosamples(reading) == {"CL:0000236": "CL", "T cell": "text"}
     # chr1:9450-9501 meets 9500-9800, which has a feature of its own; chr3 meets none; two are open nowhere or rarely
     assert reading.read == 6
@@ -103,9 +103,9 @@ def test_shares_are_those_of_a_slow_count(
 def test_all_cells_may_be_of_one_biosample(tmp_path: Path) -> None:
     x = np.array([[1, 0], [3, 0], [0, 1], [0, 0]], dtype=np.float32)
     path = cells_file(tmp_path / "atac.h5ad", x, FEATURES[:2])
-    found = edges(run_source("accessibility", [path], biosample="K562", min_cells=1))
-    assert {peak: row["score"] for (peak, _), row in found.items()} == {FEATURES[0]: 0.5, FEATURES[1]: 0.25}
-    assert {biosample for _, biosample in found} == {"K562"}
+    rows = edges(run_source("accessibility", [path], biosample="K562", min_cells=1))
+    assert {peak: row["score"] for (peak, _), row in rows.items()} == {FEATURES[0]: 0.5, FEATURES[1]: 0.25}
+    assert {biosample for _, biosample in rows} == {"K562"}
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_real_cells(data: Path) -> None:
     share = seen.mean()
     sizes = seen.size()
     big = [str(group) for group, n in sizes.items() if n >= 20]
-    found = {(row["start_id"], row["end_id"]): row["score"] for row in edges(reading).values()}
+    scores = {(row["start_id"], row["end_id"]): row["score"] for row in edges(reading).values()}
     expected = {(f"GRCm38:{peak}", group): v for group in big for peak, v in share.loc[group].items() if v >= 0.01}
-    assert found == pytest.approx(expected)
+    assert scores == pytest.approx(expected)
     whole = shares(path, "", "cortex")
     assert whole.cells.tolist() == [10_309]
     assert whole.share.sum() == pytest.approx(float((cells.X > 0).sum()) / 10_309)

@@ -54,15 +54,15 @@ is_a: CL:0000001
 
 
 def nodes(reading: Any) -> dict[str, tuple[str, str]]:
-    found: list[dict[str, str]] = next(b.table.to_pylist() for b in reading.batches if b.type.name == "Biosample")
-    return {row["id"]: (row["name"], row["ontology"]) for row in found}
+    rows: list[dict[str, str]] = next(b.table.to_pylist() for b in reading.batches if b.type.name == "Biosample")
+    return {row["id"]: (row["name"], row["ontology"]) for row in rows}
 
 
 def edges(reading: Any) -> set[tuple[str, str]]:
-    found: list[dict[str, str]] = next(
+    rows: list[dict[str, str]] = next(
         (b.table.to_pylist() for b in reading.batches if b.type.name == "SUBCLASS_OF"), []
     )
-    return {(row["start_id"], row["end_id"]) for row in found}
+    return {(row["start_id"], row["end_id"]) for row in rows}
 
 
 CELLS = {

@@ -76,7 +76,7 @@ def test_names_of_the_assembly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("161\n", "161\t2\t2\n", ":6 the chain is cut off here"),
         ("10\t0\t5", "10\t0", ":4 '10\\t0' is neither a chain's header nor a block"),
@@ -97,11 +97,11 @@ def test_names_of_the_assembly(tmp_path: Path) -> None:
         ("##matrix", "5\n##matrix", ":1 a block comes before the first header"),
     ],
 )
-def test_a_damaged_file_is_refused_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_damaged_file_is_refused_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in TEXT
     with pytest.raises(InputError) as caught:
         read(tmp_path, TEXT.replace(old, new, 1))
-    assert caught.value.message.startswith(f"made.chain{said}")
+    assert caught.value.message.startswith(f"made.chain{message}")
 
 
 def test_what_is_no_chain_file_or_cut_off(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ def table(reading: Any, name: str) -> list[dict[str, Any]]:
 
 def test_the_strongest_peak_over_each_peak_counts() -> None:
     reading = run_source("chipseq", [SAMPLE], biosample="GM12878")
-    found = {row.pop("end_id"): row for row in table(reading, "BINDS")}
+    rows = {row.pop("end_id"): row for row in table(reading, "BINDS")}
     same = {"start_id": BBB2, "score_kind": "signal", "biosample": "GM12878", "experiment": "ENCFF000AAA"}
-    assert found == {
+    assert rows == {
         "GRCh38:chr1:9500-9800": {**same, "score": 20.5, "q_value": None, "original": None},
         "GRCh38:chr1:11800-12100": {**same, "score": 7.5, "q_value": 2.5, "original": None},
         "GRCh38:chr1:31500-31900": {**same, "score": 3.0, "q_value": 1.5, "original": None},
@@ -61,15 +61,15 @@ def test_the_score_is_what_the_format_has(tmp_path: Path, columns: tuple[Any, ..
 
 
 def test_the_order_of_what_names_the_factor(tmp_path: Path) -> None:
-    one = write(tmp_path / "one.bed", bed(("chr1", 9500, 9600)))
+    first_file = write(tmp_path / "one.bed", bed(("chr1", 9500, 9600)))
     two = write(tmp_path / "ENCFF123ABC.bed.gz", bed(("chr1", 9500, 9600)))
     listed = write(tmp_path / "m.tsv", "file\ttf\texperiment\tbiosample\none.bed\tAAA1\tE1\tCL:0000236\n")
-    (row,) = table(run_source("chipseq", [one], tf="BBB2", metadata=listed, biosample="B"), "BINDS")
+    (row,) = table(run_source("chipseq", [first_file], tf="BBB2", metadata=listed, biosample="B"), "BINDS")
     assert (row["start_id"], row["experiment"], row["biosample"]) == (AAA1, "E1", "CL:0000236")
     (row,) = table(run_source("chipseq", [two], tf=f"{BBB2}.7", biosample="B"), "BINDS")
     assert (row["start_id"], row["experiment"], row["biosample"]) == (BBB2, "ENCFF123ABC", "B")
     with pytest.raises(InputError, match=r"ENCFF123ABC\.bed\.gz: --metadata has no row for it"):
-        run_source("chipseq", [one, two], metadata=listed)
+        run_source("chipseq", [first_file, two], metadata=listed)
 
 
 def test_the_metadata_of_encode(tmp_path: Path) -> None:
@@ -91,15 +91,15 @@ def test_files_of_one_experiment_are_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("mine.bed", {}, r"mine\.bed: the name of the file names no gene of the graph"),
         ("AAA1_BBB2.bed", {}, rf"names several genes \({AAA1}, {BBB2}\)"),
         ("AAA1.bed", {"tf": "PU1"}, "'PU1' is not one gene of the graph"),
     ],
 )
-def test_a_file_of_no_known_factor_is_refused(tmp_path: Path, name: str, options: dict[str, str], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_file_of_no_known_factor_is_refused(tmp_path: Path, name: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         run_source("chipseq", [write(tmp_path / name, bed(("chr1", 9500, 9600)))], **options)
 
 
@@ -135,8 +135,8 @@ def test_real_peaks_of_ctcf_and_yy1(data: Path, tmp_path: Path) -> None:
     graph = graph_of([genes], [pu1], "hg19")
     listed = write(tmp_path / "m.tsv", f"file\ttf\tbiosample\n{ctcf.name}\tCTCF\tGM12878\n{yy1.name}\tYY1\tGM12878\n")
     reading = run_source("chipseq", [ctcf, yy1], "hg19", graph=graph, metadata=listed)
-    found = pd.DataFrame(table(reading, "BINDS")).groupby("start_id").size().to_dict()
-    assert found == {"ENSG00000102974": 2938, "ENSG00000100811": 543}
+    counts = pd.DataFrame(table(reading, "BINDS")).groupby("start_id").size().to_dict()
+    assert counts == {"ENSG00000102974": 2938, "ENSG00000100811": 543}
     assert reading.rejected.empty
 
 

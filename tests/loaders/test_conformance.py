@@ -32,21 +32,21 @@ def table() -> list[dict[str, str]]:
 
 @cache
 def outcome(file: str) -> tuple[str, int, str]:
-    """What happens to a file: outcome, peaks, and what is told."""
+    """Return what happens to a file: outcome, peaks, and what is reported."""
     try:
         reading = run_source("peaks", [FOLDER / file])
         check_rejected(reading, LoadRequest("peaks"), reload=False)
     except InputError as error:
         return "refused", 0, error.message
-    told = " ".join(f"{row['line']}:{row['rule']}" for row in reading.rejected.to_dict("records"))
+    rejected = " ".join(f"{row['line']}:{row['rule']}" for row in reading.rejected.to_dict("records"))
     assert reading.rows + reading.folded + reading.filtered + len(reading.rejected) == reading.read
-    return "rejects" if told else "accepted", reading.rows, told
+    return "rejects" if rejected else "accepted", reading.rows, rejected
 
 
 def is_as_documented(case: Mapping[str, str]) -> bool:
-    happened, peaks, told = outcome(case["file"])
-    said = re.search(case["told"], told) is not None if happened == "refused" else told == case["told"]
-    return (happened, peaks) == (case["outcome"], int(case["peaks"])) and said
+    happened, peaks, actual = outcome(case["file"])
+    matches = re.search(case["told"], actual) is not None if happened == "refused" else actual == case["told"]
+    return (happened, peaks) == (case["outcome"], int(case["peaks"])) and matches
 
 
 @pytest.mark.parametrize("case", table(), ids=lambda case: case["file"])

@@ -52,7 +52,7 @@ def slow_union(peaks: list[Peak]) -> set[Peak]:
 
 
 def slow_best(peaks: list[Peak], rank: list[int]) -> list[bool]:
-    """One after another, as the method is told."""
+    """Choose one peak after another, as the method is described."""
     kept: list[int] = []
     for i in sorted(range(len(peaks)), key=lambda i: rank[i]):
         if not any(meet(peaks[i], peaks[j]) for j in kept):
@@ -62,9 +62,11 @@ def slow_best(peaks: list[Peak], rank: list[int]) -> list[bool]:
 
 @given(peak_lists)
 def test_clusters_are_those_of_the_slow_union(peaks: list[Peak]) -> None:
-    found = pd.DataFrame(peaks, columns=["chrom", "start", "end"]).groupby(clusters(intervals(peaks)))
-    assert set(zip(found["chrom"].first(), found["start"].min(), found["end"].max(), strict=True)) == slow_union(peaks)
-    assert found["chrom"].nunique().le(1).all()
+    unions = pd.DataFrame(peaks, columns=["chrom", "start", "end"]).groupby(clusters(intervals(peaks)))
+    assert set(zip(unions["chrom"].first(), unions["start"].min(), unions["end"].max(), strict=True)) == slow_union(
+        peaks
+    )
+    assert unions["chrom"].nunique().le(1).all()
 
 
 @given(peak_lists, st.randoms(use_true_random=False))
@@ -86,9 +88,9 @@ def test_the_union_takes_the_strongest_summit_and_folds_the_others(tmp_path: Pat
     one = write(tmp_path / "one.narrowPeak", narrow([("chr1", 100, 200, 5, 10), ("chr1", 300, 400, 1, 20)]))
     two = write(tmp_path / "two.narrowPeak", narrow([("chr1", 150, 300, 7, 30), ("chr2", 100, 200, 2, -1)]))
     reading = run_source("peaks", [one, two], consensus="union")
-    found = {row["id"]: row["summit"] for row in reading.batches[0].table.to_pylist()}
+    summits = {row["id"]: row["summit"] for row in reading.batches[0].table.to_pylist()}
     # 150-300 and 300-400 touch, and do not share a base
-    assert found == {"GRCh38:chr1:100-300": 180, "GRCh38:chr1:300-400": 320, "GRCh38:chr2:100-200": None}
+    assert summits == {"GRCh38:chr1:100-300": 180, "GRCh38:chr1:300-400": 320, "GRCh38:chr2:100-200": None}
     assert (reading.rows, reading.folded, reading.filtered, reading.read) == (3, 1, 0, 4)
     assert content(run_source("peaks", [two, one], consensus="union")) == content(reading)
 

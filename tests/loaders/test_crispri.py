@@ -94,10 +94,10 @@ def test_the_join_that_the_readme_of_the_data_states(data: Path) -> None:
     """1,898 rows (of 536 elements) lie over a peak; one of them names a gene that Ensembl has no more."""
     graph = graph_of([data / "genes" / "grch38.tsv.gz"], [data / "cells" / "h1_snare" / "atac.h5ad"])
     reading = run_source("crispri", [data / "crispri" / "training_K562.GRCh38.tsv.gz"], graph=graph)
-    found = edges(reading)
-    pairs = {(r["element"], r["end_id"], r["study"]) for r in found}
-    assert len({r["element"] for r in found}) == 536
+    rows = edges(reading)
+    pairs = {(r["element"], r["end_id"], r["study"]) for r in rows}
+    assert len({r["element"] for r in rows}) == 536
     assert len(pairs) == 1_898 - 1
-    assert len(found) == 1_934  # elements over two peaks
-    assert sum(r["significant"] for r in found) == 48
+    assert len(rows) == 1_934  # elements over two peaks
+    assert sum(r["significant"] for r in rows) == 48
     assert (reading.read, reading.filtered, len(reading.rejected)) == (10_356, 10_356 - len(pairs), 0)

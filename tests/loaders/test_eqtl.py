@@ -36,7 +36,7 @@ def rows_of(reading: ParsedSource, type_: str = "EQTL") -> list[dict[str, Any]]:
 
 
 def short(reading: ParsedSource, *columns: str) -> list[tuple[Any, ...]]:
-    """Peak, gene, variant and further columns."""
+    """Return peak, gene, variant and further columns."""
     rows = [tuple(row[c] for c in ("start_id", "end_id", "variant", *columns)) for row in rows_of(reading)]
     return sorted((p.removeprefix("GRCh38:"), g, v.removeprefix("GRCh38:"), *rest) for p, g, v, *rest in rows)
 
@@ -98,7 +98,7 @@ def test_older_credible_sets(tmp_path: Path) -> None:
 
 
 def slow_pip(factors: list[list[float]]) -> list[float]:
-    """Of one region: variants x effects; a direct softmax."""
+    """Compute the PIPs of one region, variants x effects, by a direct softmax."""
     outside = [1.0] * len(factors)
     for effect in zip(*factors, strict=True):
         if any(effect):
@@ -118,12 +118,12 @@ def test_bayes_factors_become_pips(tmp_path: Path) -> None:
     rows = [(NA if row[1] == "b" else AAA, *row[1:]) for row in rows]
     files = [write(tmp_path / f"{i}.tsv", bed(LBF, *rows[i::2])) for i in range(2)]
     files.append(write(tmp_path / "2.tsv", bed(LBF, *rows[:3])))  # rows that come again count once
-    found = {(row["end_id"], row["variant"]): row["pip"] for row in rows_of(run_source("eqtl", files, min_pip=0.0))}
+    pips = {(row["end_id"], row["variant"]): row["pip"] for row in rows_of(run_source("eqtl", files, min_pip=0.0))}
     for region, gene in (("a", AAA), ("b", NA)):
         expected = slow_pip(factors[region].tolist())
-        got = [found[gene, f"GRCh38:chr1:{14450 + i}:A:G"] for i in range(9)]
+        got = [pips[gene, f"GRCh38:chr1:{14450 + i}:A:G"] for i in range(9)]
         assert got == pytest.approx(expected, rel=1e-6)
-    assert sum(pip for (gene, _), pip in found.items() if gene == NA) == pytest.approx(1)
+    assert sum(pip for (gene, _), pip in pips.items() if gene == NA) == pytest.approx(1)
 
 
 def test_lead_pairs_and_alleles_of_unknown_length() -> None:
@@ -165,8 +165,8 @@ def test_gtex_says_its_build(tmp_path: Path) -> None:
 def test_alleles_are_complemented_where_the_strand_turns(tmp_path: Path) -> None:
     """chr1:1000-2000 of GRCh37 goes to chr1:14000-15000 of GRCh38, backwards: base 1500 to base 14499."""
     sizes = [assembly(name).lengths["chr1"] for name in ("hg19", "hg38")]
-    there = sizes[1] - 15000
-    text = f"chain 9 1 {sizes[0]} + 1000 2000 1 {sizes[1]} - {there} {there + 1000} 1\n1000\n"
+    lifted_start = sizes[1] - 15000
+    text = f"chain 9 1 {sizes[0]} + 1000 2000 1 {sizes[1]} - {lifted_start} {lifted_start + 1000} 1\n1000\n"
     lift = read_lift(write(tmp_path / "back.chain", text), None)
     rows = [(AAA, "chr1_1501_CTG_C", 1, 1501), (NA, "chr1_1501_C_T", 1, 1501)]
     reading = run_source("eqtl", [write(tmp_path / "lead.tsv", bed(LEAD, *rows))], lift=lift)
@@ -206,16 +206,16 @@ def test_tables_of_several_kinds_load_together() -> None:
 
 
 def slowly(frame: pd.DataFrame, data: Path) -> set[tuple[str, str, str]]:
-    """Peak, gene, variant: variant by variant over the peaks of its chromosome."""
+    """Return peak, gene, variant: variant by variant over the peaks of its chromosome."""
     peaks = h1_graph(data)["Peak"].to_pandas().groupby("chrom")
     starts = {chrom: {name: rows[name].to_numpy() for name in ("start", "end", "id")} for chrom, rows in peaks}
-    found = set()
+    pairs = set()
     for row in frame.to_dict("records"):
         held, first = starts[f"chr{row['chromosome']}"], row["position"] - 1
         last = first + len(row["variant"].split("_")[2])
         under = held["id"][(held["start"] < last) & (first < held["end"])]
-        found |= {(peak, row["molecular_trait_id"], row["variant"]) for peak in under}
-    return found
+        pairs |= {(peak, row["molecular_trait_id"], row["variant"]) for peak in under}
+    return pairs
 
 
 def test_real_lead_pairs(data: Path) -> None:
@@ -232,12 +232,12 @@ def test_real_lead_pairs(data: Path) -> None:
     assert sum(gene in measured for _, gene, _ in of_points) == 1348
 
     reading = run_on_h1("eqtl", data, file)
-    found = {(r["start_id"], r["end_id"], r["variant"].removeprefix("GRCh38:")) for r in rows_of(reading)}
+    pairs = {(r["start_id"], r["end_id"], r["variant"].removeprefix("GRCh38:")) for r in rows_of(reading)}
     known = set(h1_graph(data)["Gene"]["id"].to_pylist())
     kept = raw[~raw["variant"].str.contains("<") & raw["molecular_trait_id"].isin(known)]
-    assert found == {(peak, gene, variant.replace("_", ":")) for peak, gene, variant in slowly(kept, data)}
-    assert (len(found), len({peak for peak, _, _ in found})) == (2849, 2330)
-    assert sum(gene in measured for _, gene, _ in found) == 1349
+    assert pairs == {(peak, gene, variant.replace("_", ":")) for peak, gene, variant in slowly(kept, data)}
+    assert (len(pairs), len({peak for peak, _, _ in pairs})) == (2849, 2330)
+    assert sum(gene in measured for _, gene, _ in pairs) == 1349
     assert (reading.read, reading.filtered, len(reading.rejected)) == (42_445, 39_596, 0)
 
 

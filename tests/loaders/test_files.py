@@ -38,7 +38,7 @@ def read(path: Path) -> list[tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("peaks.bed", b"", "is empty"),
         ("peaks.bed", b"\n \n", "is empty"),
@@ -58,10 +58,10 @@ def read(path: Path) -> list[tuple[int, bytes]]:
         ("peaks.bed.gz", gzip.compress(b"chr1\t1\t2\n" * 9, mtime=0)[:8], "cut off before its end"),
     ],
 )
-def test_a_file_is_refused_by_its_first_bytes(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_a_file_is_refused_by_its_first_bytes(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         check_file(path)
     assert name in caught.value.message
     assert caught.value.hint
@@ -114,15 +114,17 @@ def test_lines_keep_their_numbers_over_blocks(tmp_path: Path, monkeypatch: pytes
     path = write(tmp_path / "lines.txt", b"\r\n".join(lines))
     monkeypatch.setattr(files, "BLOCK_BYTES", 11)
     notes: Counter[str] = Counter()
-    found = [(n, line) for first, run in blocks(check_file(path), notes) for n, line in enumerate(run, first)]
-    assert found == list(enumerate(lines, 1))
+    numbered = [(n, line) for first, run in blocks(check_file(path), notes) for n, line in enumerate(run, first)]
+    assert numbered == list(enumerate(lines, 1))
     assert notes == {"crlf": len(lines) - 1}
 
 
-@pytest.mark.parametrize(("bad", "said"), [(b"\xff", "not UTF-8"), (b"\x07", "control character"), (b"\r", "control")])
-def test_a_line_that_is_not_text_is_named(tmp_path: Path, bad: bytes, said: str) -> None:
+@pytest.mark.parametrize(
+    ("bad", "message"), [(b"\xff", "not UTF-8"), (b"\x07", "control character"), (b"\r", "control")]
+)
+def test_a_line_that_is_not_text_is_named(tmp_path: Path, bad: bytes, message: str) -> None:
     path = write(tmp_path / "genes.gtf", b"fine\n" * 41 + b"not " + bad + b" fine\n" + b"fine\n")
-    with pytest.raises(InputError, match=rf"genes\.gtf:42 .*{said}"):
+    with pytest.raises(InputError, match=rf"genes\.gtf:42 .*{message}"):
         read(path)
 
 
@@ -153,7 +155,7 @@ def test_the_stem_names_the_dataset(tmp_path: Path, name: str, stem: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("head", "said"),
+    ("head", "assembly"),
     [
         ("#!genome-build GRCm39\n#!genome-version GRCm39\n", "GRCm39"),
         ("track type=bed db=hg19\n", "GRCh37"),
@@ -161,5 +163,5 @@ def test_the_stem_names_the_dataset(tmp_path: Path, name: str, stem: str) -> Non
         ("", None),
     ],
 )
-def test_the_assembly_that_a_header_says(tmp_path: Path, head: str, said: str | None) -> None:
-    assert check_file(write(tmp_path / "peaks.bed", f"{head}chr1\t1\t2\tmm10\n")).stated_assembly == said
+def test_the_assembly_that_a_header_says(tmp_path: Path, head: str, assembly: str | None) -> None:
+    assert check_file(write(tmp_path / "peaks.bed", f"{head}chr1\t1\t2\tmm10\n")).stated_assembly == assembly

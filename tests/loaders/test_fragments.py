@@ -35,7 +35,7 @@ FRAGMENTS: list[Fragment] = [
 
 
 def slow(fragments: list[Fragment], peaks: list[tuple[str, int, int]], *, cuts: bool) -> Counter[tuple[str, str]]:
-    """One fragment against one peak at a time."""
+    """Count one fragment against one peak at a time."""
     counted: Counter[tuple[str, str]] = Counter()
     for chrom, start, end, barcode, _ in fragments:
         for c, s, e in dict.fromkeys(peaks):
@@ -45,10 +45,10 @@ def slow(fragments: list[Fragment], peaks: list[tuple[str, int, int]], *, cuts: 
     return +counted
 
 
-def counted_in(made: AnnData) -> Counter[tuple[str, str]]:
-    x = made.X.tocoo()
+def counted_in(adata: AnnData) -> Counter[tuple[str, str]]:
+    x = adata.X.tocoo()
     return Counter(
-        {(made.obs_names[i], made.var_names[j]): int(n) for i, j, n in zip(x.row, x.col, x.data, strict=True)}
+        {(adata.obs_names[i], adata.var_names[j]): int(n) for i, j, n in zip(x.row, x.col, x.data, strict=True)}
     )
 
 
@@ -62,12 +62,12 @@ def count(
 
 
 def test_by_hand(tmp_path: Path) -> None:
-    report, made = count(tmp_path, FRAGMENTS, PEAKS)
-    assert made.var_names.tolist() == ["chr1:100-200", "chr1:150-260", "chr2:0-50", "chr1:500-501"]
-    assert made.obs_names.tolist() == ["A-1", "B-1", "C-1"]
-    assert made.X.toarray().tolist() == [[1, 0, 0, 1], [2, 2, 0, 1], [0, 0, 1, 0]]
-    assert made.obs["fragments"].tolist() == [3, 2, 1]
-    assert made.obs["in_peaks"].tolist() == [2, 5, 1]
+    report, adata = count(tmp_path, FRAGMENTS, PEAKS)
+    assert adata.var_names.tolist() == ["chr1:100-200", "chr1:150-260", "chr2:0-50", "chr1:500-501"]
+    assert adata.obs_names.tolist() == ["A-1", "B-1", "C-1"]
+    assert adata.X.toarray().tolist() == [[1, 0, 0, 1], [2, 2, 0, 1], [0, 0, 1, 0]]
+    assert adata.obs["fragments"].tolist() == [3, 2, 1]
+    assert adata.obs["in_peaks"].tolist() == [2, 5, 1]
     assert (report.fragments, report.of_cells, report.counts, report.cells, report.peaks) == (6, 6, 8, 3, 4)
     header = read_header(report.out)
     assert (header.modality, header.assembly) == ("atac", "GRCh38")
@@ -90,21 +90,21 @@ def test_random_fragments_against_the_slow_loop(
         (f"chr{rng.integers(1, 5)}", int(s), int(s + w))
         for s, w in zip(rng.integers(0, 3000, 30), rng.integers(1, 400, 30), strict=True)
     ]
-    report, made = count(tmp_path, fragments, peaks, how=how)
+    report, adata = count(tmp_path, fragments, peaks, how=how)
     expected = slow(fragments, peaks, cuts=how == "cut-sites")
-    assert counted_in(made) == expected
+    assert counted_in(adata) == expected
     assert (report.counts, report.fragments) == (expected.total(), 400)
-    assert made.obs["fragments"].to_dict() == Counter(f[3] for f in fragments)
+    assert adata.obs["fragments"].to_dict() == Counter(f[3] for f in fragments)
 
 
 def test_listed_barcodes_and_few_fragments(tmp_path: Path) -> None:
     listed = write(tmp_path / "barcodes.tsv.gz", "C-1\nnowhere-1\nA-1\nC-1\n")
-    report, made = count(tmp_path, FRAGMENTS, PEAKS, barcodes=listed)
-    assert made.obs_names.tolist() == ["C-1", "nowhere-1", "A-1"]
-    assert made.X.toarray().tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
+    report, adata = count(tmp_path, FRAGMENTS, PEAKS, barcodes=listed)
+    assert adata.obs_names.tolist() == ["C-1", "nowhere-1", "A-1"]
+    assert adata.X.toarray().tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
     assert (report.of_cells, report.fragments, report.absent, report.barcodes) == (4, 6, 1, 3)
-    _, made = count(tmp_path, FRAGMENTS, PEAKS, min_fragments=2)
-    assert made.obs_names.tolist() == ["A-1", "B-1"]
+    _, adata = count(tmp_path, FRAGMENTS, PEAKS, min_fragments=2)
+    assert adata.obs_names.tolist() == ["A-1", "B-1"]
     bare = write(tmp_path / "bare.tsv", "A\nB\n")
     with pytest.raises(InputError, match=r"none of the 2 listed barcodes") as caught:
         count(tmp_path, FRAGMENTS, PEAKS, barcodes=bare)
@@ -113,12 +113,12 @@ def test_listed_barcodes_and_few_fragments(tmp_path: Path) -> None:
 
 def test_chromosomes_may_be_named_otherwise(tmp_path: Path) -> None:
     plain = [(c.removeprefix("chr"), *rest) for c, *rest in FRAGMENTS]
-    _, made = count(tmp_path, plain, PEAKS)  # type: ignore[arg-type]
-    assert counted_in(made) == slow(FRAGMENTS, PEAKS, cuts=False)
+    _, adata = count(tmp_path, plain, PEAKS)  # type: ignore[arg-type]
+    assert counted_in(adata) == slow(FRAGMENTS, PEAKS, cuts=False)
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("chr1\t5\t9\tA", "the row has 4 fields, expected 5"),
         ("chr1\t5\tx\tA\t1", "column 'end': 'x' is not a position"),
@@ -126,12 +126,12 @@ def test_chromosomes_may_be_named_otherwise(tmp_path: Path) -> None:
         ("chr1\t9\t9\tA\t1", "column 'end': 9 is not greater than start 9"),
     ],
 )
-def test_a_line_that_is_no_fragment_is_named_and_nothing_is_written(tmp_path: Path, line: str, said: str) -> None:
+def test_a_line_that_is_no_fragment_is_named_and_nothing_is_written(tmp_path: Path, line: str, message: str) -> None:
     path = write(tmp_path / "f.tsv", "# head\n" + bed(*FRAGMENTS[:2]) + line + "\n" + bed(*FRAGMENTS[2:]))
     with pytest.raises(MalformedRow) as caught:
         count_fragments(path, write(tmp_path / "p.bed", bed(*PEAKS)), tmp_path / "out.h5ad", of="hg38")
     assert caught.value.message.startswith("f.tsv:4 ")
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.tsv", "p.bed"]
 
 
@@ -167,7 +167,7 @@ def test_real_fragments(data: Path, tmp_path: Path, how: Any) -> None:
     path = data / "cells" / "k562_chr22p" / "atac_fragments.tsv.gz"
     windows = [("chr22", s, s + 700) for s in range(10_600_000, 16_500_000, 1500)]
     report = count_fragments(path, write(tmp_path / "w.bed", bed(*windows)), tmp_path / "k562.h5ad", of="hg38", how=how)
-    made = anndata.read_h5ad(report.out)
+    adata = anndata.read_h5ad(report.out)
     assert (report.fragments, report.cells, report.barcodes) == (4445, 480, 480)
     every = pd.read_csv(path, sep="\t", header=None, names=["chrom", "start", "end", "barcode", "n"])
     expected = []
@@ -176,5 +176,5 @@ def test_real_fragments(data: Path, tmp_path: Path, how: Any) -> None:
             expected.append(int(((every.start < e) & (every.end > s)).sum()))
         else:
             expected.append(sum(int((x.ge(s) & x.lt(e)).sum()) for x in (every.start, every.end - 1)))
-    assert np.asarray(made.X.sum(axis=0)).ravel().tolist() == expected
-    assert set(made.obs_names) == set(anndata.read_h5ad(path.with_name("rna.h5ad")).obs_names)
+    assert np.asarray(adata.X.sum(axis=0)).ravel().tolist() == expected
+    assert set(adata.obs_names) == set(anndata.read_h5ad(path.with_name("rna.h5ad")).obs_names)

@@ -26,9 +26,9 @@ def table(*rows: str) -> str:
 
 
 def test_gtf() -> None:
-    found = genes_of(SAMPLES / "genes" / "genes.gtf")
-    assert len(found) == 6
-    assert found["ENSG00000000101"] == {
+    genes = genes_of(SAMPLES / "genes" / "genes.gtf")
+    assert len(genes) == 6
+    assert genes["ENSG00000000101"] == {
         "id": "ENSG00000000101",
         "symbol": "AAA1",
         "species": "NCBITaxon:9606",
@@ -41,32 +41,32 @@ def test_gtf() -> None:
         "biotype": "lncRNA",
         "version": "5",
     }
-    minus = found["ENSG00000000102"]
+    minus = genes["ENSG00000000102"]
     assert (minus["start"], minus["end"], minus["strand"], minus["tss"]) == (20000, 29570, "-", 29569)
     assert minus["symbol"] == "NA"  # a name, not a missing value
-    assert found["ENSG00000000103"]["symbol"] == "ENSG00000000103"
-    assert [found[f"ENSG0000000010{i}"]["chrom"] for i in (5, 6)] == ["chrM", "KI270733.1"]
+    assert genes["ENSG00000000103"]["symbol"] == "ENSG00000000103"
+    assert [genes[f"ENSG0000000010{i}"]["chrom"] for i in (5, 6)] == ["chrM", "KI270733.1"]
 
 
 def test_gff3_of_gencode_and_of_ensembl() -> None:
-    found = genes_of(SAMPLES / "genes" / "genes.gff3")
-    assert set(found) == {f"ENSG0000000010{i}" for i in (1, 2, 7, 8)} | {"ENSG00000000107_PAR_Y"}
-    assert {i: (found[i]["chrom"], found[i]["version"]) for i in found if "107" in i} == {
+    genes = genes_of(SAMPLES / "genes" / "genes.gff3")
+    assert set(genes) == {f"ENSG0000000010{i}" for i in (1, 2, 7, 8)} | {"ENSG00000000107_PAR_Y"}
+    assert {i: (genes[i]["chrom"], genes[i]["version"]) for i in genes if "107" in i} == {
         "ENSG00000000107": ("chrX", "15"),
         "ENSG00000000107_PAR_Y": ("chrY", "15"),
     }
-    ensembl = found["ENSG00000000108"]
+    ensembl = genes["ENSG00000000108"]
     assert (ensembl["symbol"], ensembl["biotype"], ensembl["version"]) == ("DDD4", "lncRNA", "3")
 
 
 def test_a_table_whose_genes_repeat_by_entrez_id() -> None:
     reading = run_source("genes", [SAMPLES / "genes" / "table.tsv"])
     assert (reading.read, reading.folded, reading.rows) == (5, 1, 4)
-    found = genes_of(SAMPLES / "genes" / "table.tsv")
-    assert found["ENSG00000000102"]["symbol"] == "NA"
-    assert found["ENSG00000000102"]["tss"] == 29569
-    assert found["ENSG00000000103"]["symbol"] == "ENSG00000000103"
-    assert found["ENSG00000000101"]["version"] is None
+    genes = genes_of(SAMPLES / "genes" / "table.tsv")
+    assert genes["ENSG00000000102"]["symbol"] == "NA"
+    assert genes["ENSG00000000102"]["tss"] == 29569
+    assert genes["ENSG00000000103"]["symbol"] == "ENSG00000000103"
+    assert genes["ENSG00000000101"]["version"] is None
 
 
 def test_equal_genes_in_gtf_and_table_have_equal_places() -> None:
@@ -77,7 +77,7 @@ def test_equal_genes_in_gtf_and_table_have_equal_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "id_", "version"),
+    ("written", "id_", "version"),
     [
         ("ENSG00000182378.15_PAR_Y", "ENSG00000182378_PAR_Y", "15"),
         ("ENSGR0000182378.10", "ENSG00000182378_PAR_Y", "10"),
@@ -85,8 +85,8 @@ def test_equal_genes_in_gtf_and_table_have_equal_places() -> None:
         ("ENSMUSG00000000001", "ENSMUSG00000000001", None),
     ],
 )
-def test_ids_lose_their_version_and_keep_it_beside(tmp_path: Path, given: str, id_: str, version: str | None) -> None:
-    path = write(tmp_path / "g.tsv", table(f"{given} 1 A X 5 9 1 x y"))
+def test_ids_lose_their_version_and_keep_it_beside(tmp_path: Path, written: str, id_: str, version: str | None) -> None:
+    path = write(tmp_path / "g.tsv", table(f"{written} 1 A X 5 9 1 x y"))
     assert [(row["id"], row["version"]) for row in genes_of(path).values()] == [(id_, version)]
 
 
@@ -107,7 +107,7 @@ def test_genes_that_contradict_each_other_are_all_set_apart(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "reason"),
     [
         ("E1 1 A 1 0 90 1 x y", "column 'start': positions of this format start from 1, not 0"),
         ("E1 1 A 1 91 90 1 x y", "column 'end': 90 is less than start 91"),
@@ -121,15 +121,15 @@ def test_genes_that_contradict_each_other_are_all_set_apart(tmp_path: Path) -> N
         ("E1 1 A 1 5 9O 1 x y", "column 'end': '9O' is not a whole number"),
     ],
 )
-def test_a_bad_row_is_set_apart_with_file_line_and_reason(tmp_path: Path, row: str, said: str) -> None:
+def test_a_bad_row_is_set_apart_with_file_line_and_reason(tmp_path: Path, row: str, reason: str) -> None:
     reading = run_source("genes", [write(tmp_path / "g.tsv", table("E0 1 A 1 5 9 -1 x y", row))])
-    assert list(messages(reading.rejected)) == [f"g.tsv:3 {said}"]
+    assert list(messages(reading.rejected)) == [f"g.tsv:3 {reason}"]
     assert reading.rows == 1
 
 
 def test_a_gene_of_one_base_is_a_gene(tmp_path: Path) -> None:
-    found = genes_of(write(tmp_path / "g.tsv", table("E1 1 A 1 5 5 -1 x y")))["E1"]
-    assert (found["start"], found["end"], found["tss"]) == (4, 5, 4)
+    gene = genes_of(write(tmp_path / "g.tsv", table("E1 1 A 1 5 5 -1 x y")))["E1"]
+    assert (gene["start"], gene["end"], gene["tss"]) == (4, 5, 4)
 
 
 def test_an_annotation_without_genes_is_refused(tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_real_tables(data: Path) -> None:
 
 
 def test_a_real_gtf(data: Path) -> None:
-    found = genes_of(data / "genes" / "gencode_human_slice.gtf.gz")
-    wash = found["ENSG00000227232"]
+    genes = genes_of(data / "genes" / "gencode_human_slice.gtf.gz")
+    wash = genes["ENSG00000227232"]
     assert (wash["symbol"], wash["start"], wash["end"], wash["tss"], wash["version"]) == (
         "WASH7P",
         14403,

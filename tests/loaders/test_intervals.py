@@ -19,7 +19,7 @@ def intervals(rows: list[Interval]) -> Intervals:
 
 
 def slow_distance(a: Interval, b: Interval) -> int:
-    """GLUE's rule, one pair at a time."""
+    """Apply GLUE's rule, one pair at a time."""
     if a[1] < b[2] and b[1] < a[2]:
         return 0
     return b[1] - a[2] + 1 if a[2] <= b[1] else a[1] - b[2] + 1
@@ -83,7 +83,7 @@ def test_the_size_of_the_signed_distance_is_the_distance_to_the_one_base(tss: in
 
 
 def random_intervals(rng: np.random.Generator, n: int) -> Intervals:
-    """Mostly short ones, a few that hold many others."""
+    """Draw mostly short intervals, and a few that contain many others."""
     start = rng.integers(0, 1_000_000, n)
     width = np.where(rng.random(n) < 0.02, rng.integers(100_000, 500_000, n), rng.integers(1, 2_000, n))
     return Intervals(rng.choice(np.array(["chr1", "chr2", "chr3"], dtype=object), n), start, start + width)

@@ -46,7 +46,7 @@ class Made:
         return head + "".join("\t".join(map(str, b)) + "\n" for b in self.blocks) + "\n"
 
     def bases(self) -> dict[int, int]:
-        """Every aligned base and where it goes, on the forward strand."""
+        """Return every aligned base and where it goes, on the forward strand."""
         here, there, held = self.start, self.to_start, {}
         for size, gap, to_gap in (b if len(b) > 1 else (b[0], 0, 0) for b in self.blocks):
             for i in range(size):
@@ -55,8 +55,8 @@ class Made:
         return held
 
 
-def chains_of(folder: Path, *made: Made) -> Chains:
-    path = write(folder / "made.chain", "".join(one.text(i) for i, one in enumerate(made, 1)))
+def chains_of(folder: Path, *specs: Made) -> Chains:
+    path = write(folder / "made.chain", "".join(spec.text(i) for i, spec in enumerate(specs, 1)))
     return read_chains(check_file(path), Counter())
 
 
@@ -65,25 +65,25 @@ def at(*rows: tuple[str, int, int]) -> Intervals:
     return Intervals(np.array(chrom, dtype=object), np.array(start), np.array(end))
 
 
-def rows_of(found: Lifted) -> list[tuple[str, str, int, int, bool] | tuple[str]]:
-    columns = (found.fate, found.at.chrom, found.at.start, found.at.end, found.inverted)
+def rows_of(lifted: Lifted) -> list[tuple[str, str, int, int, bool] | tuple[str]]:
+    columns = (lifted.fate, lifted.at.chrom, lifted.at.start, lifted.at.end, lifted.inverted)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [(str(row[0]), *row[1:]) if row[0] is Fate.LIFTED else (str(row[0]),) for row in rows]
 
 
-def slow(made: list[Made], interval: tuple[str, int, int], min_match: float) -> tuple[object, ...]:
-    """The rule, base by base."""
+def slow(specs: list[Made], interval: tuple[str, int, int], min_match: float) -> tuple[object, ...]:
+    """Apply the rule base by base."""
     chrom, start, end = interval
     hits = []
-    for one in made:
-        bases = one.bases()
-        to = [bases[p] for p in range(start, end) if p in bases and one.chrom == chrom]
+    for spec in specs:
+        bases = spec.bases()
+        to = [bases[p] for p in range(start, end) if p in bases and spec.chrom == chrom]
         if to:
-            hits.append((one, to))
-    enough = [(one, to) for one, to in hits if len(to) >= min_match * (end - start) - 1e-9]
+            hits.append((spec, to))
+    enough = [(spec, to) for spec, to in hits if len(to) >= min_match * (end - start) - 1e-9]
     if len(enough) == 1:
-        one, to = enough[0]
-        return "lifted", one.to_chrom, min(to), max(to) + 1, one.strand == "-"
+        spec, to = enough[0]
+        return "lifted", spec.to_chrom, min(to), max(to) + 1, spec.strand == "-"
     return ("duplicated",) if enough else (("split",) if len(hits) > 1 else ("deleted",))
 
 
@@ -105,47 +105,47 @@ again_and_again = settings(max_examples=150, deadline=None, suppress_health_chec
 
 @again_and_again
 @given(
-    made=st.lists(some_chains, min_size=1, max_size=4),
+    specs=st.lists(some_chains, min_size=1, max_size=4),
     intervals=st.lists(some_intervals, min_size=1, max_size=12),
     min_match=st.sampled_from([0.01, 0.1, 0.5, 0.9, 1.0]),
 )
 def test_it_equals_the_rule_base_by_base(
-    tmp_path: Path, made: list[Made], intervals: list[tuple[str, int, int]], min_match: float
+    tmp_path: Path, specs: list[Made], intervals: list[tuple[str, int, int]], min_match: float
 ) -> None:
-    found = lift(chains_of(tmp_path, *made), at(*intervals), min_match)
-    assert rows_of(found) == [slow(made, interval, min_match) for interval in intervals]
-    assert [bool(reason) for reason in found.reason] == [fate != Fate.LIFTED for fate in found.fate]
+    lifted = lift(chains_of(tmp_path, *specs), at(*intervals), min_match)
+    assert rows_of(lifted) == [slow(specs, interval, min_match) for interval in intervals]
+    assert [bool(reason) for reason in lifted.reason] == [fate != Fate.LIFTED for fate in lifted.fate]
 
 
 @again_and_again
-@given(made=st.lists(some_chains, min_size=1, max_size=3), position=st.integers(0, 150))
-def test_points_and_the_way_back(tmp_path: Path, made: list[Made], position: int) -> None:
-    chains = chains_of(tmp_path, *made)
-    which, where = np.arange(len(made)), np.full(len(made), position)
-    expected = [one.bases().get(position, -1) for one in made]
-    there = lift_points(chains, which, where)
-    assert there.tolist() == expected
-    home = lift_points(chains.back(), which, there)
+@given(specs=st.lists(some_chains, min_size=1, max_size=3), position=st.integers(0, 150))
+def test_points_and_the_way_back(tmp_path: Path, specs: list[Made], position: int) -> None:
+    chains = chains_of(tmp_path, *specs)
+    which, where = np.arange(len(specs)), np.full(len(specs), position)
+    expected = [spec.bases().get(position, -1) for spec in specs]
+    forward = lift_points(chains, which, where)
+    assert forward.tolist() == expected
+    home = lift_points(chains.back(), which, forward)
     assert home.tolist() == [position if base >= 0 else -1 for base in expected]
-    assert (lift_points(chains, np.full(len(made), -1), where) == -1).all()
+    assert (lift_points(chains, np.full(len(specs), -1), where) == -1).all()
 
 
 def test_the_identity_gives_the_input(tmp_path: Path) -> None:
     rows = [("chrA", s, s + w) for s in range(10, 350, 7) for w in (1, 20, 40)]
-    made = Made(10, 10, ((390,),), to_chrom="chrA")
-    found = lift(chains_of(tmp_path, made), at(*rows), 1.0)
-    assert rows_of(found) == [("lifted", *row, False) for row in rows]
+    spec = Made(10, 10, ((390,),), to_chrom="chrA")
+    lifted = lift(chains_of(tmp_path, spec), at(*rows), 1.0)
+    assert rows_of(lifted) == [("lifted", *row, False) for row in rows]
 
 
 def test_an_inversion_of_one_base(tmp_path: Path) -> None:
     """Base 50 of 400 lies on the other strand, in place: there it is number 349 from the end."""
-    made = (Made(0, 0, ((50, 1, 1), (349,)), to_chrom="chrA"), Made(50, 349, ((1,),), "-", to_chrom="chrA"))
-    found = lift(chains_of(tmp_path, *made), at(("chrA", 50, 51), ("chrA", 49, 52), ("chrA", 40, 60)), 0.5)
-    assert rows_of(found) == [
+    specs = (Made(0, 0, ((50, 1, 1), (349,)), to_chrom="chrA"), Made(50, 349, ((1,),), "-", to_chrom="chrA"))
+    lifted = lift(chains_of(tmp_path, *specs), at(("chrA", 50, 51), ("chrA", 49, 52), ("chrA", 40, 60)), 0.5)
+    assert rows_of(lifted) == [
         ("lifted", "chrA", 50, 51, True),
         *[("lifted", "chrA", *x, False) for x in ((49, 52), (40, 60))],
     ]
-    assert found.matched.tolist() == [1, 2, 19]
+    assert lifted.matched.tolist() == [1, 2, 19]
 
 
 # 100-200 goes to 1100-1200, a gap of 30 here, 230-300 to 1250-1320 (50 are inserted there); 400-450 to the other strand
@@ -169,9 +169,9 @@ CASES = {
 
 
 def test_hand_made_chains(tmp_path: Path) -> None:
-    found = lift(chains_of(tmp_path, *HAND), at(*[("chrA", *k) for k in CASES]), 0.5)
-    assert rows_of(found) == list(CASES.values())
-    reasons = dict(zip(CASES, found.reason, strict=True))
+    lifted = lift(chains_of(tmp_path, *HAND), at(*[("chrA", *k) for k in CASES]), 0.5)
+    assert rows_of(lifted) == list(CASES.values())
+    reasons = dict(zip(CASES, lifted.reason, strict=True))
     assert reasons[190, 240] == "20 of 50 bases are aligned, 25 are needed"
     assert reasons[200, 230] == reasons[600, 700] == "no base of it is aligned"
     assert reasons[290, 440] == "2 chains align parts of it, the best 40 of 150 bases, 75 are needed"
@@ -179,13 +179,13 @@ def test_hand_made_chains(tmp_path: Path) -> None:
 
 
 def test_the_width_rule(tmp_path: Path) -> None:
-    made = Made(0, 0, ((20, 0, 25), (20, 0, 15), (20, 40, 0), (20,)))
+    spec = Made(0, 0, ((20, 0, 25), (20, 0, 15), (20, 40, 0), (20,)))
     rows = [("chrA", 10, 30), ("chrA", 30, 50), ("chrA", 50, 110), ("chrA", 0, 60)]
     intervals = at(*rows)
-    found = lift(chains_of(tmp_path, made), intervals, 0.1)
-    assert (found.at.end - found.at.start).tolist() == [45, 35, 20, 100]
-    check_widths(found, intervals, 2.0, 99)
-    assert list(zip(map(str, found.fate), found.reason, strict=True)) == [
+    lifted = lift(chains_of(tmp_path, spec), intervals, 0.1)
+    assert (lifted.at.end - lifted.at.start).tolist() == [45, 35, 20, 100]
+    check_widths(lifted, intervals, 2.0, 99)
+    assert list(zip(map(str, lifted.fate), lifted.reason, strict=True)) == [
         ("too_wide", "45 bp there against 20 here"),
         ("lifted", ""),
         ("deleted", "20 bp there against 60 here"),
@@ -195,28 +195,33 @@ def test_the_width_rule(tmp_path: Path) -> None:
 
 def test_the_way_back(tmp_path: Path) -> None:
     """chrA:0-50 and chrA:100-150 both go to chrB:0-50; chrA:200-250 has a place of its own."""
-    made = [Made(0, 0, ((50,),)), Made(100, 0, ((50,),)), Made(200, 300, ((50,),), "-")]
-    chains = chains_of(tmp_path, *made)
+    specs = [Made(0, 0, ((50,),)), Made(100, 0, ((50,),)), Made(200, 300, ((50,),), "-")]
+    chains = chains_of(tmp_path, *specs)
     intervals = at(("chrA", 0, 40), ("chrA", 300, 310), ("chrA", 210, 240))
-    found = lift(chains, intervals, 0.5)
-    check_way_back(found, chains.back(), intervals, 0.5, 250)
-    assert list(map(str, found.fate)) == ["not_reciprocal", "deleted", "lifted"]
-    assert found.reason[0] == "the way back: duplicated, 2 chains align 20 or more of its 40 bases"
-    other = chains_of(tmp_path, replace(made[1], chrom="chrB", to_chrom="chrA", start=0, to_start=100))
+    lifted = lift(chains, intervals, 0.5)
+    check_way_back(lifted, chains.back(), intervals, 0.5, 250)
+    assert list(map(str, lifted.fate)) == ["not_reciprocal", "deleted", "lifted"]
+    assert lifted.reason[0] == "the way back: duplicated, 2 chains align 20 or more of its 40 bases"
+    other = chains_of(tmp_path, replace(specs[1], chrom="chrB", to_chrom="chrA", start=0, to_start=100))
     for most_bp, fate in ((100, "lifted"), (99, "not_reciprocal")):
-        found = lift(chains, at(("chrA", 0, 40)), 0.5)
-        check_way_back(found, other, at(("chrA", 0, 40)), 0.5, most_bp)
-        assert str(found.fate[0]) == fate
-    assert found.reason[0] == "it comes back 100 bp away"
+        lifted = lift(chains, at(("chrA", 0, 40)), 0.5)
+        check_way_back(lifted, other, at(("chrA", 0, 40)), 0.5, most_bp)
+        assert str(lifted.fate[0]) == fate
+    assert lifted.reason[0] == "it comes back 100 bp away"
     elsewhere = chains_of(tmp_path, Made(0, 0, ((50,),), chrom="chrB", to_chrom="chrZ"))
-    found = lift(chains, at(("chrA", 0, 40)), 0.5)
-    check_way_back(found, elsewhere, at(("chrA", 0, 40)), 0.5, 250)
-    assert found.reason[0] == "it comes back to chrZ"
+    lifted = lift(chains, at(("chrA", 0, 40)), 0.5)
+    check_way_back(lifted, elsewhere, at(("chrA", 0, 40)), 0.5, 250)
+    assert lifted.reason[0] == "it comes back to chrZ"
 
 
 def test_windows_stay_on_the_chromosome() -> None:
-    found = resize(at(("a", 100, 110), ("a", 0, 3), ("a", 195, 200), ("b", 2, 4)), 51, np.array([200, 200, 200, 9]))
-    assert list(zip(found.start.tolist(), found.end.tolist(), strict=True)) == [(80, 131), (0, 51), (149, 200), (0, 9)]
+    windows = resize(at(("a", 100, 110), ("a", 0, 3), ("a", 195, 200), ("b", 2, 4)), 51, np.array([200, 200, 200, 9]))
+    assert list(zip(windows.start.tolist(), windows.end.tolist(), strict=True)) == [
+        (80, 131),
+        (0, 51),
+        (149, 200),
+        (0, 9),
+    ]
 
 
 def test_all_answers_of_another_program(data: Path) -> None:
@@ -225,10 +230,10 @@ def test_all_answers_of_another_program(data: Path) -> None:
     with gzip.open(data / "chains" / "hg19ToHg38.answers.txt.gz", "rt") as lines:
         chrom, position, to, to_position = zip(*(line.split() for line in lines), strict=True)
     start = np.array(position, dtype=np.int64)
-    found = lift(chains, Intervals(np.array(chrom, dtype=object), start, start + 1), 1.0)
-    assert np.where(found.good, found.at.chrom, "-").tolist() == list(to)
-    assert np.where(found.good, found.at.start, 0).tolist() == list(map(int, to_position))
-    assert int(found.good.sum()) == 153_964
+    lifted = lift(chains, Intervals(np.array(chrom, dtype=object), start, start + 1), 1.0)
+    assert np.where(lifted.good, lifted.at.chrom, "-").tolist() == list(to)
+    assert np.where(lifted.good, lifted.at.start, 0).tolist() == list(map(int, to_position))
+    assert int(lifted.good.sum()) == 153_964
 
 
 @pytest.mark.parametrize("name", ["hg19ToHg38.over", "hg38ToHg19.over", "GRCh37_to_GRCh38", "hg19.mm9.rBest.chr16"])
@@ -237,6 +242,6 @@ def test_there_and_back_is_where_it_was(data: Path, name: str) -> None:
     chains = read_chains(check_file(data / "chains" / f"{name}.chain.gz"), Counter())
     pick = np.random.default_rng(0).integers(0, len(chains.chain), 20_000)
     base = chains.block_start[pick] + (chains.block_end - chains.block_start)[pick] // 2
-    there = lift_points(chains, chains.chain[pick], base)
-    assert (there >= 0).all()
-    assert np.array_equal(lift_points(chains.back(), chains.chain[pick], there), base)
+    forward = lift_points(chains, chains.chain[pick], base)
+    assert (forward >= 0).all()
+    assert np.array_equal(lift_points(chains.back(), chains.chain[pick], forward), base)

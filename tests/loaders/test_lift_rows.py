@@ -50,7 +50,7 @@ def chain(folder: Path, *made: str, name: str = "hg19ToHg38.chain") -> Path:
 
 
 def whole(folder: Path) -> Path:
-    """Every chromosome onto itself, as far as both assemblies have it."""
+    """Map every chromosome onto itself, as far as both assemblies have it."""
     sizes = {c: min(n, HUMAN[1].lengths[c]) for c, n in HUMAN[0].lengths.items() if c in HUMAN[1].lengths} | CONTIGS
     return chain(folder, *[header(c, 0, n, c, 0) + f"{n}\n" for c, n in sizes.items()])
 
@@ -94,8 +94,8 @@ def test_positions_strand_and_what_is_left_out(tmp_path: Path) -> None:
     rows = [("chr1", 1100, 1300), ("1", 3050, 3160), ("chr1", 3150, 3250), ("chr1", 3080, 3120), ("chr7", 5, 90)]
     reading = peaks(tmp_path, rows, INVERTED, GAPPED)
     (batch,) = reading.batches
-    found = {row["original"]: row["id"] for row in batch.table.to_pylist()}
-    assert found == {
+    ids = {row["original"]: row["id"] for row in batch.table.to_pylist()}
+    assert ids == {
         "GRCh37:chr1:1100-1300": "GRCh38:chr2:6700-6900",
         "GRCh37:chr1:3150-3250": "GRCh38:chr1:640-745",
     }
@@ -165,8 +165,8 @@ def test_what_a_load_records(store: Store, tmp_path: Path) -> None:
     rows = [("chr1", 1000 + 30 * i, 1010 + 30 * i) for i in range(30)] + [("chr3", 9, 99)]
     files = [write(tmp_path / "old.bed", bed(*rows))]
     by = chain(tmp_path, INVERTED)
-    asked = LoadRequest("peaks", files, assembly="hg19", lift_with=by)
-    report = load(store, tmp_path, asked)
+    request = LoadRequest("peaks", files, assembly="hg19", lift_with=by)
+    report = load(store, tmp_path, request)
     assert (report.added, report.filtered, report.notes["lifted"]) == (30, 1, 30)
     (version,) = store.read("MATCH (v:DatasetVersion) RETURN v.parameters AS parameters")
     assert '"assembly": "GRCh38"' in version["parameters"]
@@ -174,35 +174,35 @@ def test_what_a_load_records(store: Store, tmp_path: Path) -> None:
     assert f'"lift_with": "sha256:{check_file(by).sha256}"' in version["parameters"]
     (peak,) = store.read("MATCH (:Peak {id: 'GRCh38:chr2:6990-7000'})-[:HAS_RECORD]->(r) RETURN r.original AS original")
     assert peak["original"] == "GRCh37:chr1:1000-1010"
-    assert load(store, tmp_path, asked).nothing_to_do
-    other = chain(tmp_path, INVERTED, GAPPED, name="other.chain")
-    assert not load(store, tmp_path, LoadRequest("peaks", files, assembly="hg19", lift_with=other)).nothing_to_do
+    assert load(store, tmp_path, request).nothing_to_do
+    other_chain = chain(tmp_path, INVERTED, GAPPED, name="other.chain")
+    assert not load(store, tmp_path, LoadRequest("peaks", files, assembly="hg19", lift_with=other_chain)).nothing_to_do
     with pytest.raises(AssemblyMismatch, match="the graph holds GRCh38") as caught:
         load(store, tmp_path, LoadRequest("peaks", files, dataset="plain", assembly="hg19"))
     assert "--lift-with" in caught.value.hint
 
 
 def test_genes_are_not_lifted(tmp_path: Path) -> None:
-    asked = LoadRequest(
+    request = LoadRequest(
         "genes", [SAMPLES / "genes" / "table.tsv"], assembly="hg19", lift_with=chain(tmp_path, INVERTED)
     )
     with pytest.raises(SettingsError, match="files of genes cannot be lifted"):
-        prepare(asked)
+        prepare(request)
 
 
 def one_by_one(path: Path, share: float) -> Callable[[str, int, int], tuple[str, int, int] | None]:
-    """liftOver as a loop over the lines of a chain file and over the blocks under one interval."""
+    """Lift in a loop over the lines of a chain file and over the blocks under one interval."""
     held: dict[str, list[tuple[int, int, int, str, int, str, int]]] = {}
     with gzip.open(path, "rt") as lines:
         for number, line in enumerate(lines):
-            said = line.split()
-            if said[:1] == ["chain"]:
-                name, to_name, strand, to_size = said[2], said[7], said[9], int(said[8])
-                here, there, of = int(said[5]), int(said[10]), number
-            elif said:
-                size = int(said[0])
+            fields = line.split()
+            if fields[:1] == ["chain"]:
+                name, to_name, strand, to_size = fields[2], fields[7], fields[9], int(fields[8])
+                here, there, of = int(fields[5]), int(fields[10]), number
+            elif fields:
+                size = int(fields[0])
                 held.setdefault(name, []).append((here, here + size, there, to_name, to_size, strand, of))
-                gaps = [int(x) for x in [*said[1:], "0", "0"]]
+                gaps = [int(x) for x in [*fields[1:], "0", "0"]]
                 here, there = here + size + gaps[0], there + size + gaps[1]
     for blocks in held.values():
         blocks.sort()

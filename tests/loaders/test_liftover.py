@@ -47,17 +47,17 @@ def rows_of(reading: ParsedSource) -> dict[str, list[dict[str, Any]]]:
 
 def test_every_peak_keeps_a_class_and_a_reason() -> None:
     reading = run_source("liftover", [CHAIN])
-    found = rows_of(reading)
-    assert {row["start_id"]: (row["class"], row["reason"]) for row in found["NOT_LIFTED"]} == LOST
-    assert {row["end_id"] for row in found["NOT_LIFTED"]} == {"GRCm38"}
-    lifted = {row["start_id"]: (row["end_id"], row["strand"]) for row in found["LIFTED_TO"]}
+    rows = rows_of(reading)
+    assert {row["start_id"]: (row["class"], row["reason"]) for row in rows["NOT_LIFTED"]} == LOST
+    assert {row["end_id"] for row in rows["NOT_LIFTED"]} == {"GRCm38"}
+    lifted = {row["start_id"]: (row["end_id"], row["strand"]) for row in rows["LIFTED_TO"]}
     assert lifted == {peak: said[:2] for peak, said in LIFTED.items()}
-    for row in found["LIFTED_TO"]:
+    for row in rows["LIFTED_TO"]:
         _, _, matched, ratio = LIFTED[row["start_id"]]
         assert (row["matched"], row["width_ratio"]) == pytest.approx((matched, ratio))
         assert (row["class"], row["reciprocal"]) == ("lifted", True)
-    assert {row["id"]: row["original"] for row in found["Peak"]} == {v[0]: k for k, v in LIFTED.items()}
-    assert found["Assembly"] == [{"id": "GRCm38", "species": "NCBITaxon:10090"}]
+    assert {row["id"]: row["original"] for row in rows["Peak"]} == {v[0]: k for k, v in LIFTED.items()}
+    assert rows["Assembly"] == [{"id": "GRCm38", "species": "NCBITaxon:10090"}]
     assert (reading.read, len(reading.rejected), reading.folded) == (8, 0, 0)
     assert reading.warnings == (
         "of 8 peaks 3 were lifted to GRCm38; 1 deleted, 1 duplicated, 1 not_reciprocal, 1 split, 1 too_wide",
@@ -65,10 +65,10 @@ def test_every_peak_keeps_a_class_and_a_reason() -> None:
 
 
 def test_the_rules_can_be_changed() -> None:
-    found = rows_of(run_source("liftover", [CHAIN], min_match=0.8, max_width_bp=2000, reciprocal=False))
-    lifted = {row["start_id"] for row in found["LIFTED_TO"]}
+    rows = rows_of(run_source("liftover", [CHAIN], min_match=0.8, max_width_bp=2000, reciprocal=False))
+    lifted = {row["start_id"] for row in rows["LIFTED_TO"]}
     assert lifted == {*LIFTED, "GRCh38:chr1:31500-31900", "GRCh38:chr2:61000-62010", "GRCh38:KI270733.1:300-500"}
-    assert {row["reciprocal"] for row in found["LIFTED_TO"]} == {None}
+    assert {row["reciprocal"] for row in rows["LIFTED_TO"]} == {None}
     strict = rows_of(run_source("liftover", [CHAIN], width_ratio=1.05))
     why = {row["start_id"]: row["reason"] for row in strict["NOT_LIFTED"] if row["class"] == "deleted"}
     assert why["GRCh38:chr1:9500-9800"] == "280 bp there against 300 here"
@@ -100,18 +100,18 @@ def test_summits_follow(tmp_path: Path) -> None:
     more = (".", 0, ".", 1, 1, 1)
     graph = with_peaks(tmp_path, ("chr1", 1000, 1400, *more, 50), ("chr1", 3000, 3200, *more, -1))
     by = chain(tmp_path, header(500, 156_508_116 - 9000, 1000, "-"), header(2500, 100, 1000))
-    found = {row["id"]: row["summit"] for row in rows_of(run_source("liftover", [by], graph=graph))["Peak"]}
+    summits = {row["id"]: row["summit"] for row in rows_of(run_source("liftover", [by], graph=graph))["Peak"]}
     # base 1050 is 550 into the chain, which ends at 9000 there
-    assert found == {"GRCm38:chr4:8100-8500": 9000 - 1 - 550, "GRCm38:chr4:600-800": None}
+    assert summits == {"GRCm38:chr4:8100-8500": 9000 - 1 - 550, "GRCm38:chr4:600-800": None}
 
 
 def test_peaks_that_fall_together_are_one(tmp_path: Path) -> None:
     graph = graph_of([GTF], [write(tmp_path / "p.bed", bed(("chr1", 1400, 1520), ("chr1", 1400, 1530)))])
     by = chain(tmp_path, header(500, 100, 1000))
-    found = rows_of(run_source("liftover", [by], graph=graph))
-    (peak,) = found["Peak"]
+    rows = rows_of(run_source("liftover", [by], graph=graph))
+    (peak,) = rows["Peak"]
     assert peak["original"] == "GRCh38:chr1:1400-1520;GRCh38:chr1:1400-1530"
-    assert {row["end_id"] for row in found["LIFTED_TO"]} == {peak["id"]} == {"GRCm38:chr4:1000-1100"}
+    assert {row["end_id"] for row in rows["LIFTED_TO"]} == {peak["id"]} == {"GRCm38:chr4:1000-1100"}
 
 
 def test_only_main_chromosomes(tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_only_main_chromosomes(tmp_path: Path) -> None:
 
 def test_a_second_file_is_the_way_back(tmp_path: Path) -> None:
     """There the first peak's place has a better partner; the turned chain could not know."""
-    there = chain(tmp_path, header(9000, 30_000, 4000), name="there.chain")
-    assert {row["start_id"] for row in rows_of(run_source("liftover", [there]))["LIFTED_TO"]} == {
+    forward = chain(tmp_path, header(9000, 30_000, 4000), name="there.chain")
+    assert {row["start_id"] for row in rows_of(run_source("liftover", [forward]))["LIFTED_TO"]} == {
         "GRCh38:chr1:9500-9800",
         "GRCh38:chr1:11800-12100",
     }
@@ -137,12 +137,12 @@ def test_a_second_file_is_the_way_back(tmp_path: Path) -> None:
         lines.format(*mouse, 32_000, 34_000, *human, 11_100, 13_100, 2000),
         name="back.chain",
     )
-    for files in ([there, back], [back, there]):
-        found = rows_of(run_source("liftover", files))
-        assert [row["start_id"] for row in found["LIFTED_TO"]] == ["GRCh38:chr1:11800-12100"]  # 100 bp off
-        why = {row["start_id"]: (row["class"], row["reason"]) for row in found["NOT_LIFTED"]}
+    for files in ([forward, back], [back, forward]):
+        rows = rows_of(run_source("liftover", files))
+        assert [row["start_id"] for row in rows["LIFTED_TO"]] == ["GRCh38:chr1:11800-12100"]  # 100 bp off
+        why = {row["start_id"]: (row["class"], row["reason"]) for row in rows["NOT_LIFTED"]}
         assert why["GRCh38:chr1:9500-9800"] == ("not_reciprocal", "it comes back 100000 bp away")
-    strict = rows_of(run_source("liftover", [there, back], back_bp=99))
+    strict = rows_of(run_source("liftover", [forward, back], back_bp=99))
     assert "LIFTED_TO" not in strict
 
 
@@ -158,9 +158,9 @@ def test_what_was_lifted_from_another_species_is_not_lifted_again(tmp_path: Path
         "chain 1 chr4 156508116 + 30000 34000 chr1 248956422 + 9000 13000 1\n4000\n",
         name="mm10ToHg38.over.chain",
     )
-    found = rows_of(run_source("liftover", [back], "GRCm38", graph=graph))
-    assert [row["start_id"] for row in found["LIFTED_TO"]] == ["GRCm38:chr4:30900-31000"]
-    assert "NOT_LIFTED" not in found
+    rows = rows_of(run_source("liftover", [back], "GRCm38", graph=graph))
+    assert [row["start_id"] for row in rows["LIFTED_TO"]] == ["GRCm38:chr4:30900-31000"]
+    assert "NOT_LIFTED" not in rows
     # and what is in the graph is still lifted the first way, however often
     again = rows_of(run_source("liftover", [CHAIN], graph=graph))
     assert {row["start_id"] for row in again["LIFTED_TO"]} == set(LIFTED)
@@ -196,10 +196,10 @@ def test_the_other_species_has_one_assembly_too(tmp_path: Path) -> None:
 
 def test_in_a_graph(store: Store, tmp_path: Path) -> None:
     load(store, tmp_path, LoadRequest("peaks", [BED], assembly="hg38"))
-    asked = LoadRequest("liftover", [CHAIN], assembly="hg38", options={"to": "mm10"})
-    report = load(store, tmp_path, asked)
+    request = LoadRequest("liftover", [CHAIN], assembly="hg38", options={"to": "mm10"})
+    report = load(store, tmp_path, request)
     assert (report.added, report.rows_read) == (1 + 3 + 8, 8)
-    assert load(store, tmp_path, asked).nothing_to_do
+    assert load(store, tmp_path, request).nothing_to_do
     (row,) = store.read(
         "MATCH (p:Peak {id: 'GRCh38:chr1:14409-14600'})-[r:LIFTED_TO]->(q)-[:HAS_RECORD]->(s) "
         "RETURN q.id AS id, s.assembly AS assembly, r.strand AS strand"

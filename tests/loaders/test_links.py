@@ -25,7 +25,7 @@ OF_BBB2 = "GRCh38:chr2:61000-62010"
 
 
 def links(reading: Any) -> dict[tuple[str, str, str, str], dict[str, Any]]:
-    """Peak, gene, factor, model -> the other columns."""
+    """Return peak, gene, factor, model -> the other columns."""
     return {(r.pop("start_id"), r.pop("end_id"), r.pop("tf"), r.pop("model")): r for r in rows_of(reading)}
 
 
@@ -116,8 +116,8 @@ def test_a_large_parquet_comes_in_steps(tmp_path: Path) -> None:
             for b, e in ((9500, 9800), (11800, 12100), (14409, 14600), (29600, 30050), (31500, 31900))
         )
     }
-    found = {(int(r["element"].split(":")[1].split("-")[0]), r["tf"]) for r in rows_of(reading)}
-    assert found == expected
+    pairs = {(int(r["element"].split(":")[1].split("-")[0]), r["tf"]) for r in rows_of(reading)}
+    assert pairs == expected
     assert reading.read == n
 
 
@@ -217,7 +217,7 @@ def test_real_pairs_of_bengi(data: Path, tmp_path: Path) -> None:
     genes = write(tmp_path / "g.tsv", head + "".join(f"{id_}\t{id_}\t1\t1\t9\t1\tx\n" for id_ in ids))
     graph = graph_of([genes], sorted((data / "chipseq" / "gm12878_hg19").glob("*Pu1*")), "hg19")
     reading = run_source("links", [file], "hg19", graph=graph)
-    found = rows_of(reading)
-    assert (reading.read, len(found)) == (40_845, 5_303)
-    assert len({(r["element"], r["end_id"]) for r in found}) == 5_022
-    assert sum(r["score"] for r in found) == 787
+    rows = rows_of(reading)
+    assert (reading.read, len(rows)) == (40_845, 5_303)
+    assert len({(r["element"], r["end_id"]) for r in rows}) == 5_022
+    assert sum(r["score"] for r in rows) == 787

@@ -26,7 +26,7 @@ COUNTS = ["added", "changed", "removed", "unchanged", "quarantined", "folded", "
 
 @pytest.fixture
 def environment(store: Store, neo4j_endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The session's server, named as another machine's would be."""
+    """Use the session's server, named as another machine's would be."""
     monkeypatch.setenv("REGKG_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("REGKG_NEO4J_URI", neo4j_endpoint.uri)
     monkeypatch.setenv("REGKG_NEO4J_USER", neo4j_endpoint.user)
@@ -35,10 +35,10 @@ def environment(store: Store, neo4j_endpoint: Endpoint, tmp_path: Path, monkeypa
 
 
 def answer(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
-    """Exactly one JSON object on stdout."""
+    """Return the only JSON object on stdout."""
     assert call(["load", *args, "--json"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
+    parsed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return parsed
 
 
 def h5ad(path: Path, names: list[str], assembly: str | None = "hg38") -> str:
@@ -66,12 +66,12 @@ def test_people_see_counts_oddities_and_the_first_rejected_rows(
     rows = [*[(str(1 + i % 3), 100 * i, 100 * i + 60) for i in range(40)], ("1", 9, 3)]
     path = write(tmp_path / "odd.bed", "\ufeff" + bed(*rows).replace("\n", "\r\n"))
     assert call(["load", "peaks", str(path), "--assembly", "hg38"]) == 0
-    said = capsys.readouterr().out
-    assert "peaks:odd: 41 rows read" in said
-    assert "accepted: 40 renamed chromosomes" in said
-    assert "accepted: 41 crlf" in said
-    assert "rejected: odd.bed:41 column 'end': 3 is not greater than start 9" in said
-    assert str(tmp_path / "home" / "quarantine" / "peaks_odd-") in said
+    output = capsys.readouterr().out
+    assert "peaks:odd: 41 rows read" in output
+    assert "accepted: 40 renamed chromosomes" in output
+    assert "accepted: 41 crlf" in output
+    assert "rejected: odd.bed:41 column 'end': 3 is not greater than start 9" in output
+    assert str(tmp_path / "home" / "quarantine" / "peaks_odd-") in output
     assert call(["load", "peaks", str(path), "--assembly", "hg38"]) == 0
     assert "peaks:odd: nothing to do, 40 rows are as these files have them" in capsys.readouterr().out
 
@@ -98,14 +98,14 @@ def test_cells_are_registered(environment: Store, capsys: pytest.CaptureFixture[
     atac = h5ad(tmp_path / "atac.h5ad", ["chr1:9500-9800", "chr1-11800-12100"])
     made = answer(capsys, "cells", rna, atac, "--name", "toy")
     assert {name: made[name] for name in COUNTS} == {**dict.fromkeys(COUNTS, 0), "added": 2}
-    by_modality = {one["file"]["modality"]: one for one in made["files"]}
+    by_modality = {file["file"]["modality"]: file for file in made["files"]}
     assert by_modality["rna"]["unmapped"] == ["nothing"]
     assert by_modality["rna"]["file"]["coverage"] == 0.8
     assert by_modality["atac"]["file"]["shape"] == [4, 2]
     assert call(["load", "cells", rna, "--name", "toy"]) == 0
-    said = capsys.readouterr().out
-    assert "80.0%" in said
-    assert "rna features not known: nothing" in said
+    output = capsys.readouterr().out
+    assert "80.0%" in output
+    assert "rna features not known: nothing" in output
 
 
 def test_cells_that_the_graph_does_not_know_are_refused(
@@ -124,7 +124,7 @@ def test_cells_that_the_graph_does_not_know_are_refused(
 
 
 def modalities(store: Store) -> dict[str, tuple[str, str]]:
-    """Modality -> name of its file and assembly, of the cells `two`."""
+    """Return modality -> file name and assembly, of the cells `two`."""
     return {file.modality: (Path(file.path).name, str(file.assembly)) for file in registered(store, "two")}
 
 
@@ -164,10 +164,10 @@ def test_rna_of_one_or_of_unknown_species_is_refused(
 @pytest.mark.parametrize("name", [*registry.names(), "cells"])
 def test_every_source_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["load", name, "--help"]) == 0
-    said = capsys.readouterr().out
-    assert "--json" in said
+    output = capsys.readouterr().out
+    assert "--json" in output
     if name != "cells":
         for parameter in registry.find(name).parameters:
-            assert f"--{parameter.name.replace('_', '-')}" in said
+            assert f"--{parameter.name.replace('_', '-')}" in output
     assert call(["load", "--help"]) == 0
     assert name in capsys.readouterr().out

@@ -59,15 +59,15 @@ def test_bedpe_with_blanks() -> None:
 
 
 def test_a_loop_between_promoters_goes_both_ways_and_is_the_same_turned_round(tmp_path: Path) -> None:
-    one = run_source("loops", [loops(tmp_path / "a.bedpe", (*AT_AAA, *AT_NA, ".", 7), (*AT_NA, *AT_AAA, ".", 9))])
-    other = run_source("loops", [loops(tmp_path / "b.bedpe", (*AT_AAA, *AT_NA, ".", 9))])
-    assert content(one) == content(other)
-    assert contacts(one) == [
+    forward = run_source("loops", [loops(tmp_path / "a.bedpe", (*AT_AAA, *AT_NA, ".", 7), (*AT_NA, *AT_AAA, ".", 9))])
+    reversed_ = run_source("loops", [loops(tmp_path / "b.bedpe", (*AT_AAA, *AT_NA, ".", 9))])
+    assert content(forward) == content(reversed_)
+    assert contacts(forward) == [
         ("GRCh38:chr1:11800-12100", NA, 9.0, True),
         ("GRCh38:chr1:29600-30050", AAA, 9.0, True),
     ]
-    assert rows_of(one, "PEAK_CONTACTS", "start_id", "score") == [("GRCh38:chr1:11800-12100", 9.0)]
-    assert one.folded == 3
+    assert rows_of(forward, "PEAK_CONTACTS", "start_id", "score") == [("GRCh38:chr1:11800-12100", 9.0)]
+    assert forward.folded == 3
 
 
 def test_formats_agree(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_mango_has_q_values(tmp_path: Path) -> None:
     scored = zip(ends, (5, 5, 5, 5), (0.05, 0.051, 0, 1e-4), strict=True)
     reading = run_source("loops", [loops(tmp_path / "a.mango", *((*anchors, n, q) for anchors, n, q in scored))])
     assert reading.filtered == 1
-    found = rows_of(reading, "CONTACTS", "score", "score_kind")
-    assert found == [(pytest.approx(score), "minus_log10_q") for score in (-np.log10(0.05), 4, 300)]
+    rows = rows_of(reading, "CONTACTS", "score", "score_kind")
+    assert rows == [(pytest.approx(score), "minus_log10_q") for score in (-np.log10(0.05), 4, 300)]
 
 
 def test_thresholds_are_of_the_kind_of_score(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_thresholds_are_of_the_kind_of_score(tmp_path: Path) -> None:
 def test_promoters_lie_within_the_tolerance(tmp_path: Path) -> None:
     """The transcription start site 11868 is 132 bases before an anchor that starts at 12000."""
     file = loops(tmp_path / "a.bedpe", ("chr1", 12000, 12500, *RIGHT, ".", 5))
-    found = [len(contacts(run_source("loops", [file], tolerance_bp=bp))) for bp in (131, 132, 1000)]
-    assert found == [0, 1, 1]
+    counts = [len(contacts(run_source("loops", [file], tolerance_bp=bp))) for bp in (131, 132, 1000)]
+    assert counts == [0, 1, 1]
 
 
 def test_loops_that_say_nothing_are_counted(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_all_refused_files_are_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('colour = "red"\n' + WORLD, "the head has colour"),
         (WORLD + 'colour = "red"\n', r"\[\[load\]\] number 3 has colour"),
@@ -139,8 +139,8 @@ def test_all_refused_files_are_told_at_once(tmp_path: Path) -> None:
         (WORLD + '[[load]]\nsource = "peaks"\ndataset = "atac"\nfiles = ["other.bed"]\n', "atac is loaded twice"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_what_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         read_manifest(manifest(tmp_path, text))
 
 

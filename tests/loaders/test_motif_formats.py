@@ -45,17 +45,17 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_one_matrix_in_every_shape(tmp_path: Path, shape: str) -> None:
-    found = motifs(tmp_path / "file.txt", SHAPES[shape])[0]
-    assert (found.id, found.name, found.base_id, found.collection, found.fault) == (
+    motif = motifs(tmp_path / "file.txt", SHAPES[shape])[0]
+    assert (motif.id, motif.name, motif.base_id, motif.collection, motif.fault) == (
         "MA9999.1", "XYZ", "MA9999", "JASPAR", "",
     )  # fmt: skip
-    np.testing.assert_allclose(found.matrix, np.array(COUNTS, dtype=float))
-    assert consensus(found.matrix) == "NAS"
+    np.testing.assert_allclose(motif.matrix, np.array(COUNTS, dtype=float))
+    assert consensus(motif.matrix) == "NAS"
 
 
 def test_a_bare_matrix_is_called_as_its_file(tmp_path: Path) -> None:
-    (found,) = motifs(tmp_path / "MA0123.4.pfm.gz", "\n".join(ACROSS))
-    assert (found.id, found.matrix.tolist()) == ("MA0123.4", COUNTS)
+    (matrices,) = motifs(tmp_path / "MA0123.4.pfm.gz", "\n".join(ACROSS))
+    assert (matrices.id, matrices.matrix.tolist()) == ("MA0123.4", COUNTS)
 
 
 def test_meme_without_sites_keeps_probabilities_and_needs_no_width(tmp_path: Path) -> None:
@@ -88,16 +88,16 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_matrix_is_told_by_line_and_the_others_are_kept(tmp_path: Path, damage: str) -> None:
-    text, line, said = DAMAGE[damage]
-    found = motifs(tmp_path / "m.jaspar", f">a A\n# made\n\n>b B\n{text}>c C\n" + "1\n2\n3\n4\n")
+    text, line, message = DAMAGE[damage]
+    matrices = motifs(tmp_path / "m.jaspar", f">a A\n# made\n\n>b B\n{text}>c C\n" + "1\n2\n3\n4\n")
     # the first one has lost its rows as well
-    assert [one.id for one in found if not one.fault] == ["c"]
-    assert (found[1].line, found[1].fault) == (line, said)
+    assert [matrix.id for matrix in matrices if not matrix.fault] == ["c"]
+    assert (matrices[1].line, matrices[1].fault) == (line, message)
 
 
 def test_a_matrix_without_a_name(tmp_path: Path) -> None:
-    (found,) = motifs(tmp_path / "m.jaspar", ">\n1\n1\n1\n1\n")
-    assert (found.line, found.fault) == (1, "it has no id")
+    (matrices,) = motifs(tmp_path / "m.jaspar", ">\n1\n1\n1\n1\n")
+    assert (matrices.line, matrices.fault) == (1, "it has no id")
 
 
 def test_damage_in_rows_of_positions_and_in_meme(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_damage_in_rows_of_positions_and_in_meme(tmp_path: Path) -> None:
         "MOTIF c\nURL x\n",
         f"MOTIF d\n{head} w= 2\n0.1 0.2 0.3 0.4\n0.1 0.2 abc 0.4\n",
     )
-    found = motifs(tmp_path / "m.meme", text)
-    assert [(one.line, one.fault) for one in found] == [
+    matrices = motifs(tmp_path / "m.meme", text)
+    assert [(one.line, one.fault) for one in matrices] == [
         (7, "it has 1 positions, expected 3"),
         (13, "the probabilities sum to 1.5"),
         (15, "it has no letter-probability matrix"),
@@ -166,11 +166,15 @@ def test_consensus(row: list[float], letter: str) -> None:
 
 
 def test_the_samples_hold_what_they_say() -> None:
-    found = {p.name: read_motifs(check_file(p), Counter()) for p in (SAMPLES / "motifs").glob("*")}
-    assert {name: [one.fault for one in ones] for name, ones in found.items()} == {
+    by_file = {p.name: read_motifs(check_file(p), Counter()) for p in (SAMPLES / "motifs").glob("*")}
+    assert {name: [matrix.fault for matrix in ones] for name, ones in by_file.items()} == {
         "made.jaspar": [""] * 3, "made.meme": [""] * 2, "made.pcm": [""] * 2,
     }  # fmt: skip
-    assert [consensus(one.matrix) for one in found["made.jaspar"]] == ["GATTACAGGC", "CCATGTTAACGT", "TTTCCGGGAA"]
+    assert [consensus(matrix.matrix) for matrix in by_file["made.jaspar"]] == [
+        "GATTACAGGC",
+        "CCATGTTAACGT",
+        "TTTCCGGGAA",
+    ]
 
 
 def test_real_collections(data: Path) -> None:
@@ -180,10 +184,10 @@ def test_real_collections(data: Path) -> None:
         ("HOCOMOCOv11_MOUSE", 356, 4_765),
     ):
         path = data / "motifs" / f"{name}.pfm"
-        found = read_motifs(check_file(path), Counter())
+        matrices = read_motifs(check_file(path), Counter())
         lines = [line for line in path.read_text().splitlines() if line and line[0] not in "#>"]
         assert len(lines) == positions  # counted another way
-        assert (len(found), len({one.id for one in found})) == (count, count)
-        assert not [one for one in found if one.fault]
+        assert (len(matrices), len({matrix.id for matrix in matrices})) == (count, count)
+        assert not [matrix for matrix in matrices if matrix.fault]
         slow = [[float(x) for x in line.split("\t")] for line in lines]
-        assert np.concatenate([one.matrix for one in found]).tolist() == slow
+        assert np.concatenate([matrix.matrix for matrix in matrices]).tolist() == slow

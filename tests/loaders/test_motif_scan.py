@@ -19,7 +19,7 @@ COMPLEMENT = str.maketrans("ACGT", "TGCA")
 
 
 def slow_scores(matrix: Any, gc: float, pseudocount: float) -> list[list[int]]:
-    """Log2 odds in 1/1000 bit, number by number; probabilities count as 20 sites."""
+    """Return log2 odds in 1/1000 bit, number by number; probabilities count as 20 sites."""
     odds = [(1 - gc) / 2, gc / 2, gc / 2, (1 - gc) / 2]
     scores = []
     for row in matrix:
@@ -36,7 +36,7 @@ def slow_score(scores: list[list[int]], letters: str) -> int:
 
 
 def slow_find(scores: list[list[int]], threshold: int, sequences: list[str]) -> list[tuple[int, int, str, int]]:
-    """(sequence, offset, strand, score) of every hit."""
+    """Return (sequence, offset, strand, score) of every hit."""
     hits = []
     for number, sequence in enumerate(sequences):
         for at in range(len(sequence) - len(scores) + 1):
@@ -89,8 +89,8 @@ def test_any_scores_any_threshold_any_text(data: Any) -> None:
     sequences = data.draw(st.lists(st.text("ACGTN", max_size=60), min_size=1, max_size=6))
     threshold = data.draw(st.integers(-6000, 8000))
     text = Text.of([s.encode() for s in sequences])
-    (found,) = find(text, [Profile(np.array(scores), threshold, np.ones(1))])
-    assert told(text, found) == slow_find(scores, threshold, sequences)
+    (hits,) = find(text, [Profile(np.array(scores), threshold, np.ones(1))])
+    assert told(text, hits) == slow_find(scores, threshold, sequences)
 
 
 @pytest.mark.parametrize("gc", [0.5, 0.41, 0.62])
@@ -105,20 +105,20 @@ def test_p_values_are_those_of_all_sequences(gc: float, width: int, sharp: float
     falling = sorted(chance, reverse=True)
     tail = dict(zip(falling, itertools.accumulate(chance[s] for s in falling), strict=True))
     for p_value in (0.5, 0.02, 1e-3, 1e-5):
-        one = profile(matrix, p_value, gc, 0.5)
+        scored = profile(matrix, p_value, gc, 0.5)
         rare = [s for s in tail if tail[s] <= p_value * (1 + 1e-12)]
-        assert one.threshold == min(rare, default=one.highest + 1)
-        assert one.p_values(np.array(rare, dtype=np.int64)).tolist() == pytest.approx([tail[s] for s in rare])
+        assert scored.threshold == min(rare, default=scored.highest + 1)
+        assert scored.p_values(np.array(rare, dtype=np.int64)).tolist() == pytest.approx([tail[s] for s in rare])
 
 
 def test_a_score_exactly_at_the_threshold_is_a_hit() -> None:
     matrix = np.array([[10, 0, 0, 0], [0, 10, 0, 0], [0, 0, 10, 0], [0, 0, 0, 10], [10, 0, 0, 0]])
-    one = profile(matrix, 0.25**5, 0.5, 0.1)
+    threshold_profile = profile(matrix, 0.25**5, 0.5, 0.1)
     text = Text.of([b"GGACGTACC"])
-    (found,) = find(text, [one])
-    assert one.threshold == one.highest == int(found.score[0])
-    assert told(text, found)[0][:3] == (0, 2, "+")
-    assert one.p_values(found.score).tolist() == pytest.approx([0.25**5])
+    (hits,) = find(text, [threshold_profile])
+    assert threshold_profile.threshold == threshold_profile.highest == int(hits.score[0])
+    assert told(text, hits)[0][:3] == (0, 2, "+")
+    assert threshold_profile.p_values(hits.score).tolist() == pytest.approx([0.25**5])
     (none,) = find(text, [profile(matrix, 0.25**5 * 0.999, 0.5, 0.1)])
     assert len(none.position) == 0
 
@@ -126,10 +126,10 @@ def test_a_score_exactly_at_the_threshold_is_a_hit() -> None:
 def test_rounding_moves_a_score_by_less_than_stated() -> None:
     rng = np.random.default_rng(3)
     matrix = draw(rng, 14)
-    one = profile(matrix, 1e-3, 0.45, 0.1)
+    rounded = profile(matrix, 1e-3, 0.45, 0.1)
     odds = background(0.45)
     exact = np.log2((matrix + 0.1 * odds) / (matrix.sum(axis=1, keepdims=True) + 0.1) / odds)
-    assert np.abs(one.scores / STEP - exact).max() <= 0.5 / STEP + 1e-12
+    assert np.abs(rounded.scores / STEP - exact).max() <= 0.5 / STEP + 1e-12
 
 
 def test_hits_do_not_depend_on_the_order_of_sequences_nor_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +155,8 @@ def _found(sequences: list[str], profiles: list[Profile]) -> list[MotifHits]:
 
 def test_nothing_matches_across_letters_that_are_no_bases() -> None:
     everywhere = profile(np.ones((4, 4)), 1.0, 0.5, 0.1)
-    (found,) = find(Text.of([b"ACGTNACGRTACG", b"ACG", b"TACG"]), [everywhere])
-    assert sorted(set(told(_text(["ACGTNACGRTACG", "ACG", "TACG"]), found))) == [
+    (hits,) = find(Text.of([b"ACGTNACGRTACG", b"ACG", b"TACG"]), [everywhere])
+    assert sorted(set(told(_text(["ACGTNACGRTACG", "ACG", "TACG"]), hits))) == [
         (i, at, strand, 0) for i, at in ((0, 0), (0, 9), (2, 0)) for strand in "+-"
     ]
 
@@ -166,10 +166,10 @@ def test_as_many_hits_by_chance_as_the_p_value_says() -> None:
     bases, p_value = 400_000, 1e-3
     text = Text.of([bytes(rng.choice(np.frombuffer(b"ACGT", np.uint8), bases, p=background(0.42)))])
     for width in (8, 15):
-        one = profile(draw(rng, width, sharp=0.5), p_value, 0.42, 0.1)
-        (found,) = find(text, [one])
-        expected = 2 * bases * float(one.tail[-1])
-        assert abs(len(found.position) - expected) < 6 * math.sqrt(expected)
+        motif = profile(draw(rng, width, sharp=0.5), p_value, 0.42, 0.1)
+        (hits,) = find(text, [motif])
+        expected = 2 * bases * float(motif.tail[-1])
+        assert abs(len(hits.position) - expected) < 6 * math.sqrt(expected)
 
 
 def test_gc_of_the_known_bases() -> None:

@@ -42,8 +42,8 @@ def table(path: Path, *lines: str, head: str = "Motif\tFactor\tEvidence\tCurated
 
 
 def test_a_motif_and_its_digest() -> None:
-    found = {row["id"]: row for row in rows(run_source("motifs", [MADE], **HUMAN), "Motif")}
-    one = found["MA9002.2"]
+    motifs = {row["id"]: row for row in rows(run_source("motifs", [MADE], **HUMAN), "Motif")}
+    one = motifs["MA9002.2"]
     assert (one["name"], one["base_id"], one["collection"]) == ("AAA1::BBB2", "MA9002", "JASPAR")
     assert (one["length"], one["consensus"]) == (12, "CCATGTTAACGT")
     assert json.loads(one["matrix"])[0] == [0, 59, 1, 0]
@@ -53,9 +53,9 @@ def test_a_motif_and_its_digest() -> None:
 
 def test_numbers_keep_their_digits(tmp_path: Path) -> None:
     path = write(tmp_path / "m.pcm", ">a\n" + "10.05\t0.0\t1000000\t0.1234567\n" * 5)
-    (found,) = rows(run_source("motifs", [path]), "Motif")
-    assert json.loads(found["matrix"])[0] == [10.05, 0, 1_000_000, 0.123457]
-    assert (found["collection"], found["base_id"]) == ("unknown", "a")
+    (motifs,) = rows(run_source("motifs", [path]), "Motif")
+    assert json.loads(motifs["matrix"])[0] == [10.05, 0, 1_000_000, 0.123457]
+    assert (motifs["collection"], motifs["base_id"]) == ("unknown", "a")
     assert rows(run_source("motifs", [path], collection="MINE"), "Motif")[0]["collection"] == "MINE"
 
 
@@ -129,8 +129,8 @@ def test_real_factors(data: Path) -> None:
     path = data / "motifs" / "HOCOMOCOv11_HUMAN.motif2factors.txt"
     reading = run_source("motifs", [data / "motifs" / "HOCOMOCOv11_HUMAN.pfm"], graph=graph, factors=path)
     symbols = {row["symbol"] for row in graph["Gene"].select(["symbol"]).to_pylist()}
-    said = [line.split("\t")[:2] for line in path.read_text().splitlines()[1:]]
-    known = {(motif, factor) for motif, factor in said if factor in symbols}
+    expected = [line.split("\t")[:2] for line in path.read_text().splitlines()[1:]]
+    known = {(motif, factor) for motif, factor in expected if factor in symbols}
     assert len(edges(reading)) == len(known) == 399
     assert len(rows(reading, "Motif")) == 401
 
@@ -216,9 +216,9 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert call(["motifs", "drift", str(out), "JASPAR2022", "--tax-group", "vertebrates"]) == 0
     assert capsys.readouterr().out == "no motif changed\n"
     assert call(["motifs", "drift", str(out), "JASPAR2024", "--tax-group", "vertebrates", "--json"]) == 0
-    found = Counter(one["change"] for one in json.loads(capsys.readouterr().out)["changes"])
-    assert found == {"appeared": 39, "vanished": 1, "new version": 669}
+    changes = Counter(one["change"] for one in json.loads(capsys.readouterr().out)["changes"])
+    assert changes == {"appeared": 39, "vanished": 1, "new version": 669}
     assert call(["motifs", "drift", str(MADE), str(SAMPLES / "motifs" / "made.pcm")]) == 0
-    said = capsys.readouterr().out
-    assert "MA9002.2" in said
-    assert said.endswith("2 appeared, 3 vanished\n")
+    output = capsys.readouterr().out
+    assert "MA9002.2" in output
+    assert output.endswith("2 appeared, 3 vanished\n")

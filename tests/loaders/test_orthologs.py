@@ -53,8 +53,8 @@ def test_homologene_groups(name: str) -> None:
 def test_the_class_is_that_of_the_whole_group(tmp_path: Path) -> None:
     """The graph has no Bbb2c: the pair that is left is still one of one to many."""
     text = "HID\tGene.Symbol\tTaxonomy\tGene.ID\n2\tBBB2\t9606\t1\n2\tBbb2a\t10090\t2\n2\tBbb2c\t10090\t3\n"
-    found = pairs_of(run_source("orthologs", [write(tmp_path / "h.tsv", text)]))
-    assert found == {(M.format(2), H.format(4)): ("one2many", None, "2")}
+    pairs = pairs_of(run_source("orthologs", [write(tmp_path / "h.tsv", text)]))
+    assert pairs == {(M.format(2), H.format(4)): ("one2many", None, "2")}
 
 
 def test_a_symbol_means_a_gene_of_its_species(tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ def test_a_symbol_means_a_gene_of_its_species(tmp_path: Path) -> None:
     rows = graph[GENE.label].to_pylist()
     twin = next(r for r in rows if r["symbol"] == "Eee5") | {"symbol": "AAA1"}
     graph[GENE.label] = pa.Table.from_pylist([*rows, twin], GENE.schema)
-    found = pairs_of(run_source("orthologs", [sample("homologene.tsv")], graph=graph))
-    assert (M.format(1), H.format(1)) in found
-    assert len(found) == 7
+    pairs = pairs_of(run_source("orthologs", [sample("homologene.tsv")], graph=graph))
+    assert (M.format(1), H.format(1)) in pairs
+    assert len(pairs) == 7
 
 
 def test_a_dump_of_compara() -> None:
@@ -78,14 +78,14 @@ def test_a_dump_of_compara() -> None:
         (M.format(4), H.format(6)): ("many2many", 91.0, None),
     }
     assert (reading.read, reading.folded, reading.filtered) == (8, 1, 4)
-    said = " ".join(reading.warnings)
+    warnings = " ".join(reading.warnings)
     for why in (
         "1 rows are not orthologs",
         "are not in the graph: ENSRNOG00000000301",
         "of low confidence",
         "than 50 %",
     ):
-        assert why in said
+        assert why in warnings
 
 
 def test_thresholds() -> None:
@@ -107,8 +107,8 @@ def test_an_export_of_biomart() -> None:
 
 
 def test_two_sources_at_once() -> None:
-    found = pairs_of(run_source("orthologs", [sample("biomart.tsv"), sample("Compara.made.homologies.tsv")]))
-    assert len(found) == 3
+    pairs = pairs_of(run_source("orthologs", [sample("biomart.tsv"), sample("Compara.made.homologies.tsv")]))
+    assert len(pairs) == 3
     assert len(samples("orthologs")) == 4
 
 
@@ -136,7 +136,7 @@ def test_real_homologene_against_a_loop(data: Path) -> None:
     ]
     file = data / "orthologs" / "homologene2_human_mouse_macaque_rat.tsv"
     reading = run_source("orthologs", [file], graph={GENE.label: pa.concat_tables(tables)})
-    found = pairs_of(reading)
+    pairs = pairs_of(reading)
 
     symbols: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for row in (row for table in tables for row in table.to_pylist()):
@@ -162,10 +162,10 @@ def test_real_homologene_against_a_loop(data: Path) -> None:
     # a pair of two groups has no one group, and is set apart
     times = Counter((x, y) for x, y, *_ in expected)
     once = {pair for pair in expected if times[pair[:2]] == 1}
-    assert {(*pair, said[0], said[2]) for pair, said in found.items()} == once
+    assert {(*pair, said[0], said[2]) for pair, said in pairs.items()} == once
     assert Counter(reading.rejected["rule"]) == {"MANY_GENES": 58, "CONFLICT": 12}
-    assert (reading.read, reading.filtered, reading.folded, len(found)) == (76_209, 28_274, 0, 43_314)
-    kinds = Counter((pair[0][:6], pair[1][:6]) for pair, said in found.items() if said[0] == "one2one")
+    assert (reading.read, reading.filtered, reading.folded, len(pairs)) == (76_209, 28_274, 0, 43_314)
+    kinds = Counter((pair[0][:6], pair[1][:6]) for pair, said in pairs.items() if said[0] == "one2one")
     assert kinds == {("ENSMUS", "ENSG00"): 16_236, ("ENSMMU", "ENSG00"): 13_370, ("ENSMUS", "ENSMMU"): 12_631}
 
 

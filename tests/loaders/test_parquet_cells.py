@@ -45,12 +45,12 @@ def read(folder: Path, kept: Path) -> anndata.AnnData:
 
 
 def test_every_count_is_where_it_was_written(tmp_path: Path) -> None:
-    made = read(written(tmp_path / "rna", GOOD, cell_type=["T", "B", None, "T"], depth=[1, 2, 3, 4]), tmp_path)
-    assert made.X.toarray().tolist() == [[1, 0, 2], [0, 3, 0], [0, 0, 0], [5, 0, 4]]
-    assert made.X.has_sorted_indices
-    assert (made.obs_names.tolist(), made.var_names.tolist()) == (CELLS, FEATURES)
-    assert made.obs["cell_type"].tolist() == ["T", "B", np.nan, "T"]
-    assert made.obs["depth"].tolist() == [1, 2, 3, 4]
+    adata = read(written(tmp_path / "rna", GOOD, cell_type=["T", "B", None, "T"], depth=[1, 2, 3, 4]), tmp_path)
+    assert adata.X.toarray().tolist() == [[1, 0, 2], [0, 3, 0], [0, 0, 0], [5, 0, 4]]
+    assert adata.X.has_sorted_indices
+    assert (adata.obs_names.tolist(), adata.var_names.tolist()) == (CELLS, FEATURES)
+    assert adata.obs["cell_type"].tolist() == ["T", "B", np.nan, "T"]
+    assert adata.obs["depth"].tolist() == [1, 2, 3, 4]
     (out,) = tmp_path.glob("rna-*.h5ad")
     assert read_header(out).cells == 4
 
@@ -71,14 +71,14 @@ def test_the_three_lines_of_the_docs_write_it(tmp_path: Path) -> None:
 
 
 def test_equal_content_is_made_once_other_content_again(tmp_path: Path) -> None:
-    one, copy = (written(tmp_path / name / "rna", GOOD) for name in ("one", "copy"))
-    made = ensure_h5ad(one, tmp_path / "kept")
-    before = made.stat().st_mtime_ns
-    assert ensure_h5ad(copy, tmp_path / "kept") == made
-    assert made.stat().st_mtime_ns == before
-    other = written(tmp_path / "other" / "rna", {**GOOD, "part-2": []})
-    assert ensure_h5ad(other, tmp_path / "kept") != made
-    assert ensure_h5ad(made, tmp_path / "kept") == made  # not a folder
+    folder, copy = (written(tmp_path / name / "rna", GOOD) for name in ("one", "copy"))
+    path = ensure_h5ad(folder, tmp_path / "kept")
+    before = path.stat().st_mtime_ns
+    assert ensure_h5ad(copy, tmp_path / "kept") == path
+    assert path.stat().st_mtime_ns == before
+    other_folder = written(tmp_path / "other" / "rna", {**GOOD, "part-2": []})
+    assert ensure_h5ad(other_folder, tmp_path / "kept") != path
+    assert ensure_h5ad(path, tmp_path / "kept") == path  # not a folder
 
 
 def test_shards_follow_each_other_by_number_and_may_lie_in_folders(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_any_type_of_text_and_number_will_do(tmp_path: Path, kind: pa.DataType, 
 
 
 @pytest.mark.parametrize(
-    ("part", "where", "said"),
+    ("part", "where", "message"),
     [
         ([("a", "x", 1), ("nobody", "x", 1)], 2, "column 'cell': 'nobody' is not in obs.parquet"),
         ([("a", "x", 1), (None, "x", 1)], 2, "column 'cell': None is not in obs.parquet"),
@@ -114,11 +114,11 @@ def test_any_type_of_text_and_number_will_do(tmp_path: Path, kind: pa.DataType, 
 )
 @pytest.mark.parametrize("rows", [1, 2, 100])
 def test_a_row_that_does_not_fit_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: list[Row], where: int, said: str, rows: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: list[Row], where: int, message: str, rows: int
 ) -> None:
     monkeypatch.setattr(shards, "ROWS", rows)
     folder = written(tmp_path / "rna", {"part-7": part})
-    with pytest.raises(MalformedRow, match=rf"rna/part-7\.parquet:{where} .*{said}"):
+    with pytest.raises(MalformedRow, match=rf"rna/part-7\.parquet:{where} .*{message}"):
         ensure_h5ad(folder, tmp_path / "kept")
     assert not list((tmp_path / "kept").iterdir())
 
@@ -210,6 +210,6 @@ def test_any_counts_come_back(
     folder = tmp_path_factory.mktemp("any")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "ROWS", rows)
-        made = read(written(folder / "rna", parts), folder)
-    assert made.X.toarray().tolist() == counts
-    assert made.X.nnz == np.count_nonzero(counts)
+        adata = read(written(folder / "rna", parts), folder)
+    assert adata.X.toarray().tolist() == counts
+    assert adata.X.nnz == np.count_nonzero(counts)

@@ -32,7 +32,7 @@ def ibed(path: Path, *rows: tuple[Any, ...]) -> Path:
 
 
 def edges(reading: ParsedSource, *columns: str) -> list[tuple[Any, ...]]:
-    """Peak, gene and further columns of each contact."""
+    """Return peak, gene and further columns of each contact."""
     (table,) = (b.table for b in reading.batches if b.type.name == "CONTACTS")
     shown = ("start_id", "end_id", *columns)
     rows = [tuple(row[name] for name in shown) for row in table.to_pylist()]
@@ -120,8 +120,8 @@ def test_promoters_stand_in_for_names(tmp_path: Path) -> None:
     """AAA1 starts at base 11868, by strand; ENSG00000000103 at 1000."""
     rows = [("1", 11001, 12500, name, "1", 14001, 15000, ".", 9, 6) for name in ("BBB2", "GONE1", "non-annotated")]
     files = [ibed(tmp_path / f"{i}.ibed", row) for i, row in enumerate(rows)]
-    found = [[gene for _, gene in edges(run_source("pchic", [file]))] for file in files]
-    assert found == [[BBB], [AAA], [AAA]]
+    genes = [[gene for _, gene in edges(run_source("pchic", [file]))] for file in files]
+    assert genes == [[BBB], [AAA], [AAA]]
     assert "1 genes that baits are named after are not in the graph: GONE1" in run_source("pchic", files).warnings[0]
     named = [run_source("pchic", [file], bait_genes="names").rows for file in files]
     assert named == [1, 0, 0]
@@ -178,8 +178,8 @@ def unpacked(data: Path, name: str, into: Path) -> Path:
 
 
 def slowly(frame: pd.DataFrame, peaks: list[tuple[int, int, str]], names: dict[int, set[str]]) -> dict[Edge, float]:
-    """Best score by peak, gene, bait and other end: row by row over all peaks of the chromosome."""
-    found: dict[Edge, float] = defaultdict(float)
+    """Return the best score by peak, gene, bait and other end: row by row over all peaks of the chromosome."""
+    scores: dict[Edge, float] = defaultdict(float)
     for row in frame.to_dict("records"):
         ends = [(row["bait_start"] - 1, row["bait_end"]), (row["otherEnd_start"] - 1, row["otherEnd_end"])]
         for bait, other in (ends, ends[::-1]):
@@ -189,8 +189,8 @@ def slowly(frame: pd.DataFrame, peaks: list[tuple[int, int, str]], names: dict[i
             for peak in under:
                 for gene in names.get(bait[0], set()):
                     key = (peak, gene, "chr19:{}-{}".format(*bait), "chr19:{}-{}".format(*other))
-                    found[key] = max(found[key], row["score"])
-    return found
+                    scores[key] = max(scores[key], row["score"])
+    return scores
 
 
 def test_the_real_interactions_by_a_slow_loop(data: Path, tmp_path: Path) -> None:
@@ -205,14 +205,14 @@ def test_the_real_interactions_by_a_slow_loop(data: Path, tmp_path: Path) -> Non
         for row in named.to_dict("records")
     }
     expected = slowly(frame, list(zip(peaks["start"], peaks["end"], peaks["id"], strict=True)), names)
-    found = reading.batches[0].table.to_pandas()
-    keys = found[["start_id", "end_id", "bait", "other_end"]].itertuples(index=False, name=None)
-    assert dict(zip(keys, found["score"], strict=True)) == pytest.approx(expected)
+    rows = reading.batches[0].table.to_pandas()
+    keys = rows[["start_id", "end_id", "bait", "other_end"]].itertuples(index=False, name=None)
+    assert dict(zip(keys, rows["score"], strict=True)) == pytest.approx(expected)
     assert (reading.read, len(expected), reading.filtered, len(reading.rejected)) == (4568, 6740, 2515, 0)
 
 
 def names_of_genes(data: Path) -> dict[str, str]:
-    """Ensembl ids, and symbols that one gene of the main chromosomes has."""
+    """Return Ensembl ids, and symbols that only one gene of the main chromosomes has."""
     genes = h1_graph(data)["Gene"].to_pandas()
     main = genes[genes["chrom"].str.fullmatch(r"chr(\d+|X|Y|M)")]
     count = Counter(main["symbol"])
@@ -225,12 +225,12 @@ def test_the_real_peak_matrix(data: Path, tmp_path: Path) -> None:
     table = data / "pchic" / "annotation_example.txt"
     matrix = unpacked(data, "peakmatrix_example", tmp_path)
     reading = run_on_h1("pchic", data, matrix, fragments=table)
-    found = reading.batches[0].table.to_pandas()
-    assert found["biosample"].value_counts().to_dict() == {"cellA": 6748, "cellB": 5556}
+    rows = reading.batches[0].table.to_pandas()
+    assert rows["biosample"].value_counts().to_dict() == {"cellA": 6748, "cellB": 5556}
     ibed_file = unpacked(data, "ibed1_example", tmp_path)
     of_ibed = run_on_h1("pchic", data, ibed_file, fragments=table).batches[0].table.to_pandas()
     shown = ["start_id", "end_id", "bait", "other_end", "bait_to_bait"]
-    of_a = found[found["biosample"] == "cellA"]
+    of_a = rows[rows["biosample"] == "cellA"]
     assert set(of_a[shown].itertuples(index=False)) == set(of_ibed[shown].itertuples(index=False))
 
     raw = pd.read_csv(matrix, sep="\t")

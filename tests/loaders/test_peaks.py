@@ -33,8 +33,8 @@ def h5ad(path: Path, names: list[str], **uns: Any) -> Path:
 def test_bed() -> None:
     reading = run_source("peaks", [SAMPLES / "peaks" / "peaks.bed"])
     assert (reading.read, reading.folded, reading.renamed, reading.rows) == (9, 1, 1, 8)
-    found = {row["id"]: row for row in reading.batches[0].table.to_pylist()}
-    assert found["GRCh38:chr1:29600-30050"] == {
+    rows = {row["id"]: row for row in reading.batches[0].table.to_pylist()}
+    assert rows["GRCh38:chr1:29600-30050"] == {
         "id": "GRCh38:chr1:29600-30050",
         "assembly": "GRCh38",
         "chrom": "chr1",
@@ -43,7 +43,7 @@ def test_bed() -> None:
         "summit": None,
         "original": None,
     }
-    assert {"GRCh38:chrM:0-100", "GRCh38:KI270733.1:300-500"} <= set(found)
+    assert {"GRCh38:chrM:0-100", "GRCh38:KI270733.1:300-500"} <= set(rows)
 
 
 def test_narrow_peaks_keep_the_summit_of_the_highest_signal() -> None:
@@ -68,14 +68,14 @@ def test_broad_peaks_have_no_summit() -> None:
 def test_the_block_count_of_bed12_is_no_summit(tmp_path: Path) -> None:
     rows = [(c, s, e, "x", 5, "+", s, e, 0, 2, "10,10,", "0,50,") for c, s, e in FINE]
     for width in (12, 10, 9):
-        found = peaks_of(write(tmp_path / "blocks.bed", bed(*(row[:width] for row in rows))))
-        assert [row["summit"] for row in found] == [None] * 30
+        peaks = peaks_of(write(tmp_path / "blocks.bed", bed(*(row[:width] for row in rows))))
+        assert [row["summit"] for row in peaks] == [None] * 30
 
 
 def test_the_features_of_an_h5ad(tmp_path: Path) -> None:
     names = ["chr1:100-200", "chr1-300-400", "2_500_650", "chrX:7-9"]
-    found = peaks_of(h5ad(tmp_path / "atac.h5ad", names))
-    assert [row["id"] for row in found] == [
+    peaks = peaks_of(h5ad(tmp_path / "atac.h5ad", names))
+    assert [row["id"] for row in peaks] == [
         f"GRCh38:{p}" for p in ("chr1:100-200", "chr1:300-400", "chr2:500-650", "chrX:7-9")
     ]
 
@@ -93,7 +93,7 @@ def test_a_feature_that_is_no_position_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "reason"),
     [
         (("chr1", 1000, 900), "column 'end': 900 is not greater than start 1000"),
         (("chr1", 1000, 1000), "column 'end': 1000 is not greater than start 1000"),
@@ -110,11 +110,11 @@ def test_a_feature_that_is_no_position_is_named(tmp_path: Path) -> None:
         (("chr1", 10, 20, "x"), "the row has 4 fields, expected 3"),
     ],
 )
-def test_a_bad_row_is_set_apart_with_file_line_and_reason(tmp_path: Path, row: tuple[Any, ...], said: str) -> None:
+def test_a_bad_row_is_set_apart_with_file_line_and_reason(tmp_path: Path, row: tuple[Any, ...], reason: str) -> None:
     text = "# made here\n" + bed(*FINE[:20]) + "\n" + bed(row) + bed(*FINE[20:])
     reading = run_source("peaks", [write(tmp_path / "peaks.bed.gz", text)])
-    colon = "" if said.startswith("column") else ":"
-    assert list(messages(reading.rejected)) == [f"peaks.bed.gz:23{colon} {said}"]
+    colon = "" if reason.startswith("column") else ":"
+    assert list(messages(reading.rejected)) == [f"peaks.bed.gz:23{colon} {reason}"]
     assert reading.rejected["text"].tolist() == ["\t".join(map(str, row))]
     assert (reading.rows, reading.read) == (30, 31)
 

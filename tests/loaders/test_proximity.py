@@ -32,8 +32,8 @@ RULES = ("gene_body+promoter", "promoter", "window")
 
 
 def slow_near(genes: list[GeneRow], peaks: list[PeakRow], rule: str, promoter_bp: int, window_bp: int) -> Near:
-    """One pair at a time, as specs say it."""
-    found = {}
+    """Compute one pair at a time, as the specification states."""
+    distances = {}
     for g, (chrom, start, end, strand) in enumerate(genes):
         tss = start if strand == "+" else end - 1
         low, high = (start, end) if rule == "gene_body+promoter" else (tss, tss + 1)
@@ -43,8 +43,8 @@ def slow_near(genes: list[GeneRow], peaks: list[PeakRow], rule: str, promoter_bp
             gap = 0 if low < last and first < high else max(first - high, low - last) + 1
             if on == chrom and gap <= window_bp:
                 ahead = 0 if first <= tss < last else (first - tss if first > tss else last - 1 - tss)
-                found[p, g] = (gap, ahead if strand == "+" else -ahead)
-    return found
+                distances[p, g] = (gap, ahead if strand == "+" else -ahead)
+    return distances
 
 
 def gene_table(genes: list[GeneRow], assembly: str = "GRCh38") -> pa.Table:
@@ -210,9 +210,9 @@ def test_the_ratio_is_that_of_a_slow_loop() -> None:
         )
 
     expected = np.mean([near_by(shift) for shift in (-200_000, -50_000, 50_000, 200_000)])
-    found = tss_enrichment(chrom, tss, Intervals(of_peaks, start, start + 100))
+    ratio = tss_enrichment(chrom, tss, Intervals(of_peaks, start, start + 100))
     assert expected >= 50
-    assert found == pytest.approx(near_by(0) / expected)
+    assert ratio == pytest.approx(near_by(0) / expected)
     assert tss_enrichment(chrom[:5], tss[:5], Intervals(of_peaks, start, start + 100)) is None, "too few to tell"
 
 
@@ -234,16 +234,16 @@ def test_mouse_cortex_has_the_pairs_of_a_slow_loop(data: Path) -> None:
 
 
 def slow_pairs(genes: pd.DataFrame, peaks: pd.DataFrame) -> set[tuple[str, str]]:
-    found = set()
+    pairs = set()
     on = dict(list(peaks.groupby("chrom")))
     for chrom, start, end, strand, symbol in zip(
         *(genes[c].tolist() for c in ("chrom", "start", "end", "strand", "symbol")), strict=True
     ):
         low, high = (start - 2000, end) if strand == "+" else (start, end + 2000)
-        if (there := on.get(chrom)) is not None:
-            near_it = there[(there["start"].to_numpy() < high) & (there["end"].to_numpy() > max(low, 0))]
-            found |= {(symbol, peak) for peak in near_it["id"]}
-    return found
+        if (on_chrom := on.get(chrom)) is not None:
+            near_it = on_chrom[(on_chrom["start"].to_numpy() < high) & (on_chrom["end"].to_numpy() > max(low, 0))]
+            pairs |= {(symbol, peak) for peak in near_it["id"]}
+    return pairs
 
 
 def test_signed_distances_average_out_over_random_strands() -> None:

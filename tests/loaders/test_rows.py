@@ -64,6 +64,6 @@ def test_a_plain_file_is_read_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(reading, "_data_lines", never)
     file = write(tmp_path / "rows.bed", "#chrom\nchr1\t1\t2\nchr1\t3\t4\n")
-    found = read_delimited(check_file(file), Counter(), ["chrom", "start", "end"])
-    assert found.frame.index.tolist() == [2, 3]
-    assert found["start"].tolist() == ["1", "3"]
+    rows = read_delimited(check_file(file), Counter(), ["chrom", "start", "end"])
+    assert rows.frame.index.tolist() == [2, 3]
+    assert rows["start"].tolist() == ["1", "3"]

@@ -38,7 +38,7 @@ def counts(report: LoadReport) -> tuple[int, int, int, int]:
 
 
 def state(store: Store) -> dict[str, Any]:
-    """Everything that a load could have changed."""
+    """Return everything that a load could have changed."""
     nodes = store.read(
         "MATCH (n) WHERE NOT n:Lease AND NOT n:Schema "
         "RETURN labels(n) AS labels, n {.*, loaded_at: null} AS held ORDER BY n.id, n.row_id, n.since"
@@ -216,8 +216,8 @@ def test_what_is_refused_leaves_the_graph_as_it_was(store: Store, tmp_path: Path
 
 def test_rejects_and_removals_can_be_accepted(store: Store, tmp_path: Path) -> None:
     loaded(store, tmp_path, "peaks", peaks_file(tmp_path, MANY), dataset="d")
-    some, _ = whole_file_problems(tmp_path)["too many rows wrong"]
-    done = loaded(store, tmp_path, "peaks", some, dataset="d", accept_rejects=True)
+    problem, _ = whole_file_problems(tmp_path)["too many rows wrong"]
+    done = loaded(store, tmp_path, "peaks", problem, dataset="d", accept_rejects=True)
     assert (counts(done), done.quarantined) == ((0, 0, 0, 200), 3)
     half, _ = whole_file_problems(tmp_path)["more than half gone"]
     assert counts(loaded(store, tmp_path, "peaks", half, dataset="d", replace=True)) == (0, 0, 110, 90)
@@ -261,26 +261,26 @@ def test_a_second_dataset_of_a_source_must_be_named(store: Store, tmp_path: Path
 
 
 def test_the_assembly_may_come_from_the_file_and_must_agree(tmp_path: Path) -> None:
-    said = write(tmp_path / "said.bed", "# genome-build hg38\n" + bed(*MANY))
-    one = prepare(LoadRequest("peaks", [said])).assembly
+    headed = write(tmp_path / "said.bed", "# genome-build hg38\n" + bed(*MANY))
+    one = prepare(LoadRequest("peaks", [headed])).assembly
     assert one is not None
     assert one.name == "GRCh38"
     with pytest.raises(AssemblyMismatch, match=r"--assembly says GRCm38, said\.bed says GRCh38"):
-        prepare(LoadRequest("peaks", [said], assembly="mm10"))
+        prepare(LoadRequest("peaks", [headed], assembly="mm10"))
     with pytest.raises(InputError, match=r"the assembly of peaks\.bed is not known"):
         prepare(LoadRequest("peaks", [peaks_file(tmp_path, MANY)]))
 
 
 @pytest.mark.parametrize(
-    ("request_", "error", "said"),
+    ("request_", "error", "message"),
     [
         (LoadRequest("peaks", assembly="hg38"), MissingInput, "peaks needs files"),
         (LoadRequest("proximity", [BED]), SettingsError, "takes no files"),
         (LoadRequest("peaks", [BED, BED]), InputError, r"named twice: peaks\.bed"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(request_: LoadRequest, error: type[Exception], said: str) -> None:
-    with pytest.raises(error, match=said):
+def test_a_request_that_makes_no_sense_is_refused(request_: LoadRequest, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         prepare(request_)
 
 

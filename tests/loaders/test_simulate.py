@@ -39,19 +39,19 @@ def world() -> SimulatedWorld:
 
 
 def slow_auroc(score: Any, is_link: Any) -> float:
-    """By its meaning: how often a link outranks a non-link, ties counting one half."""
+    """Compute the AUROC by definition: how often a link outranks a non-link, ties counting one half."""
     links, others = score[is_link], score[~is_link]
     won = sum((link > others).sum() + 0.5 * (link == others).sum() for link in links)
     return float(won / (len(links) * len(others)))
 
 
 def slow_distance(tss: int, start: int, end: int) -> int:
-    """From the TSS to the nearest base of the peak."""
+    """Return the distance from the TSS to the nearest base of the peak."""
     return min(abs(tss - base) for base in (start, end - 1)) if not start <= tss < end else 0
 
 
 def metacell_correlation(world: SimulatedWorld) -> Any:
-    """Pearson correlation of each pair over cell types and the tails of every state."""
+    """Return the Pearson correlation of each pair over cell types and the tails of every state."""
     state = world.cells.state
     groups = np.concatenate(
         [
@@ -75,9 +75,9 @@ def metacell_correlation(world: SimulatedWorld) -> Any:
 def test_distance_alone_stays_in_the_stated_band(base: WorldConfig, seed: int) -> None:
     pairs = draw(replace(base, seed=seed, cells=1)).pairs
     low, high = DISTANCE_AUROC_BAND
-    said = distance_auroc(pairs)
-    assert said == pytest.approx(slow_auroc(-pairs.distance_bp, pairs.is_link), abs=1e-12)
-    assert low <= said <= high
+    auroc = distance_auroc(pairs)
+    assert auroc == pytest.approx(slow_auroc(-pairs.distance_bp, pairs.is_link), abs=1e-12)
+    assert low <= auroc <= high
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -115,8 +115,8 @@ def test_expression_is_the_sum_of_its_peaks_activities() -> None:
     activity = np.exp(config.fold * world.cells.state @ world.loading.T)
     rna = world.cells.rna.toarray()
     for g in range(5):
-        mine = np.flatnonzero((world.pairs.gene == g) & world.pairs.is_link)
-        expected = sum(world.pairs.effect[i] * activity[:, world.pairs.peak[i]] for i in mine)
+        gene_links = np.flatnonzero((world.pairs.gene == g) & world.pairs.is_link)
+        expected = sum(world.pairs.effect[i] * activity[:, world.pairs.peak[i]] for i in gene_links)
         ratio = rna[:, g].sum() / expected.sum()
         high, low = expected > np.quantile(expected, 0.9), expected < np.quantile(expected, 0.1)
         for part in (high, low):
@@ -199,13 +199,13 @@ def test_methylation_is_a_file_more_and_moves_nothing_else(tmp_path: Path, folde
     assert {path.name for path in tmp_path.iterdir()} == FILES | {"mch.h5ad"}
     for name in FILES - {"world.json"}:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
-    made = ad.read_h5ad(tmp_path / "mch.h5ad")
-    assert made.shape == (SMALL.cells, SMALL.genes)
-    assert made.var_names.tolist() == [f"mCH:{gene}" for gene in world.genes.gene_id]
-    share = np.asarray(made.X)
+    mch = ad.read_h5ad(tmp_path / "mch.h5ad")
+    assert mch.shape == (SMALL.cells, SMALL.genes)
+    assert mch.var_names.tolist() == [f"mCH:{gene}" for gene in world.genes.gene_id]
+    share = np.asarray(mch.X)
     assert np.nanmin(share) == 0
     assert np.nanmax(share) <= 1
-    np.testing.assert_allclose(np.nanmean(made.layers["norm"], axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.nanmean(mch.layers["norm"], axis=1), 1, rtol=1e-5)
 
 
 def test_methylation_follows_the_stated_odds() -> None:
@@ -215,8 +215,8 @@ def test_methylation_follows_the_stated_odds() -> None:
     assert share is not None
     activity = np.exp(config.fold * world.cells.state @ world.loading.T)
     for g in range(5):
-        mine = np.flatnonzero((world.pairs.gene == g) & world.pairs.is_link)
-        log_expressed = np.log(sum(world.pairs.effect[i] * activity[:, world.pairs.peak[i]] for i in mine))
+        gene_links = np.flatnonzero((world.pairs.gene == g) & world.pairs.is_link)
+        log_expressed = np.log(sum(world.pairs.effect[i] * activity[:, world.pairs.peak[i]] for i in gene_links))
         inside = (share[:, g] > 0.02) & (share[:, g] < 0.98)
         odds = np.log(share[inside, g] / (1 - share[inside, g]))
         slope = np.polyfit(log_expressed[inside], odds, 1)[0]
@@ -234,13 +234,13 @@ def test_depth_follows_the_config(world: SimulatedWorld) -> None:
 
 
 def test_world_json_states_what_was_planted(folder: Path) -> None:
-    said = json.loads((folder / "world.json").read_text())
+    recorded = json.loads((folder / "world.json").read_text())
     truth = pd.read_csv(folder / "truth.tsv", sep="\t")
-    assert said["config"]["seed"] == SMALL.seed
-    assert (said["pairs"], said["links"]) == (len(truth), truth.is_link.sum())
+    assert recorded["config"]["seed"] == SMALL.seed
+    assert (recorded["pairs"], recorded["links"]) == (len(truth), truth.is_link.sum())
     expected = slow_auroc(-truth.distance_bp.to_numpy(), truth.is_link.to_numpy() == 1)
-    assert said["distance_auroc"] == pytest.approx(expected, abs=1e-4)
-    assert set(said["files"]) == FILES == {p.name for p in folder.iterdir()}
+    assert recorded["distance_auroc"] == pytest.approx(expected, abs=1e-4)
+    assert set(recorded["files"]) == FILES == {p.name for p in folder.iterdir()}
 
 
 def test_one_seed_one_world(folder: Path, tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_gzip_headers_hold_no_time(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"genes": 0}, "genes is 0"),
         ({"genes": 10, "peaks": 9}, "peaks is 9"),
@@ -325,8 +325,8 @@ def test_gzip_headers_hold_no_time(folder: Path) -> None:
         ({"chromosomes": 24}, "chromosomes is 24"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_by_name(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_what_cannot_be_drawn_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         WorldConfig(**wrong)
 
 

@@ -51,7 +51,7 @@ def is_data(line: str) -> bool:
 
 
 def lines_of(sample: Path) -> tuple[list[str], list[str]]:
-    """Head and data lines of a sample; a record of many lines, such as a chain with its blocks, is as one line."""
+    """Return header and data lines of a sample; a record of many lines, such as a chain, counts as one line."""
     text = sample.read_text()
     if mark := RECORDS.get(sample.suffix):
         head, *records = re.split(f"^{mark}", text, flags=re.MULTILINE)

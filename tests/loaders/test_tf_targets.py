@@ -51,7 +51,7 @@ def graph(tmp_path: Path) -> Mapping[str, pa.Table]:
 
 
 def targets(reading: Any) -> dict[tuple[str, str, str], tuple[int, str | None, str | None, str | None]]:
-    found: list[dict[str, Any]] = next((b.table.to_pylist() for b in reading.batches if b.type.name == "TARGETS"), [])
+    rows: list[dict[str, Any]] = next((b.table.to_pylist() for b in reading.batches if b.type.name == "TARGETS"), [])
     symbol = {gene_id(s): s for s in SYMBOLS}
     return {
         (symbol[r["start_id"]], symbol[r["end_id"]], r["mode"]): (
@@ -60,7 +60,7 @@ def targets(reading: Any) -> dict[tuple[str, str, str], tuple[int, str | None, s
             r["references"],
             r["resources"],
         )
-        for r in found
+        for r in rows
     }
 
 

@@ -27,12 +27,12 @@ NEEDED_BIOSAMPLE = {"accessibility": "CL:0000576"}
 
 
 def samples(source: str) -> list[Path]:
-    """Its sample files; none for a derived source."""
+    """Return the source's sample files; none for a derived source."""
     return sorted((SAMPLES / source).glob("*"))
 
 
 def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options: Any) -> ParsedSource:
-    """A source over files; what it looks up is `graph`, or the first sample of the sources of those nodes.
+    """Run a source over files; it looks nodes up in `graph`, or in the first samples of the sources of those nodes.
 
     With `lift` they are lifted to the assembly `of`.
     """
@@ -47,7 +47,7 @@ def run_source(source: str, files: Sequence[Path], of: str = "GRCh38", **options
 
 @cache
 def sample_graph() -> Mapping[str, pa.Table]:
-    """Genes of genes.gtf and of a mouse, peaks of peaks.bed, motifs of made.jaspar, as the draft gives them."""
+    """Return genes of genes.gtf and of a mouse, peaks of peaks.bed, motifs of made.jaspar, as in a draft."""
     graph = graph_of([SAMPLES / "genes" / "genes.gtf"], [SAMPLES / "peaks" / "peaks.bed"])
     (mouse,) = run_source("genes", [MOUSE], "GRCm38").batches
     graph = {**graph, GENE.label: pa.concat_tables([graph[GENE.label], mouse.table])}
@@ -55,30 +55,30 @@ def sample_graph() -> Mapping[str, pa.Table]:
 
 
 def with_motifs(graph: Mapping[str, pa.Table], motifs: Path) -> Mapping[str, pa.Table]:
-    """The graph with the motifs of a file."""
-    found = next(b for b in run_source("motifs", [motifs], graph=graph).batches if b.type is MOTIF)
-    return {**graph, MOTIF.label: found.table}
+    """Return the graph with the motifs of a file."""
+    batch = next(b for b in run_source("motifs", [motifs], graph=graph).batches if b.type is MOTIF)
+    return {**graph, MOTIF.label: batch.table}
 
 
 def graph_of(genes: Sequence[Path], peaks: Sequence[Path], of: str = "GRCh38") -> Mapping[str, pa.Table]:
-    """Genes and peaks of files, as the draft gives them; no other nodes."""
+    """Return genes and peaks of files, as in a draft, and no other nodes."""
     batches = [*run_source("genes", genes, of).batches, *run_source("peaks", peaks, of).batches]
     empty = {label: type_.schema.empty_table() for label, type_ in NODE_TYPES.items()}
     return empty | {b.type.name: b.table for b in batches if b.type.name in NODE_TYPES}
 
 
 def content(reading: ParsedSource, dataset: str = "d") -> dict[str, int]:
-    """Order-independent hash of the rows of each type."""
+    """Return an order-independent hash of the rows of each type."""
     return {batch.type.name: hash_sum(batch.row_hashes(dataset)) for batch in reading.batches}
 
 
 def write(path: Path, text: str | bytes) -> Path:
-    """A file; gzipped when its name says so."""
+    """Write a file, gzipped if its name says so."""
     body = text.encode() if isinstance(text, str) else text
     path.write_bytes(gzip.compress(body, mtime=0) if path.suffix == ".gz" else body)
     return path
 
 
 def bed(*rows: tuple[Any, ...]) -> str:
-    """Tab-separated lines."""
+    """Return tab-separated lines."""
     return "".join("\t".join(map(str, row)) + "\n" for row in rows)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def gradients(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Config) -> dict[str, np.ndarray[Any, Any]]:
-    """Of one step of 32 cells and as many real edges as absent ones: noise off, batch norm in eval."""
+    """Return gradients of one step of 32 cells and as many real as absent edges: noise off, batch norm in eval."""
     data = TrainingData(graph, cells.linked(graph), trainer.device)
     with trainer.seeded(0):
         module = Glue(data, config)
@@ -39,5 +39,5 @@ def gradients(trainer: Trainer, graph: GuidanceGraph, cells: Cells, config: Conf
     source, target, sign, present = (torch.from_numpy(a[own]) for a in part)
     with patch("torch.randn_like", torch.zeros_like):  # the other process draws other noise
         losses = task.step(task.minibatch(task.share(draw), (source, target, sign, present)), 0.0)
-    found = {name: p.grad.numpy().copy() for name, p in module.named_parameters() if p.grad is not None}
-    return found | {f"loss/{name}": value.numpy() for name, value in losses.items()}
+    by_name = {name: p.grad.numpy().copy() for name, p in module.named_parameters() if p.grad is not None}
+    return by_name | {f"loss/{name}": value.numpy() for name, value in losses.items()}

@@ -49,7 +49,7 @@ def fill(module: torch.nn.Module) -> None:
 
 
 def decoders() -> dict[str, Any]:
-    """Mean negative log-likelihood and its gradients."""
+    """Record mean negative log-likelihoods and their gradients."""
     found = {}
     for name, kind in DECODERS.items():
         decoder = kind(5, n_batches=2)
@@ -85,7 +85,7 @@ def network() -> model.SCGLUE:
 
 
 def losses(kind: type, *, paired: bool = False, holes: bool = False) -> dict[str, Any]:
-    """All parts of the loss of one minibatch of three modalities, batches, labels; and its gradients.
+    """Record all parts of the loss of one minibatch of three modalities, batches, labels; and its gradients.
 
     Where values were not measured, only its value: scglue's gradients of a ZILN are NaN there.
     """
@@ -128,7 +128,7 @@ def losses(kind: type, *, paired: bool = False, holes: bool = False) -> dict[str
 
 
 def edges() -> dict[str, Any]:
-    """Edge normalisation and the distributions that positives and negatives are drawn from."""
+    """Record edge normalisation and the distributions that positives and negatives are drawn from."""
     source, target, weight, sign = inputs.directed()
     graph = nx.MultiDiGraph()
     for i, j, w, s in zip(source, target, weight, sign, strict=True):
@@ -144,7 +144,7 @@ def edges() -> dict[str, Any]:
 
 
 def balancing() -> list[Any]:
-    """Weights of cells whose clusters are given."""
+    """Record weights of cells whose clusters are given."""
     made = []
     for k in range(3):
         embedding, kind = inputs.clusters(k)
@@ -156,7 +156,7 @@ def balancing() -> list[Any]:
 
 
 def schedules() -> list[dict[str, int]]:
-    """Burn-in, epochs and patience that `SCGLUEModel.fit` chooses."""
+    """Record burn-in, epochs and patience that `SCGLUEModel.fit` chooses."""
     found = []
     for n in inputs.SIZES:
         fake = object.__new__(model.SCGLUEModel)
@@ -179,7 +179,7 @@ def schedules() -> list[dict[str, int]]:
 
 
 def stopping(script: list[float]) -> dict[str, Any]:
-    """Learning rate after each epoch, the last epoch and the one that is restored."""
+    """Record the learning rate after each epoch, the last epoch and the one that is restored."""
     net = torch.nn.Linear(1, 1)
     optimiser = torch.optim.RMSprop(net.parameters(), 1.0)
     trainer = SimpleNamespace(state_dict=dict, load_state_dict=lambda _: None)
@@ -203,7 +203,7 @@ def stopping(script: list[float]) -> dict[str, Any]:
 
 
 def inference() -> dict[str, Any]:
-    """Score, p and q of the pairs of a skeleton, one-sided greater."""
+    """Record score, p and q of the pairs of a skeleton, one-sided greater."""
     members, pairs = inputs.embeddings()
     skeleton = nx.MultiDiGraph()
     skeleton.add_nodes_from(range(40))

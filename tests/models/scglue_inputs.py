@@ -39,25 +39,25 @@ def sines(*shape: int, k: float) -> np.ndarray:
 
 
 def weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Of a parameter or buffer of scglue's network, by its name there."""
-    made = 0.4 * sines(*shape, k=0.5 + crc32(name.encode()) % 997 / 31)
-    return np.abs(made) + np.float32(0.5) if "running_var" in name else made
+    """Return a parameter or buffer of scglue's network, by its name there."""
+    signed = 0.4 * sines(*shape, k=0.5 + crc32(name.encode()) % 997 / 31)
+    return np.abs(signed) + np.float32(0.5) if "running_var" in name else signed
 
 
 def values(likelihood: str, n: int, features: int, *, holes: bool = False) -> np.ndarray:
-    some = sines(n, features, k=2.3)
-    made = {
-        "nb": np.floor(6 * some).clip(0), "zinb": np.floor(5 * some).clip(0), "normal": some,
-        "zin": np.where(some > 0.2, some, 0), "ziln": np.where(some > 0.1, 2 * some, 0),
-        "bernoulli": (some > 0).astype(np.float32), "beta": some.clip(0),
+    waves = sines(n, features, k=2.3)
+    by_likelihood = {
+        "nb": np.floor(6 * waves).clip(0), "zinb": np.floor(5 * waves).clip(0), "normal": waves,
+        "zin": np.where(waves > 0.2, waves, 0), "ziln": np.where(waves > 0.1, 2 * waves, 0),
+        "bernoulli": (waves > 0).astype(np.float32), "beta": waves.clip(0),
     }[likelihood].astype(np.float32)  # fmt: skip
     if holes:
-        made[sines(n, features, k=4.1) > 0.6] = np.nan
-    return made
+        by_likelihood[sines(n, features, k=4.1) > 0.6] = np.nan
+    return by_likelihood
 
 
 def directed() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Every edge both ways and one loop a vertex: source, target, weight, sign."""
+    """Return every edge both ways and one loop per vertex: source, target, weight, sign."""
     n = sum(FEATURES.values())
     rows = [*EDGES, *((j, i, w, s) for i, j, w, s in EDGES), *((i, i, 1.0, 1) for i in range(n))]
     source, target, weight, sign = (np.array(column) for column in zip(*rows, strict=True))
@@ -65,14 +65,14 @@ def directed() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def clusters(k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of modality k and the cluster of each cell."""
+    """Return embeddings of modality k and the cluster of each cell."""
     kind = np.repeat(np.arange(3), [[12, 5, 3], [5, 10, 10], [3, 9, 18]][k])
     centre = (np.eye(3, M) + 0.4).astype(np.float32)
     return 3 * centre[kind] + 0.5 * sines(len(kind), M, k=5.1 + k), kind
 
 
 def embeddings() -> tuple[list[np.ndarray], list[tuple[int, int]]]:
-    """Of 40 features by two models, and the pairs of a skeleton over all of them."""
+    """Return embeddings of 40 features by two models, and the pairs of a skeleton over all of them."""
     pairs = [(i, 20 + (7 * i + j) % 20) for i in range(20) for j in range(3)]
     own = sines(40, 6, k=9.0)
     own[[20 + 7 * i % 20 for i in range(8)]] = own[:8]  # the first pairs of eight are alike
@@ -80,5 +80,5 @@ def embeddings() -> tuple[list[np.ndarray], list[tuple[int, int]]]:
 
 
 def listed(array: Any) -> list[Any]:
-    """As JSON keeps it."""
+    """Return values as JSON stores them."""
     return np.asarray(array, np.float64).round(9).tolist()

@@ -25,17 +25,17 @@ NO_READING = Reading()
 
 
 def files_of(folder: Path) -> list[CellsFile]:
-    """The h5ad files of a folder, as if registered."""
-    found = []
+    """Return the h5ad files of a folder, as if registered."""
+    files = []
     for path in sorted(folder.glob("*.h5ad")):
         header = read_header(path)
         shape = header.cells, len(header.features)
-        found.append(CellsFile("set", header.modality, "", str(path), shape, header.layers, "GRCh38", "", 1.0))
-    return found
+        files.append(CellsFile("set", header.modality, "", str(path), shape, header.layers, "GRCh38", "", 1.0))
+    return files
 
 
 def nodes_of(world: SimulatedWorld) -> tuple[pa.Table, pa.Table]:
-    """Genes and peaks as a release has them."""
+    """Return genes and peaks as in a release."""
     g, p = world.genes, world.peaks
     same = {"species": "NCBITaxon:9606", "assembly": "GRCh38"}
     genes = [
@@ -55,7 +55,7 @@ def nodes_of(world: SimulatedWorld) -> tuple[pa.Table, pa.Table]:
 
 
 def graph_of(world: SimulatedWorld) -> GuidanceGraph:
-    """Every candidate pair, weighed by distance."""
+    """Return every candidate pair, weighted by distance."""
     gene, peak = world.genes.gene_id[world.pairs.gene], np.array(world.peak_id)[world.pairs.peak]
     vertices = np.unique(np.concatenate([gene, peak]))
     return GuidanceGraph(
@@ -71,7 +71,7 @@ def graph_of(world: SimulatedWorld) -> GuidanceGraph:
 def simulated(
     config: WorldConfig, folder: Path, how: Reading = NO_READING
 ) -> tuple[SimulatedWorld, GuidanceGraph, Cells]:
-    """A drawn world, its graph, and its cells through their files."""
+    """Return a drawn world, its graph, and its cells read from their files."""
     world = draw(config)
     write_files(world, folder, force=True)
     return world, graph_of(world), read_cells(files_of(folder), *nodes_of(world), how)

@@ -33,13 +33,13 @@ PAIRS = [
 
 def encoder(edges: Edges, seed: int = 0) -> GraphEncoder:
     torch.manual_seed(seed)
-    made = GraphEncoder(Propagation(edges, torch.device("cpu")), 4)
-    torch.nn.init.normal_(made.vertices)
-    return made
+    module = GraphEncoder(Propagation(edges, torch.device("cpu")), 4)
+    torch.nn.init.normal_(module.vertices)
+    return module
 
 
 def rebuilt(module: GraphEncoder, kept: list[tuple[int, int, float, int]], i: int, j: int) -> float:
-    """The cosine in a graph of these edges, by the module's own propagation."""
+    """Return the cosine in a graph of these edges, by the module's own propagation."""
     module.graph = Propagation(edges_of(kept, 6), torch.device("cpu"))
     with torch.no_grad():
         v: NDArray[np.float32] = module()[0].numpy()
@@ -51,15 +51,15 @@ def test_it_is_the_graph_without_the_pair_built_anew(block: int, monkeypatch: py
     monkeypatch.setattr(ablation, "PAIRS", block)
     edges = edges_of(PAIRS, 6)
     module = encoder(edges)
-    asked = [(0, 3), (3, 0), (4, 0), (1, 3), (5, 2), (3, 2), (0, 5), (1, 5)]
-    i, j = np.array(asked).T
-    found = without_own(Linear.of(module, edges), i, j)
-    for (a, b), cosine in zip(asked, found, strict=True):
+    pairs = [(0, 3), (3, 0), (4, 0), (1, 3), (5, 2), (3, 2), (0, 5), (1, 5)]
+    i, j = np.array(pairs).T
+    cosines = without_own(Linear.of(module, edges), i, j)
+    for (a, b), cosine in zip(pairs, cosines, strict=True):
         kept = [pair for pair in PAIRS if {pair[0], pair[1]} != {a, b}]
         assert cosine == pytest.approx(rebuilt(encoder(edges), kept, a, b), abs=1e-5)
     whole = rebuilt(encoder(edges), PAIRS, 0, 3)
-    assert abs(found[0] - whole) > 1e-3, "the edge matters here"
-    assert found[-1] == pytest.approx(rebuilt(encoder(edges), PAIRS, 1, 5), abs=1e-5), "no edge, nothing to leave out"
+    assert abs(cosines[0] - whole) > 1e-3, "the edge matters here"
+    assert cosines[-1] == pytest.approx(rebuilt(encoder(edges), PAIRS, 1, 5), abs=1e-5), "no edge, nothing to leave out"
 
 
 def test_none_is_none() -> None:

@@ -50,11 +50,11 @@ def test_overlap_weights_of_three_modalities_by_hand() -> None:
         cosines = [float(at @ mean) for mean in means[k]]
         return float(sum(c**4 * n for c, n in zip(cosines, sizes[k], strict=True) if c >= 0.5) / sizes[k].sum())
 
-    for k, found in enumerate(balance.overlap(means, sizes)):
+    for k, by_modality in enumerate(balance.overlap(means, sizes)):
         around = [[density(at, of) for of in range(3)] for at in means[k]]
         expected = np.array([1 / p[k] / sum(1 / one for one in p) if min(p) > 0 else 0.0 for p in around])
         expected *= sizes[k].sum() / (expected * sizes[k]).sum()
-        np.testing.assert_allclose(found, expected)
+        np.testing.assert_allclose(by_modality, expected)
 
 
 def test_overlap_weights_do_not_ask_how_finely_a_modality_is_clustered() -> None:
@@ -86,10 +86,10 @@ def test_clusters_that_match_nothing_weigh_nothing_and_no_match_at_all_changes_n
 def test_neighbours_are_the_most_similar_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(balance, "BLOCK", 8)
     x = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    found = balance.neighbours(x, 5)
+    nearest = balance.neighbours(x, 5)
     for i in range(30):
         cosine = [(x[i] @ x[j] / np.linalg.norm(x[i]) / np.linalg.norm(x[j]), j) for j in range(30) if j != i]
-        assert set(found[i].tolist()) == {j for _, j in sorted(cosine)[-5:]}
+        assert set(nearest[i].tolist()) == {j for _, j in sorted(cosine)[-5:]}
 
 
 @pytest.mark.parametrize("published", [False, True])

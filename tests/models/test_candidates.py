@@ -21,7 +21,7 @@ from models.training.loop import Trainer
 from models.zoo.glue import Config, train
 from models.zoo.glue.candidates import select_candidates
 from models.zoo.glue.link_scores import Trained, greater_p
-from models.zoo.glue.predicted import CANDIDATES, add_candidate_peaks, candidates, predicted_links
+from models.zoo.glue.predicted import CANDIDATES, add_candidate_peaks, predicted_links, score_candidates
 from tests.models.toy import toy
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def nodes(seed: int = 0) -> tuple[pa.Table, pa.Table]:
 
 
 def trained(members: int = 2, seed: int = 0) -> Trained:
-    """All features but G03 and P007, in order of name; some peaks resemble a gene."""
+    """Return all features but G03 and P007, sorted by name; some peaks resemble a gene."""
     rng = np.random.default_rng(seed)
     names = [f"G{i:02d}" for i in range(GENES) if i != 3] + [f"P{i:03d}" for i in range(PEAKS) if i != 7]
     features = rng.normal(size=(members, len(names), 6)).astype(np.float32)
@@ -74,12 +74,12 @@ def slow_near(window_bp: int) -> set[tuple[str, str]]:
 @given(st.sampled_from([0, 1, 500, 5000, 50_000]), st.sampled_from([1, 7, 100, 10_000]))
 def test_blocks_hold_every_pair_once_and_genes_whole(window_bp: int, n_pairs: int) -> None:
     fit = trained()
-    found, whole = [], []
+    pairs, whole = [], []
     for peak, gene in pairs_in_window(*places(*nodes(), fit.vertices), window_bp, n_pairs):
-        found += list(zip(fit.vertices[peak].tolist(), fit.vertices[gene].tolist(), strict=True))
+        pairs += list(zip(fit.vertices[peak].tolist(), fit.vertices[gene].tolist(), strict=True))
         whole += np.unique(gene).tolist()
-    assert len(found) == len(set(found))
-    assert set(found) == slow_near(window_bp)
+    assert len(pairs) == len(set(pairs))
+    assert set(pairs) == slow_near(window_bp)
     assert len(whole) == len(set(whole))
 
 
@@ -102,17 +102,17 @@ def test_scores_and_q_values_are_those_of_one_table(n_pairs: int) -> None:
     whole["q"] = false_discovery_control(whole["p"])
     best = whole.groupby("target")["score"].rank(ascending=False) <= 2
     expected = whole[best | (whole["q"] < 0.05)].set_index(["source", "target"])
-    found = table.set_index(["source", "target"]).loc[expected.index]
-    assert len(found) == len(table) == len(expected)
-    np.testing.assert_allclose(found["score"], expected["score"], atol=1e-6)
-    np.testing.assert_allclose(found["p"], expected["p"])
-    np.testing.assert_allclose(found["q"], expected["q"])
-    assert found["called"].tolist() == (expected["q"] < 0.05).tolist()
-    assert found["called"].any()
-    assert not found["called"].all()
+    selected = table.set_index(["source", "target"]).loc[expected.index]
+    assert len(selected) == len(table) == len(expected)
+    np.testing.assert_allclose(selected["score"], expected["score"], atol=1e-6)
+    np.testing.assert_allclose(selected["p"], expected["p"])
+    np.testing.assert_allclose(selected["q"], expected["q"])
+    assert selected["called"].tolist() == (expected["q"] < 0.05).tolist()
+    assert selected["called"].any()
+    assert not selected["called"].all()
     every = pd.concat(seen).set_index(["source", "target"])
     assert sorted(every.index) == pairs
-    np.testing.assert_allclose(every["p"].loc[found.index], found["p"])
+    np.testing.assert_allclose(every["p"].loc[selected.index], selected["p"])
 
 
 def graph() -> GuidanceGraph:
@@ -126,8 +126,8 @@ def graph() -> GuidanceGraph:
 
 def test_a_run_writes_both_and_marks_them(tmp_path: Path) -> None:
     fit = trained()
-    more = candidates(graph(), fit, nodes(), 4000, tmp_path, seed=4)
-    alone, both = predicted_links(graph(), fit, seed=4), predicted_links(graph(), fit, seed=4, more=more)
+    more = score_candidates(graph(), fit, nodes(), 4000, tmp_path, seed=4)
+    alone, both = predicted_links(graph(), fit, seed=4), predicted_links(graph(), fit, seed=4, candidates=more)
     rows, first = both.table.to_pylist(), alone.table.to_pylist()
     assert rows[: len(first)] == first, "the skeleton's answers do not depend on the window"
     assert [row["in_prior"] for row in rows] == [True] * 4 + [False] * len(more)
@@ -140,9 +140,9 @@ def test_a_run_writes_both_and_marks_them(tmp_path: Path) -> None:
 def test_no_pair_is_no_candidate(tmp_path: Path) -> None:
     fit = trained()
     genes, peaks = nodes()
-    none = candidates(graph(), fit, (genes, peaks.slice(0, 0)), 4000, tmp_path)
+    none = score_candidates(graph(), fit, (genes, peaks.slice(0, 0)), 4000, tmp_path)
     assert len(none) == 0
-    assert len(predicted_links(graph(), fit, more=none)) == 4
+    assert len(predicted_links(graph(), fit, candidates=none)) == 4
 
 
 def test_peaks_that_no_edge_joins_are_trained_where_they_are_asked_for(tmp_path: Path) -> None:
@@ -169,16 +169,16 @@ def test_peaks_that_no_edge_joins_are_trained_where_they_are_asked_for(tmp_path:
     )
     cells = add_candidate_peaks(world.cells, (genes, peaks), 2000)
     short = Config(first_steps=20, second_steps=20, latent_dim=8, hidden_dim=16)
-    narrow, wide = (train(graph, some, short, Trainer()) for some in (world.cells, cells))
+    narrow, wide = (train(graph, subset, short, Trainer()) for subset in (world.cells, cells))
     lone = set(world.peak[~cut].tolist())
     assert lone.isdisjoint(narrow.vertices.tolist())
     near_enough = {
         p for p, g, s in zip(world.peak, world.gene, starts, strict=True) if p in lone and near_tss(s, g, genes)
     }
     assert near_enough <= set(wide.vertices.tolist())
-    more = candidates(graph, wide, (genes, peaks), 2000, tmp_path)
+    more = score_candidates(graph, wide, (genes, peaks), 2000, tmp_path)
     assert set(more["source"]) & lone
-    rows = {(r["start_id"], r["end_id"]): r for r in predicted_links(graph, wide, more=more).table.to_pylist()}
+    rows = {(r["start_id"], r["end_id"]): r for r in predicted_links(graph, wide, candidates=more).table.to_pylist()}
     for row in rows.values():
         same = row["without_prior"] == pytest.approx(row["score"], abs=1e-6)
         assert same != row["in_prior"], "leaving out an edge changes the score, and no edge cannot be left out"

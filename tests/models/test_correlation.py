@@ -45,14 +45,14 @@ def test_targets_are_spearmans_and_the_best_of_each_factor() -> None:
     values[:, 5] = values[:, 3] ** 3  # of the same ranks
     nodes = {GENE: pa.table({"id": [*GENES, "silent"]}), TF: pa.table({"id": FACTORS})}
     inputs: Any = SimpleNamespace(nodes=nodes.__getitem__)
-    found = factor_targets(inputs, profiles(values), Config(best=2))
-    assert found is not None
-    assert found.tested == 2 * (len(GENES) - 1)
-    strongest = found.kept.iloc[0]
+    targets_ = factor_targets(inputs, profiles(values), Config(best=2))
+    assert targets_ is not None
+    assert targets_.tested == 2 * (len(GENES) - 1)
+    strongest = targets_.kept.iloc[0]
     assert (strongest["tf"], strongest["gene"], strongest["rank"]) == ("g3", "g5", 1.0)
-    assert (found.kept["called"] == (found.kept["q"] < 0.05)).all()
+    assert (targets_.kept["called"] == (targets_.kept["q"] < 0.05)).all()
     for tf in ("g3", "g7"):
-        rows = found.kept[found.kept["tf"] == tf]
+        rows = targets_.kept[targets_.kept["tf"] == tf]
         others = [gene for gene in GENES if gene != tf]
         r = [spearmanr(values[:, GENES.index(tf)], values[:, GENES.index(g)]).statistic for g in others]
         rank = dict(zip(others, rankdata(-np.abs(r)), strict=True))

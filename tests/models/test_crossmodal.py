@@ -42,19 +42,19 @@ def test_as_the_trained_module_says(tmp_path: Path) -> None:
     write_cell_files(
         tmp_path, cell_outputs(world.cells, glue.train(world.graph, world.cells, SMALL, trainer)), "glue", {"run": "r"}
     )
-    made = decode(tmp_path, "rna", "atac", library=50.0, rows=slice(3, 6))
+    decoded = decode(tmp_path, "rna", "atac", library=50.0, rows=slice(3, 6))
     module, data = kept["module"].eval(), kept["data"]
-    assert made.obs_names.tolist() == ["rna-3", "rna-4", "rna-5"]
+    assert decoded.obs_names.tolist() == ["rna-3", "rna-4", "rna-5"]
     with torch.no_grad():
         u = module.encoders[0](data.rep[0][3:6])[0].numpy()
         v = module.graph()[0].numpy()[module.sizes[0] :]
         scale, bias = (getattr(module.decoders[1], name)[0].numpy() for name in ("scale", "bias"))
     place = {name: j for j, name in enumerate(data.cells["atac"].features.tolist())}
-    assert set(made.var_names) == set(place)
+    assert set(decoded.var_names) == set(place)
     for i in range(3):
         weight = {n: np.exp(np.log1p(np.exp(scale[j])) * float(u[i] @ v[j]) + bias[j]) for n, j in place.items()}
         total = sum(weight.values())
-        np.testing.assert_allclose(made.X[i], [50 * weight[n] / total for n in made.var_names], rtol=1e-4)
+        np.testing.assert_allclose(decoded.X[i], [50 * weight[n] / total for n in decoded.var_names], rtol=1e-4)
     back = decode(tmp_path, "atac", "rna")
     np.testing.assert_allclose(back.X.sum(1), 1, rtol=1e-5)
     with pytest.raises(InputError, match="was not trained as normal"):
@@ -83,7 +83,7 @@ def test_means_of_many_draws(likelihood: str) -> None:
 
 
 def draws(likelihood: str, a: Tensor, held: dict[str, Tensor], n: int) -> Tensor:
-    """n values of each feature without the zeros that a likelihood adds."""
+    """Draw n values of each feature without the zeros that a likelihood adds."""
     drawn: Any
     if likelihood in {"nb", "zinb"}:
         theta, mean = held["log_theta"].exp(), torch.softmax(a, 1)[0] * 20

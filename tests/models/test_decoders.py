@@ -31,21 +31,21 @@ def softplus(x: Floats) -> Floats:
 
 def values(name: str, seed: int = 0) -> Floats:
     rng = np.random.default_rng(seed)
-    some = rng.random((N, F)) < 0.6
+    present = rng.random((N, F)) < 0.6
     drawn = {
         "nb": rng.poisson(2, (N, F)).astype(float),
         "zinb": rng.poisson(2, (N, F)).astype(float),
         "normal": rng.normal(size=(N, F)),
-        "zin": some * rng.normal(size=(N, F)),
-        "ziln": some * rng.lognormal(size=(N, F)),
-        "bernoulli": some.astype(float),
-        "beta": some * rng.beta(2, 3, (N, F)),  # zeros are clamped
+        "zin": present * rng.normal(size=(N, F)),
+        "ziln": present * rng.lognormal(size=(N, F)),
+        "bernoulli": present.astype(float),
+        "beta": present * rng.beta(2, 3, (N, F)),  # zeros are clamped
     }
     return drawn[name]
 
 
 def made(name: str, n_batches: int = 1, seed: int = 1) -> tuple[Decoder, torch.Tensor, torch.Tensor]:
-    """A decoder away from its symmetric start, u and v, in float64."""
+    """Return a decoder away from its symmetric start, u and v, in float64."""
     generator = torch.Generator().manual_seed(seed)
     decoder = DECODERS[name](F, n_batches).double()
     with torch.no_grad():
@@ -62,7 +62,7 @@ def of(x: Floats) -> SparseCounts:
 
 
 def reference(name: str, decoder: Decoder, u: torch.Tensor, v: torch.Tensor, x: Floats, batch: int = 0) -> Floats:
-    """Log-likelihoods from SciPy."""
+    """Return log-likelihoods from SciPy."""
     own = {k: p[batch].detach().numpy() for k, p in decoder.named_parameters()}
     a = softplus(own["scale"]) * (u.detach() @ v.detach().T).numpy() + own["bias"]
     if name in COUNTED:

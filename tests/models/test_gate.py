@@ -83,7 +83,7 @@ def figures(store: Store, parent: Run, child: Run, gate: Gate = ONE) -> dict[str
 
 
 def slow_auroc(scores: Sequence[float]) -> float:
-    """Share of positive and negative pairs of known genes in the right order."""
+    """Return the share of positive and negative pairs of known genes in the right order."""
     known = [(s, pair in CONTACTS) for s, pair in zip(scores, PAIRS, strict=True) if pair[1] != "G3"]
     orders = [(1.0 if p > n else 0.5 if p == n else 0.0) for p, yes in known if yes for n, no in known if not no]
     return sum(orders) / len(orders)
@@ -104,10 +104,10 @@ def test_a_figure_may_be_worse_by_the_tolerance(
     world: Store, tmp_path: Path, metrics: dict[str, Any], verdicts: dict[str, str]
 ) -> None:
     parent, child = made(world, tmp_path), made(world, tmp_path, metrics={**METRICS, **metrics})
-    found = figures(world, parent, child)
-    assert {name: found[name].verdict for name in verdicts} == verdicts
+    by_name = figures(world, parent, child)
+    assert {name: by_name[name].verdict for name in verdicts} == verdicts
     expected = (METRICS["consistency_10"] + child.metrics["consistency_20"]) / 2
-    assert found["consistency"].parent == pytest.approx(expected)
+    assert by_name["consistency"].parent == pytest.approx(expected)
 
 
 def test_other_cells_are_not_compared(world: Store, tmp_path: Path) -> None:
@@ -120,29 +120,29 @@ def test_other_cells_are_not_compared(world: Store, tmp_path: Path) -> None:
 def test_types_that_did_not_guide_rank_everywhere(world: Store, tmp_path: Path) -> None:
     parent, child = made(world, tmp_path, RIGHT), made(world, tmp_path, WRONG)
     verdict = judge(world, ONE, parent, child, 1)
-    found = next(f for f in verdict.figures if f.name == "auroc_CONTACTS")
-    assert (found.parent, found.child) == pytest.approx((slow_auroc(RIGHT), slow_auroc(WRONG)))
-    assert found.verdict == FAILED
+    figure = next(f for f in verdict.figures if f.name == "auroc_CONTACTS")
+    assert (figure.parent, figure.child) == pytest.approx((slow_auroc(RIGHT), slow_auroc(WRONG)))
+    assert figure.verdict == FAILED
     assert not verdict.passed
     assert verdict.reason.startswith(
-        "gate failed: auroc_CONTACTS 0.2222, of the published run 1, tolerance 0.02, changed by -0.7778, 95 % over "
+        "gate failed: auroc_CONTACTS 0.2222, published run 1, tolerance 0.02, changed by -0.7778, 95 % over "
         "resampled genes "
     )
     # either gene alone falls from 1 to 0, and both together as told
-    assert found.interval == pytest.approx((-1, slow_auroc(WRONG) - slow_auroc(RIGHT)))
+    assert figure.interval == pytest.approx((-1, slow_auroc(WRONG) - slow_auroc(RIGHT)))
     assert not verdict.reason.endswith("within chance")
     fell_by = slow_auroc(RIGHT) - slow_auroc(WRONG)
     assert judge(world, replace(ONE, tolerances={"auroc": fell_by + 1e-9}), parent, child, 1).passed
     assert not judge(world, replace(ONE, tolerances={"auroc": fell_by - 1e-9}), parent, child, 1).passed
     few = figures(world, parent, child, Gate())["auroc_CONTACTS"]
-    assert (few.verdict, few.why) == (LEFT_OUT, "3 positive of 6 pairs, 20 are needed")
+    assert (few.verdict, few.why) == (LEFT_OUT, "3 of 6 pairs are positive, 20 are needed")
     assert "auroc_PERTURBS" not in {f.name for f in verdict.figures}, "the release has no such edge"
 
 
 def test_a_fall_that_genes_do_not_tell_from_chance_fails_and_says_so() -> None:
     figure = GateFigure("auroc_EQTL", 0.64, 0.61, 0.02, FAILED, interval=(-0.07, 0.0125))
     assert str(figure) == (
-        "auroc_EQTL 0.61, of the published run 0.64, tolerance 0.02, changed by -0.03, "
+        "auroc_EQTL 0.61, published run 0.64, tolerance 0.02, changed by -0.03, "
         "95 % over resampled genes -0.07 to +0.0125: within chance"
     )
     assert not GateVerdict((figure,)).passed
@@ -169,7 +169,7 @@ def test_types_that_guided_rank_only_where_they_were_held_out(world: Store, tmp_
     assert unseen(world, child, "EQTL") is None
     nothing_there = made(world, tmp_path, edge_types=both, request={"held_out": ["chr2"]})
     why = figures(world, held, nothing_there)["auroc_CONTACTS"].why
-    assert why == "0 positive of 0 pairs on chr2, 1 are needed"
+    assert why == "0 of 0 pairs on chr2 are positive, 1 are needed"
 
 
 def test_where_nothing_can_be_compared_nothing_passes() -> None:

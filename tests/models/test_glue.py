@@ -208,19 +208,19 @@ def test_a_walk_is_shared_within_an_epoch_alone(world: Toy, monkeypatch: pytest.
     assert [i for i, last in enumerate(ends, 1) if last] == [*range(4, task.n_steps, 4), task.n_steps]
 
 
-@pytest.mark.parametrize(("asked", "most", "every"), [(0, 16384, 1), (0, 2, SHARED), (1, 2, 1), (7, 9999, 7)])
-def test_walks_of_big_graphs_alone_are_shared_unless_asked(world: Toy, asked: int, most: int, every: int) -> None:
-    assert task_of(world, replace(SMALL, graph_every=asked, graph_edges=most)).every == every
+@pytest.mark.parametrize(("option", "most", "every"), [(0, 16384, 1), (0, 2, SHARED), (1, 2, 1), (7, 9999, 7)])
+def test_walks_of_big_graphs_alone_are_shared_unless_asked(world: Toy, option: int, most: int, every: int) -> None:
+    assert task_of(world, replace(SMALL, graph_every=option, graph_edges=most)).every == every
 
 
 @pytest.mark.slow
 def test_links_are_found_as_well_where_walks_are_shared() -> None:
     world = toy(300, 40)
     config = glue.Config(latent_dim=16, hidden_dim=32, first_steps=200, second_steps=600)
-    found = [
+    aurocs = [
         glue.train(world.graph, world.cells, replace(config, graph_every=every), Trainer(threads=1)) for every in (1, 4)
     ]
-    plain, shared = (auroc(world.planted, fit.links(world.peak, world.gene)["score"].to_numpy()) for fit in found)
+    plain, shared = (auroc(world.planted, fit.links(world.peak, world.gene)["score"].to_numpy()) for fit in aurocs)
     assert shared > plain - 0.05 > 0.8
 
 

@@ -28,10 +28,10 @@ OPTIONS: list[dict[str, Any]] = [{"shared_batches": True}, {"use_labels": True},
 
 @pytest.fixture(scope="module")
 def world() -> Toy:
-    """Two batches in both modalities; a tenth of the cells has no label."""
-    made = toy(120, 20)
+    """Return a world with two batches in both modalities, where a tenth of the cells has no label."""
+    toy_world = toy(120, 20)
     batch = np.array(["one", "two"])[np.arange(120) % 2]
-    return changed(made, batch=batch, labels=np.where(np.arange(120) % 10 == 0, "", made.cells["rna"].labels))
+    return changed(toy_world, batch=batch, labels=np.where(np.arange(120) % 10 == 0, "", toy_world.cells["rna"].labels))
 
 
 def changed(world: Toy, **of_each: Any) -> Toy:
@@ -45,7 +45,7 @@ def train(world: Toy, config: model.Config = SHORT, trainer: Trainer | None = No
 
 @pytest.fixture(scope="module")
 def plain(world: Toy) -> Trained:
-    """Trained without any of the options."""
+    """Train without any of the options."""
     return train(world)
 
 
@@ -81,17 +81,17 @@ def test_batches_are_balanced_by_themselves() -> None:
 
 
 def test_the_published_schedule_has_the_published_weights(world: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    calls = []
 
     def watched(*args: Any, published: bool) -> list[np.ndarray]:
-        asked.append(published)
+        calls.append(published)
         return balancing_weights(*args, published=published)
 
     monkeypatch.setattr(model, "balancing_weights", watched)
     data = TrainingData(world.graph, world.cells.linked(world.graph), "cpu")
     for schedule in ("quick", "published"):
         model.balance(model.Glue(data, replace(SHORT, schedule=schedule)).eval(), data, Trainer(threads=1))
-    assert asked == [False, True]
+    assert calls == [False, True]
 
 
 def test_a_discriminator_sees_shared_batches_in_the_second_stage_only(world: Toy) -> None:
@@ -106,8 +106,8 @@ def test_a_discriminator_sees_shared_batches_in_the_second_stage_only(world: Toy
 
 def test_what_the_cells_have_not_cannot_be_asked_for(world: Toy) -> None:
     rna = world.cells["rna"]
-    other = replace(rna, batch=np.full(120, "three"))
-    apart = replace(world, cells=replace(world.cells, modalities={**world.cells.modalities, "rna": other}))
+    other_batches = replace(rna, batch=np.full(120, "three"))
+    apart = replace(world, cells=replace(world.cells, modalities={**world.cells.modalities, "rna": other_batches}))
     with pytest.raises(InputError, match="rna: three; atac: one, two"):
         train(apart, replace(SHORT, shared_batches=True))
     with pytest.raises(InputError, match="the cells have 0"):
@@ -125,9 +125,9 @@ def test_metrics_say_that_they_saw_labels(world: Toy, plain: Trained, tmp_path: 
         train(changed(world, labels=np.roll(world.cells["rna"].labels, 1))).features.tobytes()
         == plain.features.tobytes()
     )
-    other = changed(world, labels=np.roll(world.cells["rna"].labels, 1))
+    relabelled = changed(world, labels=np.roll(world.cells["rna"].labels, 1))
     with pytest.raises(CheckpointRefused, match="labels is"):
-        train(other, replace(SHORT, use_labels=True), Trainer(directory=tmp_path, threads=1))
+        train(relabelled, replace(SHORT, use_labels=True), Trainer(directory=tmp_path, threads=1))
 
 
 @pytest.mark.slow
@@ -142,11 +142,11 @@ def test_pairs_bring_cells_together_and_so_do_some_of_them(world: Toy) -> None:
         for m in world.cells.modalities.values()
     }
     modalities = {k: replace(m, obs_names=names[k]) for k, m in world.cells.modalities.items()}
-    some = Cells(modalities, paired=False)
-    table = model.cell_table(some, replace(config, use_pairs=True))
+    subset = Cells(modalities, paired=False)
+    table = model.cell_table(subset, replace(config, use_pairs=True))
     assert ((table >= 0).sum(1) == 2).sum() == 40
     assert len(table) == 200
-    fit = model.train(world.graph, some, replace(config, use_pairs=True), Trainer(threads=1))
+    fit = model.train(world.graph, subset, replace(config, use_pairs=True), Trainer(threads=1))
     assert diagnostics.metrics.foscttm(*fit.cells.values()) < plain.metrics["foscttm"]
 
 
@@ -183,8 +183,8 @@ def test_mixing_counts_neighbours_of_other_modalities() -> None:
     ("mixed", "agreed", "kind"), [(0.9, 0.2, "aligned"), (0.9, 0.01, "overcorrected"), (0.2, 0.2, "apart")]
 )
 def test_mixing_without_agreement_is_overcorrection(mixed: float, agreed: float, kind: str) -> None:
-    said = diagnostics.verdict(
+    judged = diagnostics.verdict(
         {"mixing": mixed, "consistency_10": 9.0, "consistency_50": agreed, "consistency_100": 9.0}
     )
-    assert said.kind == kind
-    assert said.sentence.startswith("warning") == (kind == "overcorrected")
+    assert judged.kind == kind
+    assert judged.sentence.startswith("warning") == (kind == "overcorrected")

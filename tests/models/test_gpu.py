@@ -30,7 +30,7 @@ def world() -> Toy:
 
 
 def losses_and_gradients(world: Toy, device: str) -> dict[str, Tensor]:
-    """Of one step from the same weights, cells and edges, without noise."""
+    """Return those of one step from the same weights, cells and edges, without noise."""
     data = TrainingData(world.graph, world.cells.linked(world.graph), device)
     with Trainer().seeded(0):
         module = glue.Glue(data, SMALL)
@@ -43,8 +43,8 @@ def losses_and_gradients(world: Toy, device: str) -> dict[str, Tensor]:
     rng = np.random.default_rng(0)
     batch = task.minibatch(next(task.cells.epoch(rng)), next(task._edge_batches(rng)))
     parts = task.step(batch, 0.0)
-    found = {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
-    return {name: value.detach().cpu() for name, value in {**found, **parts}.items()}
+    by_name = {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+    return {name: value.detach().cpu() for name, value in {**by_name, **parts}.items()}
 
 
 def test_a_step_is_that_of_the_cpu(world: Toy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def regkg(store: Store, neo4j_endpoint: Endpoint, tmp_path: Path) -> Shell:
 
 
 def load_world(regkg: Shell, model: Model, folder: Path) -> None:
-    """The tiny world that a model declares: genes, peaks, proximity, factors, links of another program, cells."""
+    """Load the tiny world that a model declares: genes, peaks, proximity, factors, other links, cells."""
     sizes = {**WORLD, **model.tiny.simulation}
     words = [word for name, value in sizes.items() for word in (f"--{name.replace('_', '-')}", value)]
     regkg("simulate", folder, *words)
@@ -71,9 +71,9 @@ def _genes(folder: Path) -> list[str]:
 
 
 def words_of(model: Model) -> list[Any]:
-    said: list[Any] = ["--cells", "toy"] if model.needs.assays else []
+    words: list[Any] = ["--cells", "toy"] if model.needs.assays else []
     options = {**model.tiny.options, "device": "cpu", "threads": 1}
-    return said + [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return words + [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,14 +96,14 @@ def test_the_whole_life_of_a_model(
     second = retrained(regkg, store, model, first)
     compared(regkg, model, first, second)
 
-    made = regkg("runs", "reproduce", first.id)
-    assert made["verdict"] == "bit-equal", made
+    reproduced = regkg("runs", "reproduce", first.id)
+    assert reproduced["verdict"] == "bit-equal", reproduced
     pruned_and_restored(regkg, store, first, second)
     backed_up_and_restored(regkg, store, tmp_path, second)
 
 
 def killed_and_resumed(regkg: Shell, store: Store, model: Model, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A training that ends when all is fitted and nothing kept, taken up again."""
+    """Resume a training that ended when everything was fitted but nothing kept."""
     with monkeypatch.context() as patch:
         patch.setattr(job, "keep_outputs", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(AssertionError, match="Aborted"):
@@ -122,7 +122,7 @@ def killed_and_resumed(regkg: Shell, store: Store, model: Model, monkeypatch: py
 
 
 def judged_by_others(regkg: Shell, store: Store, model: Model, run: Run, folder: Path) -> None:
-    """Pairs of peaks and genes are ranked against the planted links, and asked for in the shell and over REST."""
+    """Rank pairs of peaks and genes against the planted links, and query them in the shell and over REST."""
     links = rows_of(store, run).get("PREDICTED_LINK", 0)
     assert bool(links) == ("PREDICTED_LINK" in {type_.name for type_ in model.predicts})
     if not links:
@@ -131,8 +131,8 @@ def judged_by_others(regkg: Shell, store: Store, model: Model, run: Run, folder:
     lines = [line.split("\t") for line in (folder / "world" / "truth.tsv").read_text().splitlines()]
     at = [lines[0].index(column) for column in ("peak_id", "gene_id", "is_link")]
     truth.write_text("\n".join(["peak\tgene\tpositive", *("\t".join(line[i] for i in at) for line in lines[1:])]))
-    said = regkg("runs", "evaluate", run.id, "--against", truth)
-    assert 0 < said["positives"] < said["pairs"]
+    evaluated = regkg("runs", "evaluate", run.id, "--against", truth)
+    assert 0 < evaluated["positives"] < evaluated["pairs"]
     gene = lines[1][at[1]]
     rows = regkg("ask", "gene-regulators", "--gene", gene, "--limit", "1000")["rows"]
     assert {row["run"] for row in rows} == {run.id}
@@ -141,7 +141,7 @@ def judged_by_others(regkg: Shell, store: Store, model: Model, run: Run, folder:
 
 
 def change_evidence(regkg: Shell, folder: Path) -> None:
-    """One more gene, which every model that reads genes has to hear of."""
+    """Add one gene, which affects every model that reads genes."""
     extra = folder / "more.tsv"
     header = ["gene_id", "symbol", "chr", "start", "end", "strand", "biotype"]
     row = ["ENSG99999999999", "EXTRA", "chr1", "1000000", "1001000", "+", "protein_coding"]
@@ -156,7 +156,7 @@ def reads_genes(run: Run) -> set[str]:
 
 
 def retrained(regkg: Shell, store: Store, model: Model, first: Run) -> Run:
-    """The successor, judged by the figures that its model declares; published by hand where the gate leaves it."""
+    """Return the successor, judged by the figures that its model declares; publish it by hand if the gate does not."""
     with suppress(AssertionError):  # a gate that fails is a failure of the command, and judged below
         regkg("retrain", *(["--if-changed"] if reads_genes(first) else []))
     second = next(run for run in runs.runs(store) if run.parent == first.id)
@@ -170,15 +170,15 @@ def retrained(regkg: Shell, store: Store, model: Model, first: Run) -> Run:
 
 
 def compared(regkg: Shell, model: Model, first: Run, second: Run) -> None:
-    """What moved between the two, for models of scored pairs."""
+    """Check what moved between the two, for models of scored pairs."""
     if not model.predicts or "PREDICTED_LINK" not in {type_.name for type_ in model.predicts}:
         return
-    found = regkg("runs", "diff", first.id, second.id)
-    assert found["pairs"] > 0
-    if found["top"]:
-        row = found["top"][0]
-        told = regkg("runs", "why", row["peak"], row["gene"])
-        assert {chapter["run"] for chapter in told["chapters"]} >= {first.id, second.id}
+    diffed = regkg("runs", "diff", first.id, second.id)
+    assert diffed["pairs"] > 0
+    if diffed["top"]:
+        row = diffed["top"][0]
+        history = regkg("runs", "why", row["peak"], row["gene"])
+        assert {chapter["run"] for chapter in history["chapters"]} >= {first.id, second.id}
 
 
 def rows_of(store: Store, run: Run) -> dict[str, int]:
@@ -188,7 +188,7 @@ def rows_of(store: Store, run: Run) -> dict[str, int]:
 
 
 def pruned_and_restored(regkg: Shell, store: Store, first: Run, second: Run) -> None:
-    """Out of the graph and back from its files."""
+    """Take a run out of the graph and bring it back from its files."""
     store.write("MATCH (r:ModelRun {id: $id}) SET r.parent = null", id=second.id)  # or the parent would be kept
     before = rows_of(store, first)
     regkg("runs", "prune", first.id)
@@ -199,7 +199,7 @@ def pruned_and_restored(regkg: Shell, store: Store, first: Run, second: Run) -> 
 
 
 def backed_up_and_restored(regkg: Shell, store: Store, folder: Path, second: Run) -> None:
-    """The graph emptied, and all of it back with the run that is served."""
+    """Empty the graph, and restore it with the run that is served."""
     before, files = rows_of(store, second), sorted(p.name for p in (regkg.home / "runs" / second.id).iterdir())
     regkg("backup", folder / "backup", "--logical")
     store.implicit("MATCH (n) WHERE NOT n:Schema CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 20000 ROWS")

@@ -63,9 +63,9 @@ def test_equals_torch_distributions(
     ours = [p.detach().float().requires_grad_() for p in parameters]
     loss = sparse_nb_nll(ours[0], ours[1], ours[2], ours[3], counts)
     assert float(loss.detach()) == pytest.approx(expected.item(), rel=2e-5)
-    for mine, theirs in zip(torch.autograd.grad(3 * loss, ours), expected_grads, strict=True):
-        scale = float(theirs.abs().max())
-        torch.testing.assert_close(mine.double() / 3, theirs, rtol=2e-4, atol=5e-5 * scale)
+    for own_grad, expected_grad in zip(torch.autograd.grad(3 * loss, ours), expected_grads, strict=True):
+        scale = float(expected_grad.abs().max())
+        torch.testing.assert_close(own_grad.double() / 3, expected_grad, rtol=2e-4, atol=5e-5 * scale)
 
 
 def test_value_without_gradients_is_the_same() -> None:

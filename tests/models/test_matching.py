@@ -19,7 +19,7 @@ from models.training.loop import Trainer
 from models.zoo import glue
 from models.zoo.glue import matching, model
 from models.zoo.glue.config import Config
-from models.zoo.glue.matching import agreement, clusters, groups
+from models.zoo.glue.matching import agreement, clusters, match_cells
 from models.zoo.glue.minibatch import TrainingData
 from tests.models.toy import toy
 
@@ -32,7 +32,7 @@ EACH = 8  # features that a type raises, in each modality
 def world(
     places: NDArray[np.float64], sizes: list[int], *, linked: bool, n_cells: int = 600, spread: float = 0.05
 ) -> tuple[GuidanceGraph, Cells, list[NDArray[np.int64]]]:
-    """Types at these places of both modalities' inputs, the other's turned and stretched; values raised by type.
+    """Place types in both modalities' inputs, the second rotated and scaled, with values raised by type.
 
     Linked genes and peaks are raised in the same type; else no edge joins the two.
     """
@@ -58,11 +58,11 @@ def world(
     return graph, Cells(modalities), kinds
 
 
-def kept_type(found: list[NDArray[np.int64]] | None, kinds: list[NDArray[np.int64]]) -> float:
-    """Share of the other modality's cells whose group is mostly of their type in the anchor."""
-    assert found is not None
-    of = np.array([np.bincount(kinds[0][found[0] == g]).argmax() if (found[0] == g).any() else -1 for g in range(20)])
-    return float(np.mean(of[found[1]] == kinds[1]))
+def kept_type(groups: list[NDArray[np.int64]] | None, kinds: list[NDArray[np.int64]]) -> float:
+    """Return the share of the other modality's cells whose group is mostly of their type in the anchor."""
+    assert groups is not None
+    of = np.array([np.bincount(kinds[0][groups[0] == g]).argmax() if (groups[0] == g).any() else -1 for g in range(20)])
+    return float(np.mean(of[groups[1]] == kinds[1]))
 
 
 UNEVEN = np.random.default_rng(3).normal(size=(6, 5))
@@ -77,32 +77,32 @@ def six(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_geometry_is_enough_where_clusters_lie_unevenly() -> None:
     graph, cells, kinds = world(UNEVEN, SIZES, linked=False)
-    assert kept_type(groups(graph, cells), kinds) > 0.95
+    assert kept_type(match_cells(graph, cells), kinds) > 0.95
 
 
 def test_guidance_decides_where_clusters_lie_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "ENOUGH", 1.0)
+    monkeypatch.setattr(matching, "INFORMATIVE", 1.0)
     for linked in (True, False):
         graph, cells, kinds = world(EVEN, [1] * 6, linked=linked)
-        assert (kept_type(groups(graph, cells), kinds) > 0.95) == linked
+        assert (kept_type(match_cells(graph, cells), kinds) > 0.95) == linked
 
 
 def test_a_graph_that_says_enough_is_left_to_training() -> None:
     graph, cells, kinds = world(UNEVEN, SIZES, linked=True)
-    assert groups(graph, cells) is None
+    assert match_cells(graph, cells) is None
     other = world(UNEVEN, SIZES, linked=False)[1]["atac"]
     unlinked = replace(other, name="mch", features=np.char.replace(other.features, "peak", "site"))
-    found = groups(graph, replace(cells, modalities={**cells.modalities, "mch": unlinked}))
-    assert found is not None
-    assert (found[1] == -1).all()
-    assert kept_type([found[0], found[2]], kinds) > 0.95
+    groups = match_cells(graph, replace(cells, modalities={**cells.modalities, "mch": unlinked}))
+    assert groups is not None
+    assert (groups[1] == -1).all()
+    assert kept_type([groups[0], groups[2]], kinds) > 0.95
 
 
 @pytest.mark.slow
 def test_edges_that_join_at_random_do_not_overrule_geometry() -> None:
     graph, cells, kinds = world(UNEVEN, SIZES, linked=True)
     for seed in (4, 6, 9):  # which happen to say most: a fifth of their variance
-        assert kept_type(groups(wrongly(graph, seed), cells), kinds) > 0.95
+        assert kept_type(match_cells(wrongly(graph, seed), cells), kinds) > 0.95
 
 
 def wrongly(graph: GuidanceGraph, seed: int) -> GuidanceGraph:
@@ -125,51 +125,53 @@ def test_agreement_is_what_a_loop_says_shrunk_by_what_chance_says() -> None:
     assert np.corrcoef(found.ravel(), looped.ravel())[0, 1] > 0.99  # the rest is the mean of the permuted ones
     swapped = replace(signed, source=signed.target, target=signed.source)
     np.testing.assert_allclose(agreement(swapped, *cells.modalities.values(), *sides)[0], found)
-    told, share = agreement(graph, *cells.modalities.values(), *sides)
+    agreed, share = agreement(graph, *cells.modalities.values(), *sides)
     assert 0.8 < share < 1
-    assert np.sqrt(np.square(told).mean()) == pytest.approx(share)
+    assert np.sqrt(np.square(agreed).mean()) == pytest.approx(share)
     chance = [agreement(wrongly(graph, seed), *cells.modalities.values(), *sides)[1] for seed in range(20)]
     assert np.mean(chance) < 0.15
     none = np.zeros(0, np.int64)
     silent = replace(graph, source=none, target=none, weight=graph.weight[:0], sign=graph.sign[:0])
-    told, share = agreement(silent, *cells.modalities.values(), *sides)
+    agreed, share = agreement(silent, *cells.modalities.values(), *sides)
     assert share == 0
-    assert not told.any()
+    assert not agreed.any()
 
 
 def test_clusters_by_hand() -> None:
     _, cells, kinds = world(UNEVEN, [1] * 6, linked=False)
-    found = clusters(cells["rna"], 6, seed=1)
-    assert len(np.unique(found.of)) == 6
-    of = [int(found.of[kinds[0] == k][0]) for k in range(6)]
-    np.testing.assert_allclose(found.share[of], np.bincount(kinds[0]) / 600)
+    clustered = clusters(cells["rna"], 6, seed=1)
+    assert len(np.unique(clustered.of)) == 6
+    of = [int(clustered.of[kinds[0] == k][0]) for k in range(6)]
+    np.testing.assert_allclose(clustered.share[of], np.bincount(kinds[0]) / 600)
     apart = np.linalg.norm(UNEVEN[:, None] - UNEVEN[None], axis=2)
-    np.testing.assert_allclose(found.apart[np.ix_(of, of)], apart / apart[np.triu_indices(6, 1)].mean(), atol=0.02)
+    np.testing.assert_allclose(
+        clustered.distances[np.ix_(of, of)], apart / apart[np.triu_indices(6, 1)].mean(), atol=0.02
+    )
 
 
 def test_of_many_cells_a_sample_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matching, "MOST", 200)
+    monkeypatch.setattr(matching, "MAX_CELLS", 200)
     graph, cells, kinds = world(UNEVEN, SIZES, linked=False)
-    found = groups(graph, cells)
-    assert found is not None
-    assert [len(of) for of in found] == [600, 600]
-    assert kept_type(found, kinds) > 0.95
+    groups = match_cells(graph, cells)
+    assert groups is not None
+    assert [len(of) for of in groups] == [600, 600]
+    assert kept_type(groups, kinds) > 0.95
 
 
 def test_cells_that_lie_in_few_places_are_few_clusters() -> None:
     """Without spread no number of clusters but that of the types is to be had; with all in one place none matches."""
     graph, cells, kinds = world(UNEVEN, SIZES, linked=False, spread=0.0)
     assert len(clusters(cells["rna"], 8).share) == 6
-    assert kept_type(groups(graph, cells), kinds) == 1.0
-    one = Cells({name: replace(m, rep=np.ones_like(m.rep)) for name, m in cells.modalities.items()})
-    found = groups(graph, one)
-    assert found is not None
-    assert [np.unique(of).tolist() for of in found] == [[0], [0]]
+    assert kept_type(match_cells(graph, cells), kinds) == 1.0
+    single = Cells({name: replace(m, rep=np.ones_like(m.rep)) for name, m in cells.modalities.items()})
+    groups = match_cells(graph, single)
+    assert groups is not None
+    assert [np.unique(of).tolist() for of in groups] == [[0], [0]]
 
 
 def test_few_cells_are_not_told_apart() -> None:
     graph, cells, _ = world(UNEVEN, [1] * 6, linked=False, n_cells=29)
-    assert groups(graph, cells) is None
+    assert match_cells(graph, cells) is None
 
 
 def test_only_the_first_stage_of_the_quick_schedule_sees_groups(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,15 +179,15 @@ def test_only_the_first_stage_of_the_quick_schedule_sees_groups(monkeypatch: pyt
     tiny = Config(first_steps=4, second_steps=4, latent_dim=4, hidden_dim=8, hidden_layers=1)
     data = TrainingData(world.graph, world.cells.linked(world.graph), "cpu")
     assert model.initial_labels(data, tiny, Trainer("cpu", 1)) == (data, tiny)  # this graph says enough
-    monkeypatch.setattr(matching, "ENOUGH", 1.1)
+    monkeypatch.setattr(matching, "INFORMATIVE", 1.1)
     monkeypatch.setattr(matching, "GROUPS", 3)
-    monkeypatch.setattr(matching, "TRIED", (3, 4))
-    found = glue.train(world.graph, world.cells, tiny, Trainer("cpu", 1))
-    by_stage = found.history.groupby("stage")["train_labels"].count()
+    monkeypatch.setattr(matching, "CLUSTER_NUMBERS", (3, 4))
+    fit = glue.train(world.graph, world.cells, tiny, Trainer("cpu", 1))
+    by_stage = fit.history.groupby("stage")["train_labels"].count()
     assert by_stage["first"] > 0
     assert by_stage["second"] == 0
-    assert found.metrics["matched_clusters"] == 1
-    assert "first matched by how clusters lie" in verdict(found.metrics).sentence
+    assert fit.metrics["matched_clusters"] == 1
+    assert "first matched by their geometry" in verdict(fit.metrics).sentence
     labelled = glue.train(world.graph, world.cells, replace(tiny, use_labels=True), Trainer("cpu", 1))
     assert "matched_clusters" not in labelled.metrics
     seen, asked = model.initial_labels(data, tiny, Trainer("cpu", 1))

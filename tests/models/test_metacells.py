@@ -95,10 +95,10 @@ def test_of_many_cells_a_sample_is_clustered_and_the_rest_join(monkeypatch: pyte
     kind = rng.integers(4, size=900)
     cells = (rng.normal(size=(4, 8))[kind] * 3 + 0.2 * rng.normal(size=(900, 8))).astype(np.float32)
     whole = clusters_of(cells)
-    monkeypatch.setattr(balance, "MOST", 300)
+    monkeypatch.setattr(balance, "MAX_CELLS", 300)
     some = clusters_of(cells)
-    for found in (whole, some):
-        assert len({*zip(found.tolist(), kind.tolist(), strict=True)}) == 4  # one cluster, one kind
+    for clusters in (whole, some):
+        assert len({*zip(clusters.tolist(), kind.tolist(), strict=True)}) == 4  # one cluster, one kind
 
 
 def test_a_run_is_judged_by_so_many_cells(world: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +106,10 @@ def test_a_run_is_judged_by_so_many_cells(world: Toy, monkeypatch: pytest.Monkey
     u = rng.normal(size=(400, 4)).astype(np.float32)
     embeddings = [u, u + 0.1 * rng.normal(size=u.shape).astype(np.float32)]
     whole = diagnostics.measure(world.graph, world.cells, embeddings, [{}])
-    monkeypatch.setattr(diagnostics, "MOST", 200)
-    some = diagnostics.measure(world.graph, world.cells, embeddings, [{}])
-    assert some["foscttm"] == pytest.approx(whole["foscttm"], abs=0.02)  # pairs are still pairs
-    assert some["foscttm"] != whole["foscttm"]
+    monkeypatch.setattr(diagnostics, "MAX_CELLS", 200)
+    sampled = diagnostics.measure(world.graph, world.cells, embeddings, [{}])
+    assert sampled["foscttm"] == pytest.approx(whole["foscttm"], abs=0.02)  # pairs are still pairs
+    assert sampled["foscttm"] != whole["foscttm"]
 
 
 @pytest.mark.slow

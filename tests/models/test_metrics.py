@@ -57,10 +57,10 @@ def slow_consistency(
     rna: Modality, atac: Modality, joint: np.ndarray, n: int, seed: int
 ) -> dict[tuple[int, int], float]:
     cluster = KMeans(n, n_init=1, random_state=seed).fit_predict(joint)
-    one, other = cluster[: len(rna.obs_names)], cluster[len(rna.obs_names) :]
-    common = sorted(set(one) & set(other))
-    sums = [np.stack([dense(m)[c == k].sum(0) for k in common]) for m, c in ((rna, one), (atac, other))]
-    totals = [[dense(m)[c == k].sum() for k in sorted(set(c))] for m, c in ((rna, one), (atac, other))]
+    of_rna, of_atac = cluster[: len(rna.obs_names)], cluster[len(rna.obs_names) :]
+    common = sorted(set(of_rna) & set(of_atac))
+    sums = [np.stack([dense(m)[c == k].sum(0) for k in common]) for m, c in ((rna, of_rna), (atac, of_atac))]
+    totals = [[dense(m)[c == k].sum() for k in sorted(set(c))] for m, c in ((rna, of_rna), (atac, of_atac))]
     logs = [np.log1p(s / s.sum(1, keepdims=True) * np.median(t)) for s, t in zip(sums, totals, strict=True)]
     return {
         (i, j): spearmanr(logs[0][:, i], logs[1][:, j])[0]
@@ -87,9 +87,9 @@ def test_consistency_is_the_weighted_rank_correlation_of_linked_features() -> No
 def test_consistency_weighs_signs_and_leaves_out_features_that_do_not_vary() -> None:
     counts = sp.csr_matrix(np.array([[9, 1, 3], [5, 5, 3], [2, 8, 3], [1, 9, 3]] * 3, np.float32))
     names = np.array([str(i) for i in range(12)])
-    one = Modality("rna", counts, np.array(["a", "b", "flat"]), np.zeros((12, 1), np.float32), names)
-    other = Modality("atac", counts, np.array(["x", "y", "still"]), np.zeros((12, 1), np.float32), names)
+    rna = Modality("rna", counts, np.array(["a", "b", "flat"]), np.zeros((12, 1), np.float32), names)
+    atac = Modality("atac", counts, np.array(["x", "y", "still"]), np.zeros((12, 1), np.float32), names)
     graph = guidance(np.array(["a", "flat", "elsewhere"]), np.array(["y", "x", "x"]))
     where = np.repeat(np.arange(12.0) % 4, 1)[:, None].astype(np.float32)
     clusters = [(where[:, 0]).astype(np.int64)] * 2
-    assert metrics._edge_score([one, other], clusters, 4, graph) == pytest.approx(-1.0)
+    assert metrics._edge_score([rna, atac], clusters, 4, graph) == pytest.approx(-1.0)

@@ -40,8 +40,8 @@ def full(edges: Edges) -> Tensor:
 def as_matrix(neighbours: Neighbours, offset: Tensor) -> Tensor:
     n = len(offset)
     at, place, times = neighbours.draw(torch.arange(n), offset)
-    found = torch.zeros(n, n)
-    return found.index_put_((at, neighbours.source[place]), neighbours.value[place] * times, accumulate=True)
+    matrix = torch.zeros(n, n)
+    return matrix.index_put_((at, neighbours.source[place]), neighbours.value[place] * times, accumulate=True)
 
 
 def test_without_more_neighbours_than_asked_for_the_sum_is_whole(edges: Edges) -> None:
@@ -91,12 +91,12 @@ def test_the_compiled_sum_and_its_gradient_are_those_of_the_drawn_edges(edges: E
     few = Neighbours(edges, fanout, CPU)
     x = torch.randn(edges.n_vertices, 9, requires_grad=True)
     torch.manual_seed(4)
-    found = few(x)
+    summed = few(x)
     torch.manual_seed(4)
     matrix = as_matrix(few, torch.rand(edges.n_vertices))
-    torch.testing.assert_close(found, matrix @ x)
-    slope = torch.randn(found.shape)
-    (grad,) = torch.autograd.grad(found, x, slope)
+    torch.testing.assert_close(summed, matrix @ x)
+    slope = torch.randn(summed.shape)
+    (grad,) = torch.autograd.grad(summed, x, slope)
     torch.testing.assert_close(grad, matrix.T @ slope)
 
 

@@ -30,7 +30,7 @@ def test_raw_counts_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         (0.5, "1 values of X are not integers, in 1 cells (c1) and 1 features (f2)"),
         (-2.0, "1 values of X are negative, in 1 cells (c1) and 1 features (f2)"),
@@ -38,15 +38,15 @@ def test_raw_counts_pass() -> None:
         (np.inf, "1 values of X are not finite, in 1 cells (c1) and 1 features (f2)"),
     ],
 )
-def test_a_bad_value_is_named_by_cell_and_feature(bad: float, said: str) -> None:
-    assert problems_of(made([[0, 1, 2], [3, 0, bad]])) == [said]
+def test_a_bad_value_is_named_by_cell_and_feature(bad: float, message: str) -> None:
+    assert problems_of(made([[0, 1, 2], [3, 0, bad]])) == [message]
 
 
 def test_all_problems_of_all_files_come_at_once() -> None:
     with pytest.warns(UserWarning, match="not unique"):
-        one = made([[0.5, 1], [1, -1], [1, 1]], cells=["a", "a", "b"])
+        first = made([[0.5, 1], [1, -1], [1, 1]], cells=["a", "a", "b"])
     with pytest.raises(InputError) as caught:
-        check_cells({"one.h5ad": one, "two.h5ad": made([[np.nan, 1]])}, {"one.h5ad": "nb", "two.h5ad": "nb"})
+        check_cells({"one.h5ad": first, "two.h5ad": made([[np.nan, 1]])}, {"one.h5ad": "nb", "two.h5ad": "nb"})
     assert caught.value.message.splitlines() == [
         "one.h5ad: 1 names of cells come more than once: a",
         "one.h5ad: 1 values of X are negative, in 1 cells (a) and 1 features (f1)",

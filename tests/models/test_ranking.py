@@ -27,11 +27,11 @@ def pairs(seed: int = 0, n: int = 600, *, by_distance: bool = False) -> pd.DataF
 
 def test_figures_are_those_of_scikit_learn() -> None:
     frame = pairs()
-    other = np.random.default_rng(1).normal(size=len(frame))
-    found = compare(frame, {"noise": other})
-    assert [one.score for one in found.scores] == ["run", "distance", "noise"]
-    scores = [frame["score"].to_numpy(), -frame["distance_bp"].to_numpy(), other]
-    for one, score in zip(found.scores, scores, strict=True):
+    noise = np.random.default_rng(1).normal(size=len(frame))
+    comparison = compare(frame, {"noise": noise})
+    assert [one.score for one in comparison.scores] == ["run", "distance", "noise"]
+    scores = [frame["score"].to_numpy(), -frame["distance_bp"].to_numpy(), noise]
+    for one, score in zip(comparison.scores, scores, strict=True):
         assert one.auroc.value == pytest.approx(roc_auc_score(frame["positive"], score))
         assert one.average_precision.value == pytest.approx(average_precision_score(frame["positive"], score))
         inside = frame.assign(score=score).groupby(frame["distance_bp"] // 25_000)
@@ -41,15 +41,15 @@ def test_figures_are_those_of_scikit_learn() -> None:
         assert one.matched_average_precision.value == pytest.approx(np.average(precision, weights=weights))
         for figure in (one.auroc, one.matched_auroc, one.average_precision, one.matched_average_precision):
             assert figure.low < figure.value < figure.high
-    assert found.prevalence == pytest.approx(frame["positive"].mean())
-    assert (found.pairs, found.positives, found.genes) == (600, int(frame["positive"].sum()), 60)
+    assert comparison.prevalence == pytest.approx(frame["positive"].mean())
+    assert (comparison.pairs, comparison.positives, comparison.genes) == (600, int(frame["positive"].sum()), 60)
 
 
 def test_a_change_of_auroc_is_that_of_whole_genes_drawn_again() -> None:
     frame = pairs()
     before = np.round(frame["score"].to_numpy(), 1)  # with ties
     after = before + 0.5 * np.random.default_rng(3).normal(size=len(frame))
-    found = auroc_change(frame["gene"].to_numpy(), frame["positive"].to_numpy(), before, after)
+    change_ = auroc_change(frame["gene"].to_numpy(), frame["positive"].to_numpy(), before, after)
 
     positive, names, place = frame["positive"].to_numpy(), *np.unique(frame["gene"], return_inverse=True)
 
@@ -58,12 +58,12 @@ def test_a_change_of_auroc_is_that_of_whole_genes_drawn_again() -> None:
         return other - one
 
     of_all = [roc_auc_score(frame["positive"], score) for score in (before, after)]
-    assert found.value == pytest.approx(of_all[1] - of_all[0])
+    assert change_.value == pytest.approx(of_all[1] - of_all[0])
     rows = [np.flatnonzero(place == gene) for gene in range(len(names))]
     drawn = np.random.default_rng(7).integers(len(names), size=(400, len(names)))
     slow = [change(np.concatenate([rows[gene] for gene in genes])) for genes in drawn]
-    assert [found.low, found.high] == pytest.approx(np.quantile(slow, [0.025, 0.975]).tolist(), abs=0.004)
-    assert found.low < found.value < found.high
+    assert [change_.low, change_.high] == pytest.approx(np.quantile(slow, [0.025, 0.975]).tolist(), abs=0.004)
+    assert change_.low < change_.value < change_.high
 
 
 def test_a_score_that_is_distance_wins_nothing_among_pairs_equally_far_apart() -> None:
@@ -98,12 +98,12 @@ def test_tenths_by_hand() -> None:
     score = np.arange(20)[::-1].astype(float)  # falling, so that order must come from the score
     positive = np.arange(20) < 5  # the five best
     distance = np.where(np.arange(20) < 10, 1000.0, 60_000.0)  # half of the near ones are right, none of the far
-    found = calibration(positive, score, distance)
-    assert [tenth.pairs for tenth in found] == [2] * 10
-    assert [tenth.positives for tenth in found] == [0] * 7 + [1, 2, 2]
-    assert [tenth.share for tenth in found[-3:]] == [0.5, 1.0, 1.0]
-    assert [tenth.by_distance for tenth in found] == [0.0] * 5 + [0.5] * 5
-    assert [(tenth.low, tenth.high) for tenth in found[:2]] == [(0, 1), (2, 3)]
+    deciles = calibration(positive, score, distance)
+    assert [tenth.pairs for tenth in deciles] == [2] * 10
+    assert [tenth.positives for tenth in deciles] == [0] * 7 + [1, 2, 2]
+    assert [tenth.share for tenth in deciles[-3:]] == [0.5, 1.0, 1.0]
+    assert [tenth.by_distance for tenth in deciles] == [0.0] * 5 + [0.5] * 5
+    assert [(tenth.low, tenth.high) for tenth in deciles[:2]] == [(0, 1), (2, 3)]
     assert sum(tenth.pairs for tenth in calibration(positive[:13], score[:13], distance[:13])) == 13
 
 
@@ -117,6 +117,6 @@ def test_intervals_widen_when_pairs_of_a_gene_are_copies() -> None:
 
 
 def test_without_both_kinds_nothing_is_said() -> None:
-    found = compare(pairs().assign(positive=False))
-    assert np.isnan(found.scores[0].auroc.value)
-    assert np.isnan(found.scores[0].matched_average_precision.high)
+    comparison = compare(pairs().assign(positive=False))
+    assert np.isnan(comparison.scores[0].auroc.value)
+    assert np.isnan(comparison.scores[0].matched_average_precision.high)

@@ -44,7 +44,7 @@ STEPS = {"first_steps": 9, "second_steps": 18, "latent_dim": 8, "hidden_dim": 16
 
 @pytest.fixture(scope="module")
 def frozen(session_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Frozen, Run]:
-    """A run on release 1, and a release after it."""
+    """Freeze a run on release 1, and a release after it."""
     store, folder = session_store, tmp_path_factory.mktemp("reproduce")
     home, world = folder / "home", folder / "world"
     empty(store)
@@ -74,7 +74,7 @@ def home(frozen: tuple[Frozen, Run], neo4j_endpoint: Endpoint, monkeypatch: pyte
 
 @pytest.fixture
 def run(frozen: tuple[Frozen, Run], session_store: Store, home: Path) -> Run:
-    """The run, and all as it was after the release that followed it."""
+    """Return the run, with everything as it was after the release that followed it."""
     del home
     frozen[0].thaw(session_store)
     return frozen[1]
@@ -82,23 +82,23 @@ def run(frozen: tuple[Frozen, Run], session_store: Store, home: Path) -> Run:
 
 @pytest.fixture
 def store(session_store: Store, run: Run) -> Store:
-    """Holds the world of `run`."""
+    """Return a store that holds the world of `run`."""
     del run
     return session_store
 
 
 def test_weights_come_out_bit_by_bit_from_the_release_that_was_read(store: Store, home: Path, run: Run) -> None:
     assert served(store).release == 2
-    found = reproduce.reproduce(store, home, run.id)
-    assert (found.verdict, found.differs, found.of) == (EXACT, {}, run.id)
-    assert (found.largest, found.shift, found.calls) == (0.0, 0.0, 1.0)
-    assert found.correlation == pytest.approx(1)
+    reproduction = reproduce.reproduce(store, home, run.id)
+    assert (reproduction.verdict, reproduction.differs, reproduction.of) == (EXACT, {}, run.id)
+    assert (reproduction.largest, reproduction.shift, reproduction.calls) == (0.0, 0.0, 1.0)
+    assert reproduction.correlation == pytest.approx(1)
     files = sorted(p.name for p in (run_folder(home, run.id) / "checkpoints").glob("*.safetensors"))
     assert files
-    again = [p.read_bytes() for p in sorted((run_folder(home, found.run) / "checkpoints").glob("*.safetensors"))]
+    again = [p.read_bytes() for p in sorted((run_folder(home, reproduction.run) / "checkpoints").glob("*.safetensors"))]
     assert len(files) == len(again)
-    assert found.weights[0] == found.weights[1] > 20
-    made = runs.run(store, found.run)
+    assert reproduction.weights[0] == reproduction.weights[1] > 20
+    made = runs.run(store, reproduction.run)
     assert (made.release, made.experiment) == (1, f"a reproduction of {run.id}")
     with pytest.raises(Conflict, match="is an experiment"):
         runs.publish_run(store, made.id)
@@ -111,8 +111,8 @@ def test_one_that_was_cut_short_goes_on(store: Store, home: Path, run: Run, monk
             reproduce.reproduce(store, home, run.id)
     cut = runs.runs(store)[0]
     store.write("MATCH (r:ModelRun {id: $id}) SET r.process = split(r.process, ':')[0] + ':999999:1.00'", id=cut.id)
-    found = reproduce.reproduce(store, home, run.id)
-    assert (found.run, found.verdict) == (cut.id, EXACT)
+    reproduction = reproduce.reproduce(store, home, run.id)
+    assert (reproduction.run, reproduction.verdict) == (cut.id, EXACT)
 
 
 def test_other_weights_are_refused_here_and_weighed_elsewhere(store: Store, home: Path, run: Run) -> None:
@@ -122,17 +122,17 @@ def test_other_weights_are_refused_here_and_weighed_elsewhere(store: Store, home
     name = next(n for n in tensors if n.startswith("module/") and tensors[n].is_floating_point())
     document = json.loads(stage.with_name(f"{stage.name}.json").read_text())
     checkpoint.save(stage, {**tensors, name: tensors[name] + 0.5}, meta, document["identity"])
-    found = reproduce.reproduce(store, home, run.id)
-    assert (found.verdict, found.differs, found.shift) == (OTHER, {}, 0.0)
-    assert found.weights[0] == found.weights[1] - 1
-    assert found.largest == pytest.approx(0.5, abs=1e-6)
+    reproduction = reproduce.reproduce(store, home, run.id)
+    assert (reproduction.verdict, reproduction.differs, reproduction.shift) == (OTHER, {}, 0.0)
+    assert reproduction.weights[0] == reproduction.weights[1] - 1
+    assert reproduction.largest == pytest.approx(0.5, abs=1e-6)
     environment = runs.environment(store, run.id)
     environment["machine"] |= {"cpu": "another one", "lock": "0"}
     store.write("MATCH (r:ModelRun {id: $id}) SET r.environment = $e", id=run.id, e=json.dumps(environment))
-    found = reproduce.reproduce(store, home, run.id)
-    assert found.verdict == CLOSE
-    assert sorted(found.differs) == ["cpu", "lock"]
-    assert "another one then" in found.reason
+    reproduction = reproduce.reproduce(store, home, run.id)
+    assert reproduction.verdict == CLOSE
+    assert sorted(reproduction.differs) == ["cpu", "lock"]
+    assert "another one then" in reproduction.reason
     del environment["machine"]
     store.write("MATCH (r:ModelRun {id: $id}) SET r.environment = $e", id=run.id, e=json.dumps(environment))
     assert reproduce.reproduce(store, home, run.id).differs["machine"][0] == "not recorded"
@@ -140,12 +140,12 @@ def test_other_weights_are_refused_here_and_weighed_elsewhere(store: Store, home
 
 def test_another_seed_is_not_a_reproduction(store: Store, home: Path, run: Run) -> None:
     request = job.TrainingRequest("glue", "demo", {**STEPS, "seed": 4}, device="cpu", threads=1, edge_types=("NEAR",))
-    other = job.train(store, home, request, release=1)
-    tensors = reproduce.weights(home, run.id), reproduce.weights(home, other.id)
-    links = [reproduce.Rows(reproduce._scores(kept(home, r.id)[0]), {}) for r in (run, other)]
-    found = reproduce._compared(run, other, {"cpu": ("a", "b")}, tensors, (links[0], links[1]))
-    assert found.verdict == OTHER
-    assert found.correlation < reproduce.CORRELATION
+    reseeded = job.train(store, home, request, release=1)
+    tensors = reproduce.weights(home, run.id), reproduce.weights(home, reseeded.id)
+    links = [reproduce.RunRows(reproduce._scores(kept(home, r.id)[0]), {}) for r in (run, reseeded)]
+    reproduction = reproduce._compared(run, reseeded, {"cpu": ("a", "b")}, tensors, (links[0], links[1]))
+    assert reproduction.verdict == OTHER
+    assert reproduction.correlation < reproduce.CORRELATION
 
 
 def test_what_is_not_here_any_more_is_said(store: Store, home: Path, run: Run) -> None:
@@ -188,9 +188,9 @@ def test_an_export_holds_the_run_and_says_how_it_was_made(store: Store, home: Pa
     assert {e["name"]: e["identifier"] for e in read} == run.datasets
     assert all(e.get("license") == versions[e["name"]].licence for e in read)
     assert all(e.get("citation") == versions[e["name"]].citation for e in read)
-    told = json.loads((folder / "run.json").read_text())
-    assert told["environment"]["machine"]["threads"] == 1
-    assert told["config"] == run.config
+    record = json.loads((folder / "run.json").read_text())
+    assert record["environment"]["machine"]["threads"] == 1
+    assert record["config"] == run.config
     with pytest.raises(Conflict, match="holds a whole one already"):
         export_run(store, home, run.id, folder)
 
@@ -211,11 +211,11 @@ def test_the_commands_of_an_export_are_ones_that_regkg_takes(
     assert train[train.index("--edge-types") + 1] == "NEAR"
     loaded = [words[words.index("--dataset") + 1] for words in typed if words[0] == "load" and "--dataset" in words]
     assert set(loaded) == set(run.datasets)
-    given = {word for words in typed if words[0] == "load" for word in words if word.startswith("FILE_")}
+    options = {word for words in typed if words[0] == "load" for word in words if word.startswith("FILE_")}
     recorded = {
         f"FILE_{s}" for v in dataset_versions(store, 1) if v.dataset in run.datasets for s in v.sha256[0].split()
     }
-    assert recorded <= given
+    assert recorded <= options
 
 
 def test_the_commands_print_what_programs_read(store: Store, home: Path, run: Run, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ SLOT = "glue:demo"
 
 @pytest.fixture(scope="module")
 def frozen(session_store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Frozen, Run]:
-    """The published run on release 1; release 2 has more rows that it would read."""
+    """Freeze the published run on release 1; release 2 has more rows that it would read."""
     store, folder = session_store, tmp_path_factory.mktemp("retrain")
     home, world = folder / "home", folder / "world"
     empty(store)
@@ -71,14 +71,14 @@ def home(frozen: tuple[Frozen, Run]) -> Path:
 
 @pytest.fixture
 def first(frozen: tuple[Frozen, Run], session_store: Store) -> Run:
-    """The published run, and all as it was when it had been published."""
+    """Return the published run, with everything as it was when it had been published."""
     frozen[0].thaw(session_store)
     return frozen[1]
 
 
 @pytest.fixture
 def store(session_store: Store, first: Run) -> Store:
-    """Holds the world of `first`."""
+    """Return a store that holds the world of `first`."""
     del first
     return session_store
 
@@ -105,10 +105,10 @@ class Told:
 def test_a_changed_run_is_trained_from_its_weights_and_published(store: Store, home: Path, first: Run) -> None:
     before, done = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
     assert [(c.dataset, c.added) for c in before[0].changes] == [("links:extra", 7)]
-    (one,) = done
-    assert (one.slot, one.parent, one.warm, one.published) == (SLOT, first.id, True, True), one.reason
-    assert one.run is not None
-    child = runs.run(store, one.run)
+    (result,) = done
+    assert (result.slot, result.parent, result.warm, result.published) == (SLOT, first.id, True, True), result.reason
+    assert result.run is not None
+    child = runs.run(store, result.run)
     assert (child.parent, child.release, child.outcome) == (first.id, 2, "complete")
     assert (child.config, child.edge_types) == (first.config, first.edge_types)
     assert child.note.startswith("gate passed: foscttm")
@@ -120,28 +120,28 @@ def test_a_changed_run_is_trained_from_its_weights_and_published(store: Store, h
 
 
 def test_a_failed_gate_leaves_the_old_run_published(store: Store, home: Path, first: Run) -> None:
-    _, (one,) = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=SHUT))
-    assert (one.published, one.gate["passed"]) == (False, False)
-    assert one.run is not None
-    child = runs.run(store, one.run)
+    _, (result,) = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=SHUT))
+    assert (result.published, result.gate["passed"]) == (False, False)
+    assert result.run is not None
+    child = runs.run(store, result.run)
     assert child.outcome == "complete"
-    figure = next(f for f in one.gate["figures"] if f["name"] == "foscttm")
+    figure = next(f for f in result.gate["figures"] if f["name"] == "foscttm")
     assert (figure["parent"], figure["child"], figure["tolerance"]) == (
         first.metrics["foscttm"], child.metrics["foscttm"], -1.0,
     )  # fmt: skip
-    assert one.reason.startswith(f"gate failed: foscttm {child.metrics['foscttm']:.4g}, of the published run")
+    assert result.reason.startswith(f"gate failed: foscttm {child.metrics['foscttm']:.4g}, published run")
     assert served(store).runs == {SLOT: first.id}
-    found, again = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
+    decided, again = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
     assert again == []
-    assert found[0].reason.endswith(one.reason)
+    assert decided[0].reason.endswith(result.reason)
 
 
 def test_without_the_weights_the_start_is_cold_and_said(store: Store, home: Path, first: Run) -> None:
     shutil.rmtree(run_folder(home, first.id) / "checkpoints")
-    told = Told()
-    _, (one,) = retrain.retrain(store, home, RetrainOptions(gate=OPEN), progress=told)
-    assert (one.warm, one.published) == (False, True)
-    assert any("a cold start, not from the weights of" in line for line in told.lines)
+    progress = Told()
+    _, (result,) = retrain.retrain(store, home, RetrainOptions(gate=OPEN), progress=progress)
+    assert (result.warm, result.published) == (False, True)
+    assert any("a cold start, not from the weights of" in line for line in progress.lines)
 
 
 def test_a_retrain_that_was_cut_short_goes_on(
@@ -154,8 +154,8 @@ def test_a_retrain_that_was_cut_short_goes_on(
     cut = runs.runs(store)[0]
     assert (cut.parent, cut.outcome) == (first.id, "running")
     store.write("MATCH (r:ModelRun {id: $id}) SET r.process = split(r.process, ':')[0] + ':999999:1.00'", id=cut.id)
-    _, (one,) = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
-    assert (one.run, one.warm, one.published) == (cut.id, True, True)
+    _, (result,) = retrain.retrain(store, home, RetrainOptions(if_changed=True, gate=OPEN))
+    assert (result.run, result.warm, result.published) == (cut.id, True, True)
     assert len(runs.runs(store)) == 2
 
 
@@ -167,22 +167,22 @@ def test_two_retrains_do_not_race_and_a_run_published_meanwhile_stays(
         pytest.raises(Conflict, match=r"a retrain is under way by `regkg retrain --slot a` \(.*:\d+"),
     ):
         retrain.retrain(store, home, RetrainOptions())
-    other = train.train(
+    published_since = train.train(
         store, home, train.TrainingRequest("glue", "demo", STEPS, device="cpu", threads=1, edge_types=("NEAR",))
     )
     plain = train.train
 
     def and_meanwhile(*args: object, **options: object) -> Run:
         run = plain(*args, **options)  # type: ignore[arg-type]
-        runs.publish_run(store, other.id)
+        runs.publish_run(store, published_since.id)
         return run
 
     monkeypatch.setattr(train, "train", and_meanwhile)
-    _, (one,) = retrain.retrain(store, home, RetrainOptions(gate=OPEN))
-    assert not one.published
-    assert f"{other.id} is published for {SLOT} meanwhile" in one.reason
-    assert served(store).runs == {SLOT: other.id}
-    assert first.id != other.id
+    _, (result,) = retrain.retrain(store, home, RetrainOptions(gate=OPEN))
+    assert not result.published
+    assert f"{published_since.id} was published for {SLOT} in the meantime" in result.reason
+    assert served(store).runs == {SLOT: published_since.id}
+    assert first.id != published_since.id
 
 
 def test_a_run_without_a_dataset_is_an_experiment(store: Store, home: Path, first: Run) -> None:

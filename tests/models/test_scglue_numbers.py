@@ -70,8 +70,8 @@ def sines(*shape: int, k: float) -> Tensor:
     return torch.tensor(np.sin(k * (1 + np.arange(n, dtype=np.float64))).reshape(shape), dtype=torch.float32)
 
 
-def near(ours: Tensor, theirs: list[float], tolerance: float = 2e-6) -> None:
-    np.testing.assert_allclose(ours.detach().flatten().numpy(), theirs, rtol=2e-5, atol=tolerance)
+def near(ours: Tensor, expected: list[float], tolerance: float = 2e-6) -> None:
+    np.testing.assert_allclose(ours.detach().flatten().numpy(), expected, rtol=2e-5, atol=tolerance)
 
 
 def test_decoder_value_and_gradients() -> None:
@@ -85,8 +85,8 @@ def test_decoder_value_and_gradients() -> None:
     nll = decoder(u, v, CountMatrix.of(sp.csr_matrix(x), CPU).take(torch.arange(4)), 0)
     near(nll, [NLL])
     grads = torch.autograd.grad(nll, [u, v, decoder.scale, decoder.bias, decoder.log_theta])
-    for ours, theirs in zip(grads, GRADIENTS.values(), strict=True):
-        near(ours, theirs)
+    for ours, expected in zip(grads, GRADIENTS.values(), strict=True):
+        near(ours, expected)
 
 
 def small_graph() -> Edges:
@@ -99,9 +99,9 @@ def small_graph() -> Edges:
 
 def test_edge_norm() -> None:
     norm = small_graph().norm
-    theirs = np.array(EDGE_NORM)
-    theirs[4] = 0.25 / 0.5  # in-degree 0.25
-    np.testing.assert_allclose(norm, theirs, rtol=1e-6)
+    expected = np.array(EDGE_NORM)
+    expected[4] = 0.25 / 0.5  # in-degree 0.25
+    np.testing.assert_allclose(norm, expected, rtol=1e-6)
 
 
 def test_graph_encoder() -> None:

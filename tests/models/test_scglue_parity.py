@@ -37,14 +37,14 @@ KEYS = list(inputs.FEATURES)
 RENAMED = {"scale": "scale_lin", "zero_logit": "zi_logits", "spread": "std_lin", "size": "size_lin"}
 
 
-def near(ours: Any, theirs: Any) -> None:
+def near(ours: Any, expected: Any) -> None:
     if isinstance(ours, Tensor):
         ours = ours.detach().numpy()
-    np.testing.assert_allclose(np.asarray(ours).ravel(), np.asarray(theirs).ravel(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(ours).ravel(), np.asarray(expected).ravel(), rtol=1e-5, atol=1e-5)
 
 
 def their_name(name: str) -> str:
-    """What scglue calls one of our parameters."""
+    """Return scglue's name of one of our parameters."""
     first, *rest = name.split(".")
     if first == "graph":
         return (
@@ -73,19 +73,19 @@ def fill(module: torch.nn.Module, named: Callable[[str], str]) -> None:
 
 @pytest.mark.parametrize("name", DECODERS)
 def test_decoder(name: str) -> None:
-    theirs = THEIRS["decoders"][name]
+    expected = THEIRS["decoders"][name]
     decoder = DECODERS[name](5, 2)
     fill(decoder, lambda own: RENAMED.get(own, own))
     u, v = (torch.from_numpy(inputs.sines(n, inputs.M, k=k)).requires_grad_() for n, k in ((inputs.N, 1.0), (5, 2.0)))
     x = CountMatrix.of(sp.csr_matrix(inputs.values(name, inputs.N, 5)), CPU).take(torch.arange(inputs.N))
     loss = decoder(u, v, x, 0)
-    near(loss, theirs["nll"])
+    near(loss, expected["nll"])
     parameters = {RENAMED.get(own, own): p for own, p in decoder.named_parameters()}
-    assert {"u", "v", *parameters} == theirs["gradients"].keys()
+    assert {"u", "v", *parameters} == expected["gradients"].keys()
     for (own, _), gradient in zip(
         [("u", u), ("v", v), *parameters.items()], torch.autograd.grad(loss, [u, v, *parameters.values()]), strict=True
     ):
-        near(gradient, theirs["gradients"][own])
+        near(gradient, expected["gradients"][own])
 
 
 def world(*, holes: bool) -> tuple[GuidanceGraph, Cells]:
@@ -165,11 +165,11 @@ def test_edges_and_what_is_drawn_of_them() -> None:
 
 
 def test_balancing_weights_of_three_modalities(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = [inputs.clusters(k) for k in range(3)]
-    known = {len(kind): kind for _, kind in made}
+    clustered = [inputs.clusters(k) for k in range(3)]
+    known = {len(kind): kind for _, kind in clustered}
     monkeypatch.setattr(balance, "leiden", lambda embedding, *, seed: known[len(embedding)])
     for ours, theirs in zip(
-        balance.balancing_weights([e for e, _ in made], published=True), THEIRS["balancing"], strict=True
+        balance.balancing_weights([e for e, _ in clustered], published=True), THEIRS["balancing"], strict=True
     ):
         assert np.std(theirs) > 0.1
         near(ours, theirs)

@@ -60,21 +60,31 @@ def world() -> Toy:
 @pytest.mark.parametrize("dense", [False, True])
 def test_rows_of_a_file_are_the_rows_of_the_matrix(tmp_path: Path, dense: bool) -> None:
     matrix = drawn(500, 40)
-    one = stored(tmp_path, matrix.toarray() if dense else matrix)
+    stored_counts = stored(tmp_path, matrix.toarray() if dense else matrix)
     rows = np.array([400, 3, 3, 4, 90, 499, 0])
     keep = np.arange(40) % 3 == 1
     order = np.random.default_rng(0).permutation(500)
-    assert one.shape == (500, 40)
-    np.testing.assert_array_equal(one[rows].toarray(), matrix[rows].toarray())
-    some = one.restrict(keep).restrict(np.arange(keep.sum()) > 2).ordered(order).ordered(order)
-    assert some.shape == (500, keep.sum() - 3)
+    assert stored_counts.shape == (500, 40)
+    np.testing.assert_array_equal(stored_counts[rows].toarray(), matrix[rows].toarray())
+    subset = stored_counts.restrict(keep).restrict(np.arange(keep.sum()) > 2).ordered(order).ordered(order)
+    assert subset.shape == (500, keep.sum() - 3)
     expected = matrix[order][order][:, np.flatnonzero(keep)[3:]]
-    np.testing.assert_array_equal(some[rows].toarray(), expected[rows].toarray())
-    np.testing.assert_array_equal(some[np.array([], np.int64)].toarray(), np.zeros((0, some.shape[1])))
-    again = pickle.loads(pickle.dumps(some))
+    np.testing.assert_array_equal(subset[rows].toarray(), expected[rows].toarray())
+    np.testing.assert_array_equal(subset[np.array([], np.int64)].toarray(), np.zeros((0, subset.shape[1])))
+    again = pickle.loads(pickle.dumps(subset))
     np.testing.assert_array_equal(again[rows].toarray(), expected[rows].toarray())
-    assert len({one.hash, some.hash, one.restrict(keep).hash, replace(one, digest="x").hash}) == 4
-    assert again.hash == some.hash
+    assert (
+        len(
+            {
+                stored_counts.hash,
+                subset.hash,
+                stored_counts.restrict(keep).hash,
+                replace(stored_counts, digest="x").hash,
+            }
+        )
+        == 4
+    )
+    assert again.hash == subset.hash
 
 
 def test_all_rows_come_in_blocks(tmp_path: Path) -> None:
@@ -118,7 +128,7 @@ def test_metrics_are_the_same_over_several_blocks(world: Toy, tmp_path: Path, mo
 def test_what_is_ahead_is_read_once_and_in_a_few_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     n = 20_000
     matrix = drawn(n, 8)
-    one = StreamedCounts(stored(tmp_path, matrix), torch.device("cpu"))
+    streamed = StreamedCounts(stored(tmp_path, matrix), torch.device("cpu"))
     spans: list[int] = []
     span = StoredCounts._span
 
@@ -129,12 +139,12 @@ def test_what_is_ahead_is_read_once_and_in_a_few_pieces(tmp_path: Path, monkeypa
     monkeypatch.setattr(StoredCounts, "_span", counted)
     sampler = BlockSampler(unpaired([n, 5]), 128, 0.1, np.random.default_rng(0))
     steps = 0
-    for draw in ahead(sampler.epoch(np.random.default_rng(1)), [one, one]):
+    for draw in ahead(sampler.epoch(np.random.default_rng(1)), [streamed, streamed]):
         rows = torch.from_numpy(draw.rows[0])
         if steps % 20 == 0:
-            np.testing.assert_array_equal(one.take(rows).dense().numpy(), matrix[draw.rows[0]].toarray())
-        assert one.held is not None
-        assert np.isin(draw.rows[1], one.held[0]).all()
+            np.testing.assert_array_equal(streamed.take(rows).dense().numpy(), matrix[draw.rows[0]].toarray())
+        assert streamed.held is not None
+        assert np.isin(draw.rows[1], streamed.held[0]).all()
         steps += 1
     assert steps == sampler.n_batches > STEPS
     assert np.mean(spans) > 40
@@ -143,12 +153,12 @@ def test_what_is_ahead_is_read_once_and_in_a_few_pieces(tmp_path: Path, monkeypa
 
 def test_an_error_while_reading_ahead_reaches_the_one_who_trains(tmp_path: Path) -> None:
     matrix = drawn(300, 8)
-    one = stored(tmp_path, matrix)
-    with h5py.File(one.path, "r+") as file:
+    stored_counts = stored(tmp_path, matrix)
+    with h5py.File(stored_counts.path, "r+") as file:
         del file["X/data"]
     sampler = BlockSampler(unpaired([300]), 10, 0.0, np.random.default_rng(0))
     with pytest.raises(KeyError, match="data"):
-        list(ahead(sampler.epoch(np.random.default_rng(1)), [StreamedCounts(one, torch.device("cpu"))]))
+        list(ahead(sampler.epoch(np.random.default_rng(1)), [StreamedCounts(stored_counts, torch.device("cpu"))]))
 
 
 def test_drawn_in_blocks_every_cell_comes_as_often_and_the_held_ones_stay_out() -> None:

@@ -26,7 +26,7 @@ def world(seed: int, n_genes: int, n_peaks: int, n_tfs: int, per_gene: int) -> t
 
 @pytest.fixture
 def small_bins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tf_targets, "IN_BIN", 1)
+    monkeypatch.setattr(tf_targets, "MIN_IN_BIN", 1)
 
 
 @pytest.mark.usefixtures("small_bins")
@@ -128,10 +128,10 @@ def test_agreement_by_hand() -> None:
     genes = np.array(["a", "b", "c", "x"])
     curated = pd.DataFrame({"tf": ["T", "T", "U", "U"], "gene": ["a", "b", "c", "elsewhere"]})
     called = pd.DataFrame({"tf": ["T", "T", "U", "V"], "gene": ["a", "c", "c", "a"]})
-    found = agreement(called, curated, genes)
+    agreed = agreement(called, curated, genes)
     # pairs {T, U} x {a, b, c}: called Ta, Tc, Uc; curated Ta, Tb, Uc; both Ta, Uc; neither Ua, Ub
-    assert found["curated_pairs"] == 3
-    assert found["curated_tested"] == 6
-    assert found["curated_called"] == 2
-    assert found["curated_odds_ratio"] == pytest.approx(2 * 2 / (1 * 1))
-    assert found["curated_fisher_p"] == pytest.approx(0.5)  # (C(3,2) C(3,1) + C(3,3)) / C(6,3)
+    assert agreed["curated_pairs"] == 3
+    assert agreed["curated_tested"] == 6
+    assert agreed["curated_called"] == 2
+    assert agreed["curated_odds_ratio"] == pytest.approx(2 * 2 / (1 * 1))
+    assert agreed["curated_fisher_p"] == pytest.approx(0.5)  # (C(3,2) C(3,1) + C(3,3)) / C(6,3)

@@ -77,10 +77,10 @@ def weights(task: Scripted) -> Tensor:
 @given(st.lists(st.sampled_from([1.0, 0.99995, 0.9998, 0.9, 1.2]), min_size=1, max_size=30), st.integers(0, 3))
 def test_learning_rate_drops_when_torch_would_drop_it(losses: list[float], patience: int) -> None:
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
-    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, patience=patience)
+    torch_scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, patience=patience)
     ours, rate = Plateau(), 1.0
     for loss in losses:
-        theirs.step(loss)
+        torch_scheduler.step(loss)
         rate *= 0.1 if ours.drop_now(loss, Schedule(1, 1.0, patience, 1)) else 1.0
         if optimiser.param_groups[0]["lr"] > 1e-6:  # torch stops dropping near 1e-8
             assert rate == pytest.approx(optimiser.param_groups[0]["lr"])

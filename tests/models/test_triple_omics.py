@@ -99,7 +99,7 @@ def test_another_likelihood_can_be_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "value", "said"),
+    ("likelihood", "value", "message"),
     [
         ("beta", 1.5, "1 values of X are above 1, in 1 cells (c1) and 1 features (f2)"),
         ("beta", np.inf, "1 values of X are not finite, in 1 cells (c1) and 1 features (f2)"),
@@ -110,28 +110,28 @@ def test_another_likelihood_can_be_asked_for(tmp_path: Path) -> None:
         ("normal", -0.5, None),
     ],
 )
-def test_values_a_likelihood_cannot_explain_are_named(likelihood: str, value: float, said: str | None) -> None:
+def test_values_a_likelihood_cannot_explain_are_named(likelihood: str, value: float, message: str | None) -> None:
     adata = file_of([[0, 1, 1], [0, 1, value]])
-    assert problems_of(adata, likelihood) == ([said] if said else [])
+    assert problems_of(adata, likelihood) == ([message] if message else [])
 
 
 def test_three_modalities_train_and_align(made: Made) -> None:
     _, graph, cells = made
     fit = glue.train(graph, cells, glue.Config(**STEPS), Trainer(threads=1))
-    found = fit.metrics
-    assert {f"foscttm_{pair}" for pair in ("rna_atac", "rna_mCH", "atac_mCH")} < found.keys()
-    assert found["foscttm"] == pytest.approx(
-        np.mean([found[f"foscttm_{pair}"] for pair in ("rna_atac", "rna_mCH", "atac_mCH")])
+    metrics = fit.metrics
+    assert {f"foscttm_{pair}" for pair in ("rna_atac", "rna_mCH", "atac_mCH")} < metrics.keys()
+    assert metrics["foscttm"] == pytest.approx(
+        np.mean([metrics[f"foscttm_{pair}"] for pair in ("rna_atac", "rna_mCH", "atac_mCH")])
     )
-    assert found["foscttm"] < 0.2
-    assert found["label_transfer"] > 0.8
-    assert found["consistency_20"] > 0.05
+    assert metrics["foscttm"] < 0.2
+    assert metrics["label_transfer"] > 0.8
+    assert metrics["consistency_20"] > 0.05
     unit = fit.features[0] / np.linalg.norm(fit.features[0], axis=1, keepdims=True)
     place = {name: i for i, name in enumerate(fit.vertices.tolist())}
     own = [unit[place[f]] @ unit[place[g]] for f, g in zip(cells["mCH"].features, cells["mCH"].genes, strict=True)]
     assert np.mean(own) < -0.3  # a gene and its methylation point away from each other
-    assert found["r2_all"] >= max(found["r2_atac"], found["r2_mCH"])
-    assert found["r2_mCH"] > 0.3
+    assert metrics["r2_all"] >= max(metrics["r2_atac"], metrics["r2_mCH"])
+    assert metrics["r2_mCH"] > 0.3
 
 
 def test_a_discriminator_and_a_loss_for_each_modality(made: Made) -> None:
@@ -177,7 +177,7 @@ def test_contributions_are_regressions_over_metacells() -> None:
     )
     graph = replace(guidance(np.repeat(list("abcd"), 2), peaks), weight=np.linspace(0.2, 1, 8, dtype=np.float32))
     graph = Cells({"rna": rna, "mCH": layer}).guide(graph)
-    found = diagnostics.contributions(graph, [rna, atac, layer], embeddings, seed=3)
+    shares = diagnostics.contributions(graph, [rna, atac, layer], embeddings, seed=3)
     clusters = joint_clusters(embeddings, 120, seed=3)
     common = np.all([np.bincount(c, minlength=120) > 0 for c in clusters], axis=0)
     y, x1, x2 = (metacell_values(m, c, 120)[common] for m, c in zip([rna, atac, layer], clusters, strict=True))
@@ -189,4 +189,4 @@ def test_contributions_are_regressions_over_metacells() -> None:
             design = np.column_stack([np.ones(len(y)), *columns])
             residual = y[:, g] - design @ np.linalg.lstsq(design, y[:, g], rcond=None)[0]
             scores[name].append(1 - residual.var() / y[:, g].var())
-    assert found == pytest.approx({name: np.mean(values) for name, values in scores.items()}, rel=1e-5)
+    assert shares == pytest.approx({name: np.mean(values) for name, values in scores.items()}, rel=1e-5)

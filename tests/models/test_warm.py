@@ -36,7 +36,7 @@ def world() -> Toy:
 
 @pytest.fixture(scope="module")
 def home(world: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a run called parent lies, trained on a world that lacks the last three peaks."""
+    """Return a home with a run called parent, trained on a world that lacks the last three peaks."""
     home = tmp_path_factory.mktemp("home")
     folder = home / "runs" / "parent"
     less = without(world, world.peak[-3:].tolist())
@@ -46,7 +46,7 @@ def home(world: Toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without(world: Toy, peaks: list[str]) -> Toy:
-    """The world before anybody knew of these peaks' links."""
+    """Return the world before these peaks' links were known."""
     kept = ~np.isin(world.peak, peaks)
     return replace(world, graph=guidance(world.gene[kept], world.peak[kept]))
 
@@ -168,5 +168,5 @@ def test_weights_that_are_not_there_are_said(home: Path) -> None:
         read_start(home, "parent", 2, ["rna", "atac"], same_cells=True)
     with pytest.raises(MissingInput, match=r"protein\.h5ad"):
         read_start(home, "parent", 1, ["rna", "protein"], same_cells=True)
-    with pytest.raises(MissingInput, match="not those of its 20 features"):
+    with pytest.raises(MissingInput, match="do not match its 20 features"):
         read_start(home, "parent", 1, ["rna"], same_cells=True)

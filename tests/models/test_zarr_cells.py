@@ -41,7 +41,7 @@ def written(path: Path, matrix: Counts | Any, fmt: int = 3) -> Path:
 
 
 def pieces(path: Path, matrix: sp.csr_matrix, size: int, fmt: int = 3) -> Path:
-    """A store whose arrays lie in pieces of `size` values, as big ones do."""
+    """Return a store whose arrays are in chunks of `size` values, as in large stores."""
     written(path, matrix, fmt)
     group: Any = zarr.open_group(str(path), mode="r+")["X"]
     for part in ("data", "indices"):
@@ -61,8 +61,8 @@ def test_rows_of_a_store_are_the_rows_of_the_matrix(tmp_path: Path, dense: bool,
     order = np.random.default_rng(0).permutation(500)
     assert (one.shape, one.nnz) == ((500, 40), 500 * 40 if dense else matrix.nnz)
     np.testing.assert_array_equal(one[rows].toarray(), matrix[rows].toarray())
-    some = pickle.loads(pickle.dumps(one.restrict(keep).ordered(order)))
-    np.testing.assert_array_equal(some[rows].toarray(), matrix[order][rows][:, keep].toarray())
+    subset = pickle.loads(pickle.dumps(one.restrict(keep).ordered(order)))
+    np.testing.assert_array_equal(subset[rows].toarray(), matrix[order][rows][:, keep].toarray())
     np.testing.assert_allclose(row_sums(one), np.asarray(matrix.sum(1)).ravel(), rtol=1e-6)
     header = read_header(path)
     assert (header.cells, len(header.features), header.layers, header.assembly) == (500, 40, (), "hg38")
@@ -122,9 +122,9 @@ def test_a_store_by_columns_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["h5ad", "zarr"])
 def test_without_values_it_is_refused(tmp_path: Path, kind: str) -> None:
-    made = anndata.AnnData(shape=(3, 2))
+    empty = anndata.AnnData(shape=(3, 2))
     path = tmp_path / f"some.{kind}"
-    made.write_h5ad(path) if kind == "h5ad" else made.write_zarr(path)
+    empty.write_h5ad(path) if kind == "h5ad" else empty.write_zarr(path)
     with pytest.raises(InputError, match="holds no values, neither X nor a layer"):
         read_header(path)
     with pytest.raises(InputError, match="holds no X"):
@@ -198,9 +198,9 @@ def test_zeros_that_zarr_leaves_out_are_no_fault(tmp_path: Path) -> None:
     dense = written(tmp_path / "dense.zarr", np.zeros((30, 4), np.float32))
     assert read_header(dense).cells == 30
     metadata = dense / "zarr.json"
-    said = json.loads(metadata.read_text())
-    del said["consolidated_metadata"]
-    metadata.write_text(json.dumps(said))
+    attributes = json.loads(metadata.read_text())
+    del attributes["consolidated_metadata"]
+    metadata.write_text(json.dumps(attributes))
     with pytest.raises(InputError, match="1 of 1 pieces are not there"):
         read_header(dense)
 
@@ -214,11 +214,11 @@ def test_the_checksum_is_of_names_and_bytes_not_of_the_order_of_a_listing(tmp_pa
         (copied / file.relative_to(path)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copied / file.relative_to(path))
     assert checksum(copied) == before
-    one = piece(copied, "data", 0)
-    one.rename(one.with_name("1"))
+    chunk = piece(copied, "data", 0)
+    chunk.rename(chunk.with_name("1"))
     assert checksum(copied) != before
-    one.with_name("1").rename(one)
-    one.write_bytes(one.read_bytes()[:-1] + b"\0")
+    chunk.with_name("1").rename(chunk)
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
     assert checksum(copied) != before
 
 

@@ -32,7 +32,7 @@ class Toy:
 
 
 def toy(n_cells: int = 300, n_genes: int = 80, seed: int = 0) -> Toy:
-    """Genes follow cell programs; half of the peaks near a gene follow that gene, the rest another program."""
+    """Make genes that follow cell programs; half of the peaks near a gene follow it, the rest another program."""
     rng = np.random.default_rng(seed)
     program = rng.normal(size=(N_TYPES, 6)) * 1.2
     kind = rng.integers(N_TYPES, size=n_cells)
@@ -99,7 +99,7 @@ def random_edges(n_genes: int, n_peaks: int, n: int, seed: int) -> Edges:
 
 
 def dense(modality: Modality) -> NDArray[np.float32]:
-    """Its values as one array; of cells that are in memory."""
+    """Return the values as one array, for cells in memory."""
     assert isinstance(modality.counts, sp.csr_matrix)
     values: NDArray[np.float32] = modality.counts.toarray()
     return values

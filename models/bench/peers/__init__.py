@@ -1,1 +1,1 @@
-"""Other programs, run beside ours."""
+"""Other programs, run next to ours."""

@@ -32,7 +32,7 @@ SCRIPT = Path(__file__).with_name("scglue_here.py")
 
 
 def ours(cells: Cells, config: glue.Config, trainer: Trainer) -> Program:
-    """GLUE of the zoo."""
+    """Return the zoo's GLUE as a program."""
 
     def run(graph: GuidanceGraph, seed: int) -> Embeddings:
         fit = glue.train(graph, cells, replace(config, seed=seed), trainer)
@@ -42,13 +42,13 @@ def ours(cells: Cells, config: glue.Config, trainer: Trainer) -> Program:
 
 
 def scglue(cells: Cells, python: Path, folder: Path, threads: int) -> Program:
-    """Scglue with its defaults, both stages, as a child process of the Python that has it.
+    """Return scglue with its defaults, both stages, as a program run in a child process of another Python.
 
     Args:
-        cells: whose encoder inputs and labels both programs see.
-        python: of an environment with scglue.
-        folder: for its inputs, checkpoints and what it says, in one folder for each graph and seed.
-        threads: of torch.
+        cells: cells whose encoder inputs and labels both programs see.
+        python: interpreter of an environment with scglue.
+        folder: for inputs, checkpoints and logs, in one folder for each graph and seed.
+        threads: number of torch threads.
 
     Raises:
         MissingInput: that Python cannot import scglue.
@@ -61,21 +61,21 @@ def scglue(cells: Cells, python: Path, folder: Path, threads: int) -> Program:
         )
 
     def run(graph: GuidanceGraph, seed: int) -> Embeddings:
-        own = folder / f"{graph.hash[:12]}-seed{seed}"  # where a killed run goes on with its second stage
+        own = folder / f"{graph.hash[:12]}-seed{seed}"  # where a killed run resumes with its second stage
         write_world(graph, cells, own)
-        said = own / "scglue.log"
-        with said.open("a") as log:
+        log_file = own / "scglue.log"
+        with log_file.open("a") as log:
             done = subprocess.run([python, SCRIPT, own, str(seed), str(threads)], stdout=log, stderr=log, check=False)
         if done.returncode:
-            raise TrainingError(f"scglue ended with {done.returncode}", f"its last words are in {said}")
-        made, features = np.load(own / "cells.npz"), np.load(own / "features.npz")
-        return {name: made[name] for name in made.files}, features["features"], features["vectors"]
+            raise TrainingError(f"scglue exited with code {done.returncode}", f"see the end of {log_file}")
+        embedded, features = np.load(own / "cells.npz"), np.load(own / "features.npz")
+        return {name: embedded[name] for name in embedded.files}, features["features"], features["vectors"]
 
     return run
 
 
 def write_world(graph: GuidanceGraph, cells: Cells, folder: Path) -> None:
-    """The inputs of `scglue_here.py`: the features and edges that ours trains on."""
+    """Write the inputs of `scglue_here.py`: the features and edges that ours trains on."""
     folder.mkdir(parents=True, exist_ok=True)
     linked = cells.linked(graph)
     for name, modality in linked.modalities.items():

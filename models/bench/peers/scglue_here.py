@@ -1,8 +1,8 @@
-"""Train scglue on a folder and leave its embeddings there; run by the Python of an environment that has scglue.
+"""Train scglue on a folder and write its embeddings there; run by the Python of an environment that has scglue.
 
 The folder holds rna.h5ad-like files named in world.json (raw counts in X, obsm["X_rep"]) and links.tsv (source, target,
-weight, sign). All of scglue's defaults, both stages, as its `fit_SCGLUE` takes them; the first stage is kept, so that a
-killed run goes on with the second. Imports nothing of ours.
+weight, sign). Both stages run with all of scglue's defaults, as in its `fit_SCGLUE`; the first stage is kept, so that a
+killed run resumes with the second. It imports nothing of ours.
 
     PYTHON scglue_here.py FOLDER SEED THREADS
 """
@@ -23,7 +23,7 @@ import torch
 
 
 def guidance(links: pd.DataFrame, features: set[str]) -> nx.MultiDiGraph:
-    """Both directions of every link, and a loop on every feature."""
+    """Return the graph with both directions of every link, and a loop on every feature."""
     graph = nx.MultiDiGraph()
     for source, target, weight, sign in links.itertuples(index=False):
         graph.add_edge(source, target, weight=weight, sign=sign)
@@ -33,8 +33,10 @@ def guidance(links: pd.DataFrame, features: set[str]) -> nx.MultiDiGraph:
     return graph
 
 
-def trained(cells: dict[str, anndata.AnnData], graph: nx.MultiDiGraph, seed: int, folder: pathlib.Path) -> Any:
-    """Both stages; the first is taken from the folder where it came to its end there."""
+def train_both_stages(
+    cells: dict[str, anndata.AnnData], graph: nx.MultiDiGraph, seed: int, folder: pathlib.Path
+) -> Any:
+    """Train both stages; the first is loaded from the folder if it finished there."""
     kept, vertices = folder / "first.dill", sorted(graph.nodes)
     if not kept.exists():
         first = scglue.models.SCGLUEModel(cells, vertices, random_seed=seed)
@@ -51,7 +53,7 @@ def trained(cells: dict[str, anndata.AnnData], graph: nx.MultiDiGraph, seed: int
     model = scglue.models.SCGLUEModel(cells, vertices, random_seed=seed)
     model.adopt_pretrained_model(first)
     model.compile()
-    model.random_seed += 1  # as scglue does, so that the order of cells is another
+    model.random_seed += 1  # as scglue does, for another order of cells
     model.fit(cells, graph, directory=str(folder / "second"))
     return model
 
@@ -67,7 +69,7 @@ def main(folder: pathlib.Path, seed: int, threads: int) -> None:
         scglue.models.configure_dataset(adata, likelihoods[name].upper(), use_highly_variable=True, use_rep="X_rep")
     used = {feature for adata in cells.values() for feature in adata.var_names}
     graph = guidance(links[links["source"].isin(used) & links["target"].isin(used)], used)
-    model = trained(cells, graph, seed, folder)
+    model = train_both_stages(cells, graph, seed, folder)
     np.savez(folder / "cells.npz", **{name: model.encode_data(name, adata) for name, adata in cells.items()})
     np.savez(folder / "features.npz", features=model.vertices.to_numpy(dtype=str), vectors=model.encode_graph(graph))
 

@@ -1,4 +1,4 @@
-"""What there is of a run, from the graph and from its folder; each part is read when a section first asks for it."""
+"""The contents of a run, from the graph and from its folder; each part is read when a section first needs it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kg.runs import Run
-    from kg.runs.cell_files import Embedded
+    from kg.runs.cell_files import EmbeddedCells
     from kg.store import Store
     from models.contract import Model
 
 
 @dataclass(frozen=True)
 class RunContents:
-    """A run and what it left.
+    """A run and what it produced.
 
     Attributes:
         store: the graph.
-        home: where runs lie.
+        home: REGKG_HOME, where runs are kept.
         run: its record.
     """
 
@@ -46,22 +46,22 @@ class RunContents:
 
     @cached_property
     def folder(self) -> Path:
-        """Of the run; it may not be there."""
+        """Folder of the run; it may be missing."""
         return run_folder(self.home, self.run.id)
 
     @cached_property
     def model(self) -> Model | None:
-        """What its model declares; None for a derived run, or one of a model that this program does not have."""
+        """Declaration of its model; None for a derived run, or a model that this program does not have."""
         return registry.get(self.run.model) if self.run.model in registry.names() else None
 
     @cached_property
     def environment(self) -> Mapping[str, Any]:
-        """What it was registered with besides."""
+        """The environment that it was registered with."""
         return runs.environment(self.store, self.run.id)
 
     @cached_property
     def is_served(self) -> bool:
-        """Whether readers see it unless they name another."""
+        """Whether it is what readers see by default."""
         try:
             return self.run.id in served(self.store).runs.values()
         except UnknownRelease:
@@ -69,17 +69,17 @@ class RunContents:
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        """Its metrics that are numbers."""
+        """Metrics that are numbers."""
         return {name: float(value) for name, value in self.run.metrics.items() if isinstance(value, int | float)}
 
     @cached_property
     def history(self) -> pd.DataFrame | None:
-        """One row an epoch, none of a model without a loss; None where the run kept no history."""
+        """One row per epoch, none for a model without a loss; None if the run kept no history."""
         return read_history(self.folder)
 
     @cached_property
-    def cells(self) -> Sequence[Embedded]:
-        """Of each modality, in the joint space; empty where the run kept none."""
+    def cells(self) -> Sequence[EmbeddedCells]:
+        """Cells of each modality in the joint space; empty if the run kept none."""
         return read_cell_files(self.folder, self.run.model)
 
     @cached_property
@@ -89,14 +89,14 @@ class RunContents:
 
     @cached_property
     def predicted(self) -> Mapping[str, pd.DataFrame]:
-        """Rows that it predicted, by edge type."""
+        """Predicted rows, by edge type."""
         return predicted_rows(self.store, self.home, self.run.id)
 
     @cached_property
     def genes(self) -> pd.DataFrame:
-        """Of the release that it read."""
-        read: pd.DataFrame = read_nodes(self.store, GENE, self.run.release).to_pandas()
-        return read
+        """Genes of the release that the run read."""
+        genes: pd.DataFrame = read_nodes(self.store, GENE, self.run.release).to_pandas()
+        return genes
 
     @cached_property
     def symbols(self) -> Mapping[str, str]:
@@ -105,16 +105,17 @@ class RunContents:
 
     @cached_property
     def links(self) -> pd.DataFrame:
-        """Pairs of a peak and a gene that it wrote, with where the peak lies and how far from the gene's start site.
+        """Peak-gene pairs that the run wrote, with the peak's position and its distance from the gene's start site.
 
         Columns peak, gene, symbol, start, end (0-based half-open), distance_bp, score, q_value, called, in_prior
-        (False beyond the evidence) and `EXTRA_SCORES`, NaN where the run does not say.
+        (False beyond the evidence) and `EXTRA_SCORES`, NaN where the run has none.
         """
         rows = self.predicted.get(PREDICTED_LINK.name, pd.DataFrame(columns=PREDICTED_LINK.schema.names))
         columns = ["start_id", "end_id", "score", "q_value", "called", "in_prior", *EXTRA_SCORES]
         links = rows[columns].rename(columns={"start_id": "peak", "end_id": "gene"})
         links = links.astype(dict.fromkeys(("score", "q_value", *EXTRA_SCORES), float) | {"called": bool})
-        links = links.assign(in_prior=links["in_prior"].ne(other=False))  # an older run says nothing, and has no others
+        # older runs lack the column, and all their pairs are in the prior
+        links = links.assign(in_prior=links["in_prior"].ne(other=False))
         if links.empty:
             return links.assign(symbol="", start=0, end=0, distance_bp=0)
         peaks = read_nodes(self.store, PEAK, self.run.release).to_pandas()[["id", "start", "end"]]
@@ -124,9 +125,9 @@ class RunContents:
 
 
 def contents_of(store: Store, home: Path, run_id: str) -> RunContents:
-    """What there is of a run.
+    """Return the contents of a run.
 
     Raises:
-        UnknownRun: there is none.
+        UnknownRun: there is no such run.
     """
     return RunContents(store, home, runs.run(store, run_id))

@@ -29,10 +29,10 @@ LAST = ("metrics", "settings")
 
 @dataclass(frozen=True)
 class Report:
-    """A report that is drawn.
+    """A drawn report.
 
     Attributes:
-        run: whose.
+        run: id of the run.
         sections: in order.
         drawn_at: ISO 8601.
     """
@@ -43,40 +43,40 @@ class Report:
 
     @property
     def missing(self) -> list[str]:
-        """Names of what the run should have and has not."""
+        """Names of what the run should have but lacks."""
         return [section.missing for section in self.sections if section.missing]
 
     @property
     def html(self) -> str:
-        """One page that needs nothing but itself."""
+        """One self-contained page."""
         when = f"Drawn {self.drawn_at[:19]} (UTC) by regkg {metadata.version('regkg')}"
-        foot = f"{when}; what is published may have changed since."
+        foot = f"{when}; the published run may have changed since."
         return page.render("sections.html", title=self.run, lead=[], sections=self.sections, foot=foot)
 
     @property
     def json(self) -> dict[str, Any]:
-        """The same for programs: each section with its title, its HTML, and what it lacks."""
+        """The same for programs: each section with its title, its HTML, and what is missing."""
         parts = [{"title": s.title, "html": page.fragment(s.blocks), "missing": s.missing} for s in self.sections]
         return {"run": self.run, "drawn_at": self.drawn_at, "sections": parts}
 
 
 def section_named(name: str) -> Callable[[RunContents], list[Section]]:
-    """What makes the sections of this name.
+    """Return the function that makes the sections of this name.
 
     Raises:
-        InputError: there is none, which a model's declaration must not name.
+        InputError: there is no such section; a model's declaration must not name it.
     """
     if name not in modules_in(SECTIONS):
-        raise InputError(f"no section of a report is called {name!r}", f"there are: {', '.join(modules_in(SECTIONS))}")
-    found: Callable[[RunContents], list[Section]] = declared_in(SECTIONS, name, "sections")
-    return found
+        raise InputError(f"no report section is called {name!r}", f"available: {', '.join(modules_in(SECTIONS))}")
+    sections: Callable[[RunContents], list[Section]] = declared_in(SECTIONS, name, "sections")
+    return sections
 
 
 def draw_report(store: Store, home: Path, run_id: str) -> Report:
-    """The report of a run: sections of every run, of its kinds of output, and those that its model declares.
+    """Draw the report of a run: sections of every run, of its kinds of output, and those that its model declares.
 
     Raises:
-        UnknownRun: there is none.
+        UnknownRun: there is no such run.
     """
     contents = contents_of(store, home, run_id)
     own = contents.model.report if contents.model else ()
@@ -85,5 +85,5 @@ def draw_report(store: Store, home: Path, run_id: str) -> Report:
 
 
 def keep(home: Path, report: Report) -> Path:
-    """Keep a report in the run's folder; gives the path of the page."""
+    """Write a report into the run's folder; return the path of the page."""
     return reports.keep_report(home, report.run, report.html, report.json)

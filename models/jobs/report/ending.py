@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def end_with_report(store: Store, home: Path, run_id: str, progress: Progress = SILENT) -> None:
-    """Draw and keep the report of a run that has just ended; what goes wrong is said and fails nothing."""
+    """Draw and keep the report of a run that has just ended; an error is reported and fails nothing."""
     progress.begin("drawing the report")
     try:
         from models.jobs.report.drawing import draw_report, keep  # noqa: PLC0415 - a library may be broken as well
@@ -23,7 +23,7 @@ def end_with_report(store: Store, home: Path, run_id: str, progress: Progress = 
         progress.end("failed")
         progress.say(
             f"warning: the report of {run_id} could not be drawn ({type(error).__name__}: {error}); the run itself is "
-            f"complete; `regkg runs report {run_id}` tries again"
+            f"complete; `regkg runs report {run_id}` draws it again"
         )
     else:
         progress.end(where)

@@ -19,8 +19,8 @@ class Section:
 
     Attributes:
         title: heading.
-        blocks: what stands under it.
-        missing: name of what a run of this model should have and this one has not; None where nothing is missing.
+        blocks: its content.
+        missing: name of what a run of this model should have but this one lacks; None if nothing is missing.
     """
 
     title: str
@@ -29,5 +29,5 @@ class Section:
 
 
 def missing(title: str, name: str, sentence: str) -> Section:
-    """A section that only says that, and why, something could not be shown."""
+    """Return a section that only says that, and why, something could not be shown."""
     return Section(title, [Text(sentence, is_missing=True)], name)

@@ -1,9 +1,9 @@
-"""How much of a pair's score is its own prior: the score once more, with the edges of that pair left out.
+"""How much of a pair's score is its own prior: the score again, with the edges of that pair left out.
 
 A feature's mean is linear in what the graph encoder adds up over its edges, mean = W H + b with
-H_t = sum over edges s -> t of sign * weight * P_s / sqrt(in-degree of t), so leaving an edge out is taking its term
-off the sum and its weight off the in-degree: exact for the trained weights, without training again. What training has
-already written into P because of the edge stays there, so this is the part that the edge adds when scores are made.
+H_t = sum over edges s -> t of sign * weight * P_s / sqrt(in-degree of t), so leaving an edge out means taking its
+term off the sum and its weight off the in-degree: exact for the trained weights, without training again. What training
+has already written into P because of the edge stays there, so this is the part that the edge adds at scoring time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-PAIRS = 100_000  # of a block
+PAIRS = 100_000  # in a block
 
 
 @dataclass(frozen=True)
@@ -47,34 +47,34 @@ class Linear:
 
     @classmethod
     def of(cls, encoder: GraphEncoder, edges: Edges) -> Linear:
-        """From the module and the edges that it was made with."""
+        """Build it from the module and the edges that the module was made with."""
         arrays = (encoder.vertices, encoder.mean.weight, encoder.mean.bias)
         return cls(edges, *(array.detach().cpu().numpy().astype(np.float64) for array in arrays))
 
     def means(self, total: Floats, degree: Floats) -> Floats:
-        """(n, m) embeddings of vertices from their sums before they are scaled, (n, m), and in-degrees, (n,)."""
+        """Return (n, m) embeddings of vertices from their unscaled sums, (n, m), and in-degrees, (n,)."""
         embedded: Floats = (total / np.sqrt(degree)[:, None]) @ self.weight.T + self.bias
         return embedded
 
 
 def without_edges(encoder: Linear, vertices: NDArray[np.str_], graph: GuidanceGraph) -> Floats:
-    """(E,) for each edge of a guidance graph the cosine of its ends when no edge joins them; NaN where one is unknown.
+    """Return (E,) cosines of the ends of each edge of a guidance graph as if no edge joined them; NaN if unknown.
 
     Args:
         encoder: trained.
         vertices: (V,) ids of its features, in any order.
-        graph: that guided it, or that graph before layers of genes were added.
+        graph: the graph that guided it, or that graph before layers of genes were added.
     """
-    at = pd.Index(vertices).get_indexer(pd.Index(graph.vertices))
-    i, j = at[graph.source], at[graph.target]
-    there = (i >= 0) & (j >= 0) & (i != j)
+    vertex = pd.Index(vertices).get_indexer(pd.Index(graph.vertices))
+    i, j = vertex[graph.source], vertex[graph.target]
+    known = (i >= 0) & (j >= 0) & (i != j)
     cosine = np.full(len(i), np.nan)
-    cosine[there] = without_own(encoder, i[there], j[there])
+    cosine[known] = without_own(encoder, i[known], j[known])
     return cosine
 
 
 def without_own(encoder: Linear, i: Ints, j: Ints) -> Floats:
-    """(pairs,) cosines of features i and j when no edge between the two is in the graph.
+    """Return (pairs,) cosines of features i and j as if no edge between the two were in the graph.
 
     Args:
         encoder: trained.
@@ -83,18 +83,18 @@ def without_own(encoder: Linear, i: Ints, j: Ints) -> Floats:
     edges, n = encoder.edges, encoder.edges.n_vertices
     weight = edges.weight.astype(np.float64)
     degree = np.bincount(edges.target, weight, minlength=n)
-    summing = sp.csr_matrix((weight * edges.sign, (edges.target, edges.source)), shape=(n, n))
-    total = np.asarray(summing @ encoder.vertices)
+    adjacency = sp.csr_matrix((weight * edges.sign, (edges.target, edges.source)), shape=(n, n))
+    total = np.asarray(adjacency @ encoder.vertices)
     own = _Own.of(edges)
     cosine = np.empty(len(i))
-    for some in _blocks(len(i)):
+    for block in _blocks(len(i)):
         ends = []
-        for here, other in ((i[some], j[some]), (j[some], i[some])):
-            own_weight, signed = own.between(other, here)
-            left = total[here] - signed[:, None] * encoder.vertices[other]
-            ends.append(encoder.means(left, degree[here] - own_weight))
+        for end, other in ((i[block], j[block]), (j[block], i[block])):
+            own_weight, signed = own.between(other, end)
+            remaining = total[end] - signed[:, None] * encoder.vertices[other]
+            ends.append(encoder.means(remaining, degree[end] - own_weight))
         length = np.linalg.norm(ends[0], axis=1) * np.linalg.norm(ends[1], axis=1)
-        cosine[some] = (ends[0] * ends[1]).sum(1) / np.maximum(length, 1e-12)
+        cosine[block] = (ends[0] * ends[1]).sum(1) / np.maximum(length, 1e-12)
     return cosine
 
 
@@ -120,11 +120,11 @@ class _Own:
         return cls(keys, sums[0], sums[1], edges.n_vertices)
 
     def between(self, source: Ints, target: Ints) -> tuple[Floats, Floats]:
-        """Sums for each pair; 0 where no edge joins it."""
-        wanted = source * np.int64(self.n_vertices) + target
-        at = np.searchsorted(self.keys, wanted).clip(max=len(self.keys) - 1)
-        there = self.keys[at] == wanted
-        return np.where(there, self.weight[at], 0.0), np.where(there, self.signed[at], 0.0)
+        """Return the sums for each pair; 0 where no edge joins it."""
+        key = source * np.int64(self.n_vertices) + target
+        at = np.searchsorted(self.keys, key).clip(max=len(self.keys) - 1)
+        known = self.keys[at] == key
+        return np.where(known, self.weight[at], 0.0), np.where(known, self.signed[at], 0.0)
 
 
 def _blocks(n: int) -> Iterator[slice]:

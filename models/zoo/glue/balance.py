@@ -1,9 +1,9 @@
 """Weights that let modalities with different cell-type compositions align.
 
-Two rules, both from clusters of each modality and the cosines of their means. `match` is that of GLUE (Cao & Gao 2022,
-supplement). Its weights depend on how finely a modality happens to be clustered: where one has five clusters and the
-other two along the same cells, equal compositions get unequal weights, and alignment moves cells to make up for it.
-`overlap` asks at each cluster how dense either modality is around it, which splitting a cluster does not change.
+There are two rules, both from clusters of each modality and the cosines of their means. `match` is that of GLUE (Cao &
+Gao 2022, supplement). Its weights depend on how finely a modality happens to be clustered: if one has five clusters and
+the other two over the same cells, equal compositions get unequal weights, and alignment moves cells to compensate.
+`overlap` asks at each cluster how dense each modality is around it, which does not change when a cluster is split.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEIGHBOURS = 15
 CUTOFF = 0.5  # cosine below which clusters do not match
 POWER = 4
 BLOCK = 1024
-MOST = 30_000  # cells among which neighbours are sought
+MAX_CELLS = 30_000  # cells among which neighbours are sought
 
 
 def balancing_weights(
@@ -38,28 +38,28 @@ def balancing_weights(
     seed: int = 0,
     published: bool = False,
 ) -> list[Float]:
-    """Weight of each cell in the discriminator's loss.
+    """Return the weight of each cell in the discriminator's loss.
 
     Args:
         embeddings: (cells, m) for each modality, in one space.
-        batch: (cells,) code for each modality where batches are shared; each is balanced by itself.
+        batch: (cells,) batch code for each modality where batches are shared; each batch is balanced by itself.
         sizes: how many cells each row of the embeddings stands for; None for one each.
         seed: of the clustering.
-        published: by `match`, not by `overlap`.
+        published: use `match` rather than `overlap`.
 
     Returns:
-        (cells,) for each modality, mean 1 over what rows stand for (in each batch); 0 for clusters that match nothing
-        elsewhere.
+        (cells,) for each modality, with mean 1 over the cells that rows stand for (in each batch); 0 for clusters
+        without a match in other modalities.
     """
     if batch is not None:
         weights = [np.empty(len(codes)) for codes in batch]
-        for one in np.unique(batch[0]):
-            own = [codes == one for codes in batch]
-            counts = None if sizes is None else [s[o] for s, o in zip(sizes, own, strict=True)]
-            some = [e[o] for e, o in zip(embeddings, own, strict=True)]
-            within = balancing_weights(some, None, counts, seed=seed, published=published)
-            for weight, o, found in zip(weights, own, within, strict=True):
-                weight[o] = found
+        for code in np.unique(batch[0]):
+            own = [codes == code for codes in batch]
+            counts = None if sizes is None else [s[mask] for s, mask in zip(sizes, own, strict=True)]
+            parts = [e[mask] for e, mask in zip(embeddings, own, strict=True)]
+            within = balancing_weights(parts, None, counts, seed=seed, published=published)
+            for weight, mask, part_weight in zip(weights, own, within, strict=True):
+                weight[mask] = part_weight
         return weights
     clusters = [clusters_of(embedding, seed=seed) for embedding in embeddings]
     means, totals = [], []
@@ -73,14 +73,14 @@ def balancing_weights(
 
 
 def overlap(means: Sequence[Float], sizes: Sequence[NDArray[Any]]) -> list[Float]:
-    """Generalised overlap weights (Li & Li 2019, Annals of Applied Statistics) of clusters, mean 1 over cells.
+    """Return generalised overlap weights of clusters (Li & Li 2019, Annals of Applied Statistics), mean 1 over cells.
 
-    The density of a modality at a cluster is the share of its cells in clusters similar to it, each counted by its
-    cosine ** POWER. The weight of a cluster in its modality k is 1 / p_k over the sum of 1 / p_l of all modalities l:
-    of two, the other's share of both densities. So weighted, all have the same composition, that of their overlap.
+    The density of a modality at a cluster is the share of its cells in clusters similar to it, each weighted by
+    cosine ** POWER. The weight of a cluster in its modality k is 1 / p_k over the sum of 1 / p_l of all modalities l
+    (for two, the other's share of both densities). Weighted so, all have the same composition, that of their overlap.
 
     Args:
-        means: (clusters, m) of each modality, of length 1.
+        means: (clusters, m) of each modality, with unit length.
         sizes: cells of each cluster of each modality.
     """
     weights = []
@@ -93,10 +93,10 @@ def overlap(means: Sequence[Float], sizes: Sequence[NDArray[Any]]) -> list[Float
 
 
 def match(cosines: Sequence[Float], sizes: Sequence[NDArray[Any]]) -> list[Float]:
-    """Weights of clusters as GLUE has them, mean 1 over the cells of each modality.
+    """Return the weights of clusters as in GLUE, mean 1 over the cells of each modality.
 
     Args:
-        cosines: a matrix for each pair of modalities, in the order of `itertools.combinations`.
+        cosines: one matrix for each pair of modalities, in the order of `itertools.combinations`.
         sizes: cells of each cluster of each modality.
     """
     n = len(sizes)
@@ -116,31 +116,31 @@ def _kept(cosine: Float) -> Float:
 
 
 def _of_mean_1(weight: Float, size: NDArray[Any]) -> Float:
-    """Over cells; all 1 where all are 0, since nothing would be aligned."""
+    """Scale weights to mean 1 over cells; all 1 where all are 0, since nothing would be aligned."""
     total = (weight * size).sum()
     scaled: Float = weight * size.sum() / total if total else np.ones(len(size))
     return scaled
 
 
 def clusters_of(embedding: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.int64]:
-    """Cluster of each cell; of more than `MOST` cells a sample is clustered, and each joins the nearest mean by cosine.
+    """Return the cluster of each cell; beyond `MAX_CELLS` cells a sample is clustered, and the rest join the nearest.
 
-    Neighbours of all cells would take time with the square of their number.
+    Nearest is by cosine to the means. Finding neighbours of all cells would take time quadratic in their number.
     """
-    if len(embedding) <= MOST:
+    if len(embedding) <= MAX_CELLS:
         return leiden(embedding, seed=seed)
-    seen = np.sort(np.random.default_rng(seed).choice(len(embedding), MOST, replace=False))
-    cluster = leiden(embedding[seen], seed=seed)
-    member = sp.csr_matrix((np.ones(MOST), (cluster, np.arange(MOST))))
+    sampled = np.sort(np.random.default_rng(seed).choice(len(embedding), MAX_CELLS, replace=False))
+    cluster = leiden(embedding[sampled], seed=seed)
+    member = sp.csr_matrix((np.ones(MAX_CELLS), (cluster, np.arange(MAX_CELLS))))
     unit = embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
-    mean = member @ unit[seen]
+    mean = member @ unit[sampled]
     mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
     nearest: NDArray[np.int64] = (unit @ mean.T).argmax(1)
     return np.unique(nearest, return_inverse=True)[1]
 
 
 def leiden(embedding: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.int64]:
-    """Clusters of cells by modularity on the symmetrised 15-nearest-neighbour graph of cosines."""
+    """Cluster cells by modularity on the symmetrised 15-nearest-neighbour graph of cosines."""
     nearest = neighbours(embedding, min(NEIGHBOURS, len(embedding) - 1))
     row = np.repeat(np.arange(len(embedding)), nearest.shape[1])
     directed = sp.csr_matrix((np.ones(len(row)), (row, nearest.ravel())), shape=(len(embedding),) * 2)
@@ -150,11 +150,11 @@ def leiden(embedding: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.int64
 
 
 def neighbours(embedding: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """(cells, k) rows of the k most similar other cells by cosine, in no order."""
+    """Return (cells, k) rows of the k most similar other cells by cosine, unordered."""
     unit = embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
-    found = np.empty((len(unit), k), np.int64)
+    nearest = np.empty((len(unit), k), np.int64)
     for start in range(0, len(unit), BLOCK):
         near = unit[start : start + BLOCK] @ unit.T
         near[np.arange(len(near)), np.arange(start, start + len(near))] = -np.inf
-        found[start : start + BLOCK] = np.argpartition(near, -k, axis=1)[:, -k:]
-    return found
+        nearest[start : start + BLOCK] = np.argpartition(near, -k, axis=1)[:, -k:]
+    return nearest

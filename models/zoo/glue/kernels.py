@@ -1,8 +1,8 @@
 """The compiled inner loops of GLUE on the CPU: negative binomial of sparse counts, sampled edges of the graph.
 
-A step is bound by memory, so each row is walked while it is in cache, and what a walk can gather along the way is
-gathered. numba compiles at the first use (some seconds) and keeps the result beside this file or in the user's cache.
-It reads no annotations. All arrays are C-contiguous; float32 where nothing else is said.
+A step is memory-bound, so each row is processed while it is in cache, and everything that one pass can accumulate is
+accumulated in it. numba compiles at first use (some seconds) and caches the result next to this file or in the user's
+cache. It reads no annotations. All arrays are C-contiguous, and float32 unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EPS = 1e-7
-CHUNK = 4096  # entries that are walked more than once: they stay in the first cache
-TOGETHER = 64  # edges whose rows are fetched side by side, and are in cache when gradients are pushed
+CHUNK = 4096  # entries that are passed over more than once: they stay in the first cache
+TOGETHER = 64  # edges whose rows are fetched together, and are still in cache when gradients are pushed
 GROUP = 32  # rows whose 1 + mu / theta are multiplied, in float64, before one logarithm is taken
 FEW = 16  # up to this count, sums over j < x stand in for gamma functions
 SAFE = {"reassoc", "contract", "arcp", "nsz"}  # sums in any order; NaN and infinity keep their meaning
 f32, i32 = np.float32, np.int32
 TINY = f32(1e-12)
-# without error_model="numpy" every division asks whether it is by zero, and no loop with one is vectorised
+# without error_model="numpy" every division checks for zero, and no loop with one is vectorised
 _fast = numba.njit(fastmath=SAFE, error_model="numpy", nogil=True, cache=True)
 _finite = numba.njit(fastmath={*SAFE, "nnan", "ninf"}, error_model="numpy", nogil=True, cache=True)
 _inlined = numba.njit(fastmath={*SAFE, "nnan", "ninf"}, error_model="numpy", inline="always")
@@ -49,7 +49,7 @@ class Nonzeros(NamedTuple):
 
 @_inlined
 def _exp(x: Any) -> Any:
-    """Exponential of x <= 0 to 1e-6 of itself: 2^n times a polynomial, as in the Cephes library; without a branch."""
+    """Return exp(x) for x <= 0, to 1e-6 relative: 2^n times a polynomial, as in the Cephes library; branch-free."""
     x = max(x, f32(-87.0))
     n = i32(x * f32(1.44269504) - f32(0.5))
     x = x - f32(n) * f32(0.693359375)
@@ -65,7 +65,7 @@ def _exp(x: Any) -> Any:
 
 @_inlined
 def _log(x: Any) -> Any:
-    """Natural logarithm of a normal x > 0, by the Cephes library's polynomial; without a branch."""
+    """Return the natural logarithm of a normal x > 0, by the Cephes library's polynomial; branch-free."""
     bits = f32(x).view(i32)
     n = i32((bits >> i32(23)) - i32(126))
     x = i32((bits & i32(0x7FFFFF)) | i32(0x3F000000)).view(f32)  # in [0.5, 1)
@@ -86,7 +86,7 @@ def _log(x: Any) -> Any:
 
 @_inlined
 def _log1p(x: Any) -> Any:
-    """Log(1 + x) of x in [0, 1] as 2 artanh(x / (2 + x)), whose series keeps small x to the last digit."""
+    """Return log(1 + x) of x in [0, 1] as 2 artanh(x / (2 + x)), whose series keeps small x to the last digit."""
     s = x / (f32(2) + x)
     z = s * s
     y = f32(1 / 15) * z + f32(1 / 13)
@@ -121,7 +121,7 @@ def _sum(row: Any) -> Any:
 
 @_fast
 def _digamma(x: Any) -> Any:
-    """Of x > 0, by recurrence up to 6 and then its asymptotic series."""
+    """Return digamma of x > 0, by recurrence up to 6 and then its asymptotic series."""
     below = 0.0
     while x < 6.0:
         below += 1.0 / x
@@ -132,10 +132,10 @@ def _digamma(x: Any) -> Any:
 
 @_fast
 def _count_terms(theta: Any, x: Any, odds: Any) -> Any:
-    """What a count x > 0 adds to the loss, and digamma(theta + x) - digamma(theta).
+    """Return what a count x > 0 adds to the loss, and digamma(theta + x) - digamma(theta).
 
-    The loss is x log(odds) - lgamma(theta + x) + lgamma(theta) + lgamma(x + 1), with odds = 1 + theta / mu; for few
-    counts a single logarithm.
+    The loss is x log(odds) - lgamma(theta + x) + lgamma(theta) + lgamma(x + 1), with odds = 1 + theta / mu; a
+    small count takes a single logarithm.
     """
     if x <= FEW and x == math.floor(x):
         ratio, slope = 1.0, 0.0
@@ -149,7 +149,7 @@ def _count_terms(theta: Any, x: Any, odds: Any) -> Any:
 
 @_fast
 def _walk_means(row: Any, scale: Any, theta: Any, product: Any, shares: Any) -> Any:
-    """Turn weights into r; gather 1 + r and r / (1 + r); return the sum of theta r / (1 + r)."""
+    """Turn weights into r; accumulate 1 + r and r / (1 + r); return the sum of theta r / (1 + r)."""
     total = f32(0)
     for j in range(len(row)):
         r = row[j] * scale
@@ -163,16 +163,16 @@ def _walk_means(row: Any, scale: Any, theta: Any, product: Any, shares: Any) -> 
 
 @_fast
 def _walk_counts(row: Any, own: Any, counts: Any, theta: Any, spare: Any, into: Any) -> Any:
-    """What a cell's nonzeros add: to the loss, to the sum over features of the gradient by log mu, and to `into`."""
+    """Add a cell's nonzeros to the loss, to the sum over features of the gradient by log mu, and to `into`."""
     nll, total = 0.0, 0.0
     for at in own:
         j = counts.column[at]
         x, t, mu = float(counts.value[at]), float(theta[j]), float(row[j]) * theta[j]
         r_eps = (mu + EPS) / t
-        loss, gained = _count_terms(t, x, (1.0 + r_eps) / r_eps)
+        loss, digamma_change = _count_terms(t, x, (1.0 + r_eps) / r_eps)
         slope = x / (1.0 + r_eps)
         nll += loss
-        into[3, j] += slope - t * gained
+        into[3, j] += slope - t * digamma_change
         slope *= mu / (mu + EPS)
         total -= slope
         if len(spare):
@@ -235,14 +235,14 @@ def _edges(v: Any, source: Any, target: Any, sign: Any, present: Any, real: Any,
 
 @_fast
 def _dots(v: Any, source: Any, target: Any) -> Any:
-    found = np.empty(len(source), f32)
+    dots = np.empty(len(source), f32)
     for e in range(len(source)):
         head, tail = v[source[e]], v[target[e]]
         dot = f32(0)
         for j in range(v.shape[1]):
             dot += head[j] * tail[j]
-        found[e] = dot
-    return found
+        dots[e] = dot
+    return dots
 
 
 @_fast
@@ -318,33 +318,33 @@ def _rms_step(grad: Any, square: Any, parameter: Any, lr: Any, alpha: Any, eps: 
 
 
 nb_rows: Callable[..., float] = _nb_rows
-"""Negative log-likelihood of some cells, less the sum over entries of theta * log1p(r), which `into` gathers.
+"""Return the negative log-likelihood of some cells, less the sum over entries of theta * log1p(r), added to `into`.
 
 r is mu / theta. A loss that is not finite is NaN. Where gradients are needed, `a` is left with the gradient by log mu
 over theta; otherwise with r.
 
 Args:
     a: (n, features) logits of the mean, less log theta.
-    first: place of the first of these cells in `counts`.
+    first: index of the first of these cells in `counts`.
     theta: (features,) inverse dispersion.
     counts: `Nonzeros`.
-    spare: as long as the nonzeros, overwritten; empty where no gradients are needed.
+    spare: as long as the nonzeros, overwritten; empty if no gradients are needed.
     into: (4, features) float64, added to: sums over cells of log1p(r), of r / (1 + r), of the gradient by log mu over
-        theta, and of the gradient by log theta that the nonzeros bring.
+        theta, and of the gradient by log theta from the nonzeros.
 """
 
 edges: Callable[..., float] = _edges
-"""Weighted cross-entropy of edges, whose logit is sign * <v_source, v_target>.
+"""Return the weighted cross-entropy of edges, whose logit is sign * <v_source, v_target>.
 
 Args:
     v: (V, m).
     source, target, sign, present: (e,) each; present is 1 for a real edge, else 0.
     real, absent: weight of an edge of each kind.
-    grad: (V, m), the gradient by v is added.
+    grad: (V, m), to which the gradient by v is added.
 """
 
 sample: Callable[..., float] = _sample
-"""Sum of KL(Normal(mean, std) | Normal(0, 1)), std = softplus(raw) + EPS; NaN where a value is not finite.
+"""Return the sum of KL(Normal(mean, std) | Normal(0, 1)), std = softplus(raw) + EPS; NaN if a value is not finite.
 
 Args:
     mean, raw, noise: (n,), noise standard normal.
@@ -353,7 +353,7 @@ Args:
 """
 
 sample_back: Callable[..., None] = _sample_back
-"""Gradient by `raw`, into `out`, from those by `sample` and (float32) by the divergence; all (n,)."""
+"""Write the gradient by `raw` into `out`, from those by `sample` and (float32) by the divergence; all (n,)."""
 
 rms_step: Callable[..., None] = _rms_step
-"""One step of RMSprop, into `square` (the running mean of the gradient's square) and `parameter`; all (n,)."""
+"""Take one step of RMSprop, updating `square` (running mean of the squared gradient) and `parameter`; all (n,)."""

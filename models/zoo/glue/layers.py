@@ -42,7 +42,7 @@ class _Posterior(torch.autograd.Function):
 
 
 def posterior(mean: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
-    """A reparameterised sample of Normal(mean, softplus(raw) + EPS) and its summed KL from Normal(0, 1).
+    """Return a reparameterised sample of Normal(mean, softplus(raw) + EPS) and its summed KL from Normal(0, 1).
 
     Shapes: mean, raw (n, m) -> (n, m), ().
     """
@@ -66,7 +66,7 @@ class Dropout(nn.Module):
         self.scale = 1 / (1 - probability)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Entries dropped and the rest scaled up, in training."""
+        """Drop entries and scale up the rest, in training."""
         if not self.training:
             return x
         bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
@@ -89,7 +89,7 @@ class GraphEncoder(nn.Module):
         self.spread = nn.Linear(latent_dim, latent_dim)
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Mean and raw spread of every vertex."""
+        """Return the mean and raw spread of every vertex."""
         hidden = self.graph(self.vertices)  # (V, m)
         return self.mean(hidden), self.spread(hidden)
 
@@ -111,7 +111,7 @@ class DataEncoder(nn.Module):
         self.spread = nn.Linear(widths[-1], latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and raw spread of every cell."""
+        """Return the mean and raw spread of every cell."""
         hidden = self.hidden(x)
         return self.mean(hidden), self.spread(hidden)
 
@@ -128,7 +128,7 @@ class Discriminator(nn.Sequential):
 
 
 class _EdgeLoss(torch.autograd.Function):
-    """The same loss by the compiled loop, which works out its gradient along the way."""
+    """`edge_nll` by the compiled loop, which computes its gradient along the way."""
 
     @staticmethod
     def forward(ctx: Any, v: Tensor, edges: Sequence[Tensor]) -> Tensor:
@@ -148,7 +148,7 @@ class _EdgeLoss(torch.autograd.Function):
 
 
 def edge_nll(v: Tensor, source: Tensor, target: Tensor, sign: Tensor, present: Tensor) -> Tensor:
-    """Balanced negative log-likelihood of sampled edges: mean over real ones and mean over absent ones, averaged.
+    """Return the balanced negative log-likelihood of sampled edges: means over real and absent ones, averaged.
 
     Shapes: v (V, m); source, target, sign, present (e,) -> ().
     """

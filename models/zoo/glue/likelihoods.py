@@ -1,13 +1,13 @@
-"""The negative binomial of sparse counts, in as few passes over (cells x features) as it takes.
+"""The negative binomial of sparse counts, in as few passes over (cells x features) as possible.
 
 With mean mu = softmax(a) * library and inverse dispersion theta (Cao & Gao 2022, NB decoder),
 
     -log p(x) = theta * log1p(mu / theta)                                   every entry
               + x * (log1p(r) - log r) - lgamma(theta + x) + ...            entries with x > 0 only
 
-where r = (mu + EPS) / theta. The first line is the whole cost at single-cell sparsity, so forward and
-gradients are worked out together, block of rows by block of rows, while a block is in cache, and no
-(cells x features) matrix outlives its block.
+where r = (mu + EPS) / theta. The first line is the whole cost at single-cell sparsity, so loss and gradients are
+computed together, one block of rows at a time, while the block is in cache, and no (cells x features) matrix outlives
+its block.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EPS = 1e-7
-BLOCK = 6_400_000  # entries of a block on the CPU for each thread; smaller ones read the features from memory too often
+BLOCK = 6_400_000  # entries of a block per CPU thread; smaller ones read the features from memory too often
 TINY = 1e-12
 
 
@@ -40,8 +40,8 @@ class SparseCounts:
 
     Attributes:
         row, column: (nonzeros,) int64, rows ascending.
-        value: (nonzeros,) float32; NaN is not measured.
-        library: (cells,) float32 row sums of what was measured.
+        value: (nonzeros,) float32; NaN means not measured.
+        library: (cells,) float32 row sums of measured values.
         n_features: columns of the full matrix.
         missing: whether any cell of the whole matrix has a NaN.
     """
@@ -55,12 +55,12 @@ class SparseCounts:
 
     @property
     def measured(self) -> int:
-        """How many entries are not NaN."""
+        """Number of entries that are not NaN."""
         entries = len(self.library) * self.n_features
         return entries - int(self.value.isnan().sum()) if self.missing else entries
 
     def dense(self) -> Tensor:
-        """(cells, features), zeros filled in."""
+        """Return (cells, features), with zeros filled in."""
         full = self.value.new_zeros(len(self.library), self.n_features)
         full[self.row, self.column] = self.value
         return full
@@ -77,13 +77,13 @@ class CountMatrix:
 
     @classmethod
     def of(cls, counts: sp.csr_matrix, device: torch.device) -> CountMatrix:
-        """The same matrix on `device`."""
+        """Return the same matrix on `device`."""
         indptr, indices = (torch.as_tensor(a.astype(np.int64), device=device) for a in (counts.indptr, counts.indices))
         data = torch.as_tensor(counts.data.astype(np.float32), device=device)
         return cls(indptr, indices, data, counts.shape[1])
 
     def take(self, rows: Tensor) -> SparseCounts:
-        """The given rows, in the given order; a row may come twice."""
+        """Return the given rows, in the given order; a row may come twice."""
         length = self.indptr[rows + 1] - self.indptr[rows]
         row = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), length)
         first = self.indptr[rows] - (length.cumsum(0) - length)  # of a row in `data`, less its place in the batch
@@ -96,15 +96,15 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def in_threads(work: Callable[..., float], threads: int, *given: Any) -> list[float]:
-    """What `work(thread, *given)` returns, for each thread; work must release the interpreter's lock."""
+def in_threads(work: Callable[..., float], threads: int, *arguments: Any) -> list[float]:
+    """Return what `work(thread, *arguments)` returns, for each thread; `work` must release the interpreter's lock."""
     if threads == 1:
-        return [work(0, *given)]
-    return list(_pool(threads).map(work, range(threads), *([each] * threads for each in given)))
+        return [work(0, *arguments)]
+    return list(_pool(threads).map(work, range(threads), *([argument] * threads for argument in arguments)))
 
 
 def sparse_nb_nll(u: Tensor, w: Tensor, bias: Tensor, log_theta: Tensor, counts: SparseCounts) -> Tensor:
-    """Mean negative log-likelihood over cells and features.
+    """Return the mean negative log-likelihood over cells and features.
 
     Args:
         u: (cells, m) cell embeddings.
@@ -161,7 +161,7 @@ class _Compiled:
         start = torch.searchsorted(counts.row, torch.arange(len(u) + 1))
         spare = torch.empty_like(counts.value) if needed else counts.value[:0]
         nonzeros = Nonzeros(*(t.numpy() for t in (counts.library, start, counts.column, counts.value)))
-        self.given = (self.theta.numpy(), nonzeros, spare.numpy())
+        self.constants = (self.theta.numpy(), nonzeros, spare.numpy())
         self.sparse_nll = 0.0
         self.d_u, self.d_w = torch.empty_like(u), torch.zeros_like(w)
 
@@ -174,7 +174,7 @@ class _Compiled:
 
     def _part(self, thread: int, a: NDArray[np.float32], first: int) -> float:
         own = slice(*(len(a) * (thread + i) // self.threads for i in (0, 1)))
-        return nb_rows(a[own], first + own.start, *self.given, self.into[thread])
+        return nb_rows(a[own], first + own.start, *self.constants, self.into[thread])
 
     def finish(self) -> tuple[Tensor, list[Tensor]]:
         log_sum, t_sum, d_sum, d_nonzero = self.into.sum(0)
@@ -227,7 +227,7 @@ class _Work:
         self.d_sum.addmv_(d.t(), ones)
 
     def nonzeros(self, rows: slice, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the counts add: to the loss, to d log_theta, and (returned) to dN / dlog mu."""
+        """Add the counts' terms to the loss and to d log_theta; return those to dN / dlog mu."""
         part = slice(int(self.edges[rows.start]), int(self.edges[rows.stop]))
         column, x = self.counts.column[part], self.counts.value[part]
         at = (self.counts.row[part] - rows.start) * r.shape[1] + column
@@ -236,8 +236,8 @@ class _Work:
         r_eps = (mu + EPS) / theta
         nll = x * (r_eps.log1p() - r_eps.log()) - torch.lgamma(theta + x) + torch.lgamma(theta) + torch.lgamma(x + 1)
         self.sparse_nll += nll.sum()
-        gained = torch.digamma(theta + x) - torch.digamma(theta)
-        self.d_log_theta.index_add_(0, column, x / (1 + r_eps) - theta * gained)
+        digamma_change = torch.digamma(theta + x) - torch.digamma(theta)
+        self.d_log_theta.index_add_(0, column, x / (1 + r_eps) - theta * digamma_change)
         return at, column, -x * mu / ((mu + EPS) * (1 + r_eps))
 
     def finish(self) -> tuple[Tensor, list[Tensor]]:

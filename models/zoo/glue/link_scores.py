@@ -1,4 +1,4 @@
-"""What training leaves: embeddings, history, metrics, and the links they imply."""
+"""The result of training: embeddings, history, metrics, and the links that they imply."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NULL_SIZE = 20_000  # null scores, at least; small skeletons are permuted more t
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, without the model.
+    """What remains of a trained model: its embeddings, history and metrics.
 
     Attributes:
         vertices: (V,) feature ids, sorted.
@@ -30,8 +30,8 @@ class Trained:
         history: one row for each epoch, member and stage.
         metrics: name -> value.
         without_prior: (E,) for each edge of the guidance graph, in its order, the mean cosine of its ends over members
-            when no edge between the two is in the graph; NaN where an end was not trained, None where the model cannot
-            say.
+            as if no edge between the two were in the graph; NaN where an end was not trained, None where the model
+            cannot tell.
     """
 
     vertices: NDArray[np.str_]
@@ -42,7 +42,7 @@ class Trained:
     without_prior: NDArray[np.float64] | None = None
 
     def links(self, source: Sequence[str], target: Sequence[str], *, seed: int = 0) -> pd.DataFrame:
-        """Regulatory scores of skeleton pairs, against embeddings permuted among the skeleton's features.
+        """Score skeleton pairs against embeddings permuted among the skeleton's features.
 
         The score is the mean cosine over members. The null, pooled over members, is the cosine of the same
         pairs after each member's rows are permuted (Cao & Gao 2022). p = (1 + null values >= score) / (1 + all),
@@ -54,7 +54,7 @@ class Trained:
 
         Returns:
             source, target, score, stability (standard deviation over members; NaN with one), p, q, sign (of the
-            score), called (q < 0.05), in the given order, indexed by the place there; pairs with an end that was not
+            score), called (q < 0.05), in the given order, indexed by position there; pairs with an end that was not
             trained are left out.
         """
         at, known = self.places(source, target)
@@ -73,14 +73,14 @@ class Trained:
         return scaled
 
     def places(self, source: Sequence[str], target: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows of both ends of those pairs whose ends were trained, (2, known), and which pairs these are."""
+        """Return the rows of both ends of the pairs whose ends were trained, (2, known), and which pairs these are."""
         ends = np.stack([np.asarray(source, dtype=str), np.asarray(target, dtype=str)])
         at = np.searchsorted(self.vertices, ends).clip(max=len(self.vertices) - 1)
         known = (self.vertices[at] == ends).all(0)
         return at[:, known], known
 
     def null(self, i: NDArray[np.int64], j: NDArray[np.int64], *, seed: int = 0) -> NDArray[np.float64]:
-        """Cosines of the skeleton's pairs, whose ends are rows i and j, after the rows of its features are permuted."""
+        """Return cosines of the skeleton's pairs, with ends in rows i and j, after permuting its features' rows."""
         nodes, (i, j) = np.unique(np.stack([i, j]), return_inverse=True)
         return permuted(self.unit[:, nodes], i, j, np.random.default_rng(seed))
 
@@ -92,7 +92,7 @@ def tabulated(
     p: NDArray[np.float64],
     q: NDArray[np.float64],
 ) -> pd.DataFrame:
-    """The columns of `Trained.links` from cosines by member, p and q."""
+    """Return the columns of `Trained.links` from cosines by member, p and q."""
     score = by_member.mean(0)
     spread = by_member.std(0, ddof=1) if len(by_member) > 1 else np.full(len(score), np.nan)
     return pd.DataFrame(
@@ -105,7 +105,7 @@ def tabulated(
 
 
 def cosines(unit: NDArray[np.float32], i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(members, pairs) cosines of rows i and j of each member's (nodes, m) unit vectors."""
+    """Return (members, pairs) cosines of rows i and j of each member's (nodes, m) unit vectors."""
     product: NDArray[np.float64] = np.einsum("kpm,kpm->kp", unit[:, i], unit[:, j], dtype=np.float64)
     return product
 
@@ -113,13 +113,13 @@ def cosines(unit: NDArray[np.float32], i: NDArray[np.int64], j: NDArray[np.int64
 def permuted(
     unit: NDArray[np.float32], i: NDArray[np.int64], j: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Cosines of the same pairs after the rows of each member are permuted, pooled over members."""
+    """Return cosines of the same pairs after the rows of each member are permuted, pooled over members."""
     rounds = -(-NULL_SIZE // max(len(unit) * len(i), 1))
     shuffled = (np.stack([rng.permutation(member) for member in unit]) for _ in range(rounds))
     return np.concatenate([cosines(member, i, j).ravel() for member in shuffled])
 
 
 def greater_p(score: NDArray[np.float64], null: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of null values that are not below each score, counting the score itself, so never 0."""
+    """Return the share of null values >= each score, counting the score itself, so never 0."""
     null = np.sort(null)
     return (1 + len(null) - np.searchsorted(null, score)) / (1 + len(null))

@@ -1,9 +1,9 @@
-"""Which cells of two modalities are probably of one kind, before anything is trained.
+"""Matching of cells of two modalities that are probably of one kind, before anything is trained.
 
-Clusters of each modality are matched by optimal transport: those that lie to each other alike (Gromov-Wasserstein,
-which reads encoder inputs alone: Peyre et al. 2016; Demetci et al. 2022) and whose linked features are high together
-(fused Gromov-Wasserstein: Vayer et al. 2020, Algorithms 13:212). Guidance is heard as far as it says more than permuted
-edges would. Where it says a lot, cells are not matched at all: training on the graph itself does that better.
+Clusters of each modality are matched by optimal transport, on similar geometry (Gromov-Wasserstein, which reads encoder
+inputs alone: Peyre et al. 2016; Demetci et al. 2022) and on linked features that are high together (fused
+Gromov-Wasserstein: Vayer et al. 2020, Algorithms 13:212). Guidance counts only as far as it is more informative than
+permuted edges. Where it is very informative, cells are not matched at all: training on the graph does that better.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 GROUPS = 12
-TRIED = (8, 10, 12, 15, 20, 25)  # numbers of clusters that are matched, each TRIES times, and averaged
-TRIES = 5
-CELLS_EACH = 15  # of a cluster in the smallest modality, on average and at least
-MOST = 30_000  # cells of each modality that are looked at; the rest join the nearest cluster
-TOLD = 0.03  # weight of guidance, in units of its own spread, beside squared differences of relative distances
-ASKED = 20  # clusters of each modality that the graph is asked of
-ENOUGH = 1 / 3  # share of what it says of them that is not chance; by chance it is up to a quarter
-SMOOTH = 0.03  # entropy of the plan that a matching starts from, in the same units as relative distances squared
-PERMUTED = 20  # times, to see what edges say by chance
+CLUSTER_NUMBERS = (8, 10, 12, 15, 20, 25)  # numbers of clusters that are matched, each REPEATS times, and averaged
+REPEATS = 5
+CELLS_EACH = 15  # cells per cluster in the smallest modality, on average, at least
+MAX_CELLS = 30_000  # cells of each modality that are clustered; the rest join the nearest cluster
+GUIDANCE_WEIGHT = 0.03  # in units of its own spread, against squared differences of relative distances
+GUIDANCE_CLUSTERS = 20  # clusters of each modality on which guidance is tested
+INFORMATIVE = 1 / 3  # share of the agreement that is not chance; by chance alone it is up to a quarter
+SMOOTH = 0.03  # entropy of the plan that a matching starts from, in the units of squared relative distances
+PERMUTATIONS = 20  # of the edges, for the agreement expected by chance
 
 
 @dataclass(frozen=True)
@@ -56,93 +56,97 @@ class Clusters:
     Attributes:
         of: (cells,) cluster of each cell.
         share: (n,) of the cells.
-        apart: (n, n) Euclidean distances of the means of encoder inputs, over their mean.
-        values: (n, features) as `models.evaluation.metrics.metacell_values` has them.
+        distances: (n, n) Euclidean distances of the means of encoder inputs, relative to their mean.
+        values: (n, features) from `models.evaluation.metrics.metacell_values`.
         means: (n, dims) of encoder inputs.
     """
 
     of: NDArray[np.int64]
     share: Floats
-    apart: Floats
+    distances: Floats
     values: Floats
     means: Floats
 
 
-def groups(graph: GuidanceGraph, cells: Cells, *, seed: int = 0) -> list[NDArray[np.int64]] | None:
-    """Group of each cell of each modality; its number is that of a cluster of the anchor.
+def match_cells(graph: GuidanceGraph, cells: Cells, *, seed: int = 0) -> list[NDArray[np.int64]] | None:
+    """Return the group of each cell of each modality; groups are numbered as clusters of the anchor.
 
-    One matching hangs on how the cells happened to be clustered, so that many are averaged. A cluster then joins the
-    anchor's cluster that it is matched with most beyond what their sizes would give.
+    A single matching depends on how the cells happened to be clustered, so many are averaged. A cluster then joins the
+    anchor's cluster that it is matched with most, relative to what their sizes would give.
 
     Args:
         graph: its edges between features of the anchor and of another modality are read.
-        cells: encoder inputs, and of at most `MOST` cells of each modality the values.
-        seed: of the clusters and of the cells looked at.
+        cells: encoder inputs, and the values of at most `MAX_CELLS` cells of each modality.
+        seed: of the clusters and of the choice of cells.
 
     Returns:
-        (cells,) for each modality; -1 in one that the graph says enough of, and in clusters of the anchor that nothing
-        joined; None where the graph says enough of all, or cells are too few to tell groups apart.
+        (cells,) for each modality; -1 in a modality for which the graph is informative enough, and in clusters of the
+        anchor that nothing joined; None where the graph is informative for all, or there are too few cells.
     """
-    most = min(len(m.rep) for m in cells.modalities.values()) // CELLS_EACH
-    numbers = [n for n in TRIED if n <= most]
-    if most < GROUPS or not numbers:
+    max_clusters = min(len(m.rep) for m in cells.modalities.values()) // CELLS_EACH
+    numbers = [n for n in CLUSTER_NUMBERS if n <= max_clusters]
+    if max_clusters < GROUPS or not numbers:
         return None
-    anchor, *others = (_some(modality, seed) for modality in cells.modalities.values())
-    told = [says_enough(graph, anchor, other, min(ASKED, most), seed=seed) for other in others]
-    if all(told):
+    anchor, *others = (_subsample(modality, seed) for modality in cells.modalities.values())
+    informative = [
+        is_informative(graph, anchor, other, min(GUIDANCE_CLUSTERS, max_clusters), seed=seed) for other in others
+    ]
+    if all(informative):
         return None
-    its = clusters(anchor, GROUPS, seed=seed)
+    anchor_clusters = clusters(anchor, GROUPS, seed=seed)
     first, *rest = cells.modalities.values()
-    found = []
-    for modality, other, enough in zip(rest, others, told, strict=True):
+    groups = []
+    for modality, other, enough in zip(rest, others, informative, strict=True):
         if enough:
-            found.append(np.full(len(modality.rep), -1))
+            groups.append(np.full(len(modality.rep), -1))
             continue
         own = clusters(other, GROUPS, seed=seed)
-        plan = consensus(graph, anchor, other, (its, own), numbers, seed=seed)
+        plan = consensus(graph, anchor, other, (anchor_clusters, own), numbers, seed=seed)
         joins = (plan / np.outer(plan.sum(1), plan.sum(0))).argmax(0)
-        found.append(joins[_nearest(modality.rep, own.means)])
-    nearest = _nearest(first.rep, its.means)
-    return [np.where(np.isin(nearest, np.concatenate(found)), nearest, -1), *found]
+        groups.append(joins[_nearest(modality.rep, own.means)])
+    nearest = _nearest(first.rep, anchor_clusters.means)
+    return [np.where(np.isin(nearest, np.concatenate(groups)), nearest, -1), *groups]
 
 
-def says_enough(graph: GuidanceGraph, anchor: Modality, other: Modality, n: int, *, seed: int = 0) -> bool:
-    """Whether the edges between two modalities say more of n clusters of each than chance would."""
+def is_informative(graph: GuidanceGraph, anchor: Modality, other: Modality, n: int, *, seed: int = 0) -> bool:
+    """Return whether the edges between two modalities tell more about n clusters of each than chance would."""
     sides = clusters(anchor, n, seed=seed), clusters(other, n, seed=seed)
-    return agreement(graph, anchor, other, *sides)[1] >= ENOUGH
+    return agreement(graph, anchor, other, *sides)[1] >= INFORMATIVE
 
 
 def consensus(
     graph: GuidanceGraph,
     anchor: Modality,
     other: Modality,
-    asked: tuple[Clusters, Clusters],
+    of: tuple[Clusters, Clusters],
     numbers: Sequence[int],
     *,
     seed: int = 0,
 ) -> Floats:
-    """(n, n) how much two clusters belong together, mean over matchings of other clusters of the same cells."""
-    total = np.zeros((len(asked[0].share), len(asked[1].share)))
-    for n, again in product(numbers, range(TRIES)):
-        its, own = (clusters(side, n, seed=TRIES * seed + again) for side in (anchor, other))
-        told, _ = agreement(graph, anchor, other, its, own)
-        plan = transport(its, own, told)
-        left, right = (_within(whole.of, part.of) for whole, part in zip(asked, (its, own), strict=True))
-        total += left @ plan @ right.T
-    return total / (len(numbers) * TRIES)
+    """Return (n, n) how much two clusters belong together, averaged over matchings of other clusterings."""
+    total = np.zeros((len(of[0].share), len(of[1].share)))
+    for n, repeat in product(numbers, range(REPEATS)):
+        anchor_clusters, other_clusters = (clusters(side, n, seed=REPEATS * seed + repeat) for side in (anchor, other))
+        guidance, _ = agreement(graph, anchor, other, anchor_clusters, other_clusters)
+        plan = transport(anchor_clusters, other_clusters, guidance)
+        of_anchor, of_other = (
+            _within(final.of, tried.of) for final, tried in zip(of, (anchor_clusters, other_clusters), strict=True)
+        )
+        total += of_anchor @ plan @ of_other.T
+    return total / (len(numbers) * REPEATS)
 
 
 def _within(whole: NDArray[np.int64], part: NDArray[np.int64]) -> Floats:
-    """(clusters of one kind, of another) the share of the cells of the latter that lie in the former."""
+    """Return (clusters of one kind, of another) the share of the latter's cells that lie in the former."""
     both = np.zeros((whole.max() + 1, part.max() + 1))
     np.add.at(both, (whole, part), 1)
     return np.asarray(both / both.sum(0))
 
 
-def _some(modality: Modality, seed: int) -> Modality:
-    if len(modality.rep) <= MOST:
+def _subsample(modality: Modality, seed: int) -> Modality:
+    if len(modality.rep) <= MAX_CELLS:
         return modality
-    return modality.take(np.sort(np.random.default_rng(seed).choice(len(modality.rep), MOST, replace=False)))
+    return modality.take(np.sort(np.random.default_rng(seed).choice(len(modality.rep), MAX_CELLS, replace=False)))
 
 
 def _nearest(rep: NDArray[np.float32], means: Floats) -> NDArray[np.int64]:
@@ -150,45 +154,49 @@ def _nearest(rep: NDArray[np.float32], means: Floats) -> NDArray[np.int64]:
 
 
 def clusters(modality: Modality, n: int, *, seed: int = 0) -> Clusters:
-    """Up to n clusters of encoder inputs by k-means, the same on any number of cores: a resumed run has them too."""
+    """Cluster encoder inputs by k-means into up to n clusters, the same on any number of cores, for resumed runs."""
     count_cores()
-    with threadpool_limits(1), warnings.catch_warnings():  # sums of several threads are added in the order they end
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct cells than n: there are fewer clusters
-        found = KMeans(n, n_init=3, random_state=seed).fit(modality.rep)
-    held, of = np.unique(found.labels_, return_inverse=True)
-    means = found.cluster_centers_[held].astype(np.float64)
-    apart = np.linalg.norm(means[:, None] - means[None], axis=2)
+    with (
+        threadpool_limits(1),
+        warnings.catch_warnings(),
+    ):  # threads would add their sums in the order in which they finish
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct cells than n give fewer clusters
+        kmeans = KMeans(n, n_init=3, random_state=seed).fit(modality.rep)
+    used, of = np.unique(kmeans.labels_, return_inverse=True)
+    means = kmeans.cluster_centers_[used].astype(np.float64)
+    distances = np.linalg.norm(means[:, None] - means[None], axis=2)
     return Clusters(
-        of, np.bincount(of) / len(of), apart / max(apart.sum() / max(apart.size - len(apart), 1), 1e-12),
-        metacell_values(modality, of, len(held)), means,
+        of, np.bincount(of) / len(of),
+        distances / max(distances.sum() / max(distances.size - len(distances), 1), 1e-12),
+        metacell_values(modality, of, len(used)), means,
     )  # fmt: skip
 
 
 def agreement(
     graph: GuidanceGraph, anchor: Modality, other: Modality, its_clusters: Clusters, own_clusters: Clusters
 ) -> tuple[Floats, float]:
-    """How much linked features are high together in a cluster of the anchor and one of the other modality.
+    """Return how far linked features are high together in a cluster of the anchor and one of the other modality.
 
-    Sum over edges of sign * weight * the product of the two values, each in standard deviations over its clusters, less
-    what it is when the edges' ends in the other modality are permuted; in units of its own spread, and shrunk by the
-    share of its variance that permuting does not explain, so that edges that say nothing are not heard.
+    This is the sum over edges of sign * weight * the product of the two values, each standardised over its clusters,
+    minus its mean when the edges' ends in the other modality are permuted; in units of its own spread, and multiplied
+    by the share of its variance that permuting does not explain, so that uninformative edges have no effect.
 
     Returns:
-        (n, n), and that share: 0 for edges that say no more than chance, towards 1 for many that are right.
+        (n, n), and that share: 0 for edges no better than chance, towards 1 for many that are right.
     """
     i, j, weight = graph.between(anchor.features, other.features)
-    mine, theirs = _standardised(its_clusters), _standardised(own_clusters)
+    anchor_values, other_values = _standardised(its_clusters), _standardised(own_clusters)
 
     def summed(j: NDArray[np.int64]) -> Floats:
-        edges = sp.csr_matrix((weight, (i, j)), shape=(mine.shape[1], theirs.shape[1]))
-        return np.asarray(mine @ np.asarray(edges @ theirs.T))
+        edges = sp.csr_matrix((weight, (i, j)), shape=(anchor_values.shape[1], other_values.shape[1]))
+        return np.asarray(anchor_values @ np.asarray(edges @ other_values.T))
 
     rng = np.random.default_rng(0)
-    null = np.array([summed(rng.permutation(j)) for _ in range(PERMUTED)])
-    beyond, noise = summed(j) - null.mean(0), null.var(0, ddof=1).mean()
-    signal = np.square(beyond).mean()
+    null = np.array([summed(rng.permutation(j)) for _ in range(PERMUTATIONS)])
+    excess, noise = summed(j) - null.mean(0), null.var(0, ddof=1).mean()
+    signal = np.square(excess).mean()
     share = max(0.0, float(1 - noise / signal)) if signal > 0 else 0.0
-    return (share / np.sqrt(signal) * beyond if share else np.zeros_like(beyond)), share
+    return (share / np.sqrt(signal) * excess if share else np.zeros_like(excess)), share
 
 
 def _standardised(clusters: Clusters) -> Floats:
@@ -198,29 +206,35 @@ def _standardised(clusters: Clusters) -> Floats:
     return standard
 
 
-def transport(anchor: Clusters, other: Clusters, told: Floats) -> Floats:
-    """(n, n) share of all cells that lie in a cluster of the anchor and belong to one of the other modality.
+def transport(anchor: Clusters, other: Clusters, guidance: Floats) -> Floats:
+    """Return (n, n) shares of all cells that lie in a cluster of the anchor and belong to one of the other modality.
 
-    From independence the search ends in the nearest local optimum, which for clusters that lie in tight clumps is often
-    a wrong one. It starts from plans of the smoothed problem instead, which has few others: of guidance and geometry,
-    and of geometry alone, since smoothing makes weak guidance louder. The better end counts.
+    Started from independence, the search ends in the nearest local optimum, which is often wrong for clusters in tight
+    clumps. It starts instead from solutions of the smoothed problem, which has fewer optima: one from guidance and
+    geometry, and one from geometry alone, since smoothing amplifies weak guidance. The better result is returned.
     """
     shares = anchor.share, other.share
     ends = [
         ot.gromov.fused_gromov_wasserstein(
-            -TOLD * told, anchor.apart, other.apart, *shares, alpha=0.5, G0=_smooth(anchor, other, heard), log=True
+            -GUIDANCE_WEIGHT * guidance,
+            anchor.distances,
+            other.distances,
+            *shares,
+            alpha=0.5,
+            G0=_smooth(anchor, other, used),
+            log=True,
         )
-        for heard in (told, np.zeros_like(told))
+        for used in (guidance, np.zeros_like(guidance))
     ]
     best: Floats = min(ends, key=lambda end: float(end[1]["fgw_dist"]))[0]
     return best
 
 
-def _smooth(anchor: Clusters, other: Clusters, told: Floats) -> Floats | None:
-    """The plan without entropy that lies nearest to one with it, roughly; None if that did not converge."""
+def _smooth(anchor: Clusters, other: Clusters, guidance: Floats) -> Floats | None:
+    """Return the entropy-free plan nearest to one with entropy, roughly; None if that did not converge."""
     shares = anchor.share, other.share
     plan = ot.gromov.entropic_fused_gromov_wasserstein(
-        -TOLD * told, anchor.apart, other.apart, *shares,
+        -GUIDANCE_WEIGHT * guidance, anchor.distances, other.distances, *shares,
         alpha=0.5, epsilon=SMOOTH, max_iter=20, numItermax=100, stopThr=1e-4, warn=False,
     )  # fmt: skip
     start: Floats | None = ot.emd(*shares, -plan / np.outer(*shares)) if np.isfinite(plan).all() else None

@@ -1,7 +1,7 @@
-"""Metacells: cells that lie together taken as one, so that millions of cells are first learnt from some thousands.
+"""Metacells: nearby cells pooled into one, so that millions of cells are first learned from a few thousand.
 
-The recipe for atlases of Cao & Gao 2022 (doi 10.1038/s41587-022-01284-4): k-means on the encoder inputs, counts summed,
-inputs averaged; the model is trained on metacells and then, for less long, on all cells.
+This is the recipe for atlases of Cao & Gao 2022 (doi 10.1038/s41587-022-01284-4): k-means on the encoder inputs, counts
+summed, inputs averaged; the model is trained on metacells and then, for a shorter time, on all cells.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.int64]
 
-FITTED = 50_000  # cells that k-means sees, or 20 for each metacell
+FITTED = 50_000  # cells that k-means sees, or 20 per metacell if that is more
 
 
 @dataclass(frozen=True)
@@ -46,41 +46,41 @@ class Coarse:
 
     @property
     def sizes(self) -> list[Rows]:
-        """For each modality, (metacells,) cells in each."""
+        """Number of cells in each metacell, (metacells,) for each modality."""
         return [np.bincount(member) for member in self.of]
 
 
 def metacells(cells: Cells, n: int, *, seed: int = 0, group: Group = ALONE) -> Coarse:
-    """Metacells of each modality by itself; none mixes batches.
+    """Pool the cells of each modality into metacells, separately for each modality and batch.
 
     Args:
-        cells: whose values are counts.
-        n: metacells of each modality, at most a third of its cells; batches have their share.
+        cells: cells whose values are counts.
+        n: number of metacells of each modality, at most a third of its cells; batches get their share.
         seed: of k-means.
         group: processes that must agree.
 
     Raises:
-        InputError: values are not counts, which alone add up.
+        InputError: values are not counts, so they cannot be summed.
     """
-    found, of = {}, []
+    pooled, of = {}, []
     for name, modality in cells.modalities.items():
         if not modality.is_counted:
-            raise InputError(f"{name} has no counts that metacells could sum", "train without --metacells")
+            raise InputError(f"{name} has no counts, so metacells cannot sum them", "train without --metacells")
         member = np.zeros(len(modality.rep), np.int64) if group.rank else _clustered(modality, n, seed)
-        told = torch.from_numpy(member)
-        group.broadcast([told])
-        of.append(told.numpy())
-        found[name] = _summed(modality, of[-1])
-    return Coarse(replace(cells, modalities=found, paired=False), of)
+        shared = torch.from_numpy(member)
+        group.broadcast([shared])
+        of.append(shared.numpy())
+        pooled[name] = _summed(modality, of[-1])
+    return Coarse(replace(cells, modalities=pooled, paired=False), of)
 
 
 def _clustered(modality: Modality, n: int, seed: int) -> Rows:
-    """Metacell of each cell, numbered without gaps."""
+    """Return the metacell of each cell, numbered without gaps."""
     total = len(modality.rep)
     batch = np.zeros(total, np.int64) if modality.batch is None else np.unique(modality.batch, return_inverse=True)[1]
     member, first = np.empty(total, np.int64), 0
-    for one in range(int(batch.max()) + 1):
-        rows = np.flatnonzero(batch == one)
+    for code in range(int(batch.max()) + 1):
+        rows = np.flatnonzero(batch == code)
         share = max(min(round(n * len(rows) / total), len(rows) // 3), 1)
         cluster = np.unique(_nearest(modality.rep, rows, share, seed), return_inverse=True)[1]
         member[rows] = first + cluster
@@ -89,9 +89,9 @@ def _clustered(modality: Modality, n: int, seed: int) -> Rows:
 
 
 def _nearest(rep: NDArray[np.float32], rows: Rows, n: int, seed: int) -> Rows:
-    seen = np.sort(np.random.default_rng(seed).permutation(rows)[: max(FITTED, 20 * n)])
+    sampled = np.sort(np.random.default_rng(seed).permutation(rows)[: max(FITTED, 20 * n)])
     count_cores()
-    means = MiniBatchKMeans(n, batch_size=max(4096, 2 * n), n_init=1, random_state=seed).fit(rep[seen])
+    means = MiniBatchKMeans(n, batch_size=max(4096, 2 * n), n_init=1, random_state=seed).fit(rep[sampled])
     return np.concatenate([means.predict(rep[rows[at : at + BLOCK]]) for at in range(0, len(rows), BLOCK)])
 
 
@@ -115,7 +115,7 @@ def _summed(modality: Modality, of: Rows) -> Modality:
 
 
 def _commonest(names: NDArray[np.str_], of: Rows) -> NDArray[np.str_]:
-    """Of each metacell the name that most of its cells have, the first of equals."""
+    """Return for each metacell the name that most of its cells have; of ties, the first."""
     known, code = np.unique(names, return_inverse=True)
     times = sp.csr_matrix((np.ones(len(of)), (of, code)), shape=(int(of.max()) + 1, len(known)))
     return known[np.asarray(times.argmax(axis=1)).ravel()]

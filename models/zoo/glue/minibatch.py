@@ -65,7 +65,7 @@ class Pairing:
 
     Attributes:
         own: (modalities, n) bool; row i of two modalities is one cell where both are true.
-        crosses: what that cell explains.
+        crosses: the values that are explained across modalities.
     """
 
     own: Tensor
@@ -74,7 +74,7 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Minibatch:
-    """What one step sees.
+    """The cells and edges of one training step.
 
     Attributes:
         rep: for each modality, (n, dims) encoder inputs.
@@ -96,10 +96,10 @@ class Minibatch:
 
 
 class TrainingData:
-    """Cells and graph on a device, shared by all members.
+    """Cells and graph on a device, shared by all ensemble members.
 
     Attributes:
-        vertices: (V,) feature ids; those of a modality follow each other, so that slices, not gathers, tell them apart.
+        vertices: (V,) feature ids; those of a modality are contiguous, so that slices rather than gathers select them.
         n_features: for each modality, in that order.
         batches: for each modality, names of its batches.
         labels: names of the labels of all modalities.
@@ -123,14 +123,14 @@ class TrainingData:
         self.label = [self._codes(names, self.labels) for names in label]
 
     def grouped(self, groups: Sequence[Tensor]) -> TrainingData:
-        """The same with other labels: (cells,) codes of each modality."""
+        """Return the same data with other labels: (cells,) codes for each modality."""
         other = copy(self)
         other.label = list(groups)
         other.labels = [str(code) for code in range(max(int(group.max()) for group in groups) + 1)]
         return other
 
     def _codes(self, names: NDArray[np.str_], known: Sequence[str]) -> Tensor:
-        """Place of each name among the known ones, -1 for none."""
+        """Return the index of each name among the known ones, -1 for none."""
         return torch.as_tensor(pd.Index(known).get_indexer(pd.Index(names)), device=self.device)
 
     @property
@@ -140,11 +140,11 @@ class TrainingData:
 
     @property
     def is_streamed(self) -> bool:
-        """Whether counts are read from disk, which then wants neighbours drawn together."""
+        """Whether counts are read from disk, in which case neighbours should be drawn together."""
         return any(isinstance(counts, StreamedCounts) for counts in self.counts)
 
     def ahead(self, draws: Iterator[Draw]) -> Iterator[Draw]:
-        """The same draws, what they need of the disk read ahead."""
+        """Yield the same draws, with what they need from disk read ahead."""
         return ahead(draws, self.counts)
 
     def minibatch(self, draw: Draw, weights: Sequence[Tensor], edges: EdgeBatch, *, paired: bool = False) -> Minibatch:
@@ -165,35 +165,35 @@ class TrainingData:
         )
 
     def _parts(self, k: int, rows: Tensor, among: Tensor | None = None) -> list[Part]:
-        """Values of modality k by batch; of the given places of the minibatch, or of all."""
+        """Return the values of modality k by batch, for the given positions in the minibatch, or for all."""
         if len(self.batches[k]) == 1:
             return [Part(0, among, self.counts[k].take(rows if among is None else rows[among]))]
         places = torch.arange(len(rows), device=self.device) if among is None else among
         batch = self.batch[k][rows[places]]
-        found = [(int(b), places[batch == b]) for b in torch.unique(batch)]
-        return [Part(b, at, self.counts[k].take(rows[at])) for b, at in found]
+        by_batch = [(int(b), places[batch == b]) for b in torch.unique(batch)]
+        return [Part(b, at, self.counts[k].take(rows[at])) for b, at in by_batch]
 
     def _pairing(self, at: Sequence[Tensor], own: Tensor) -> Pairing:
-        """Each modality from the mean u of its cells, and from the u of each other modality that has them."""
+        """Explain each modality from the mean u of its cells, and from the u of each other modality that has them."""
         whole = [(None, target, own[target]) for target in range(len(own))]
         across = [(source, target, own[source] & own[target]) for source, target in permutations(range(len(own)), 2)]
-        found = [
+        crosses = [
             Cross(source, target, self._parts(target, at[target], torch.nonzero(has).squeeze(1)))
             for source, target, has in [*whole, *across]
             if has.any()
         ]
-        return Pairing(own, found)
+        return Pairing(own, crosses)
 
     def not_finite(self, rows: Sequence[NDArray[np.int64]]) -> list[str]:
-        """Names of those of the given cells whose encoder input is not finite, or whose values are infinite."""
-        found = []
+        """Return the names of the given cells whose encoder input is not finite, or whose values are infinite."""
+        names = []
         for modality, r in zip(self.cells.modalities.values(), rows, strict=True):
             values = modality.counts[r]
             if not modality.is_counted:
                 values.data = np.nan_to_num(values.data, posinf=np.inf, neginf=-np.inf)
             row_sum = np.asarray(values.sum(axis=1)).ravel()
-            found += modality.obs_names[r[~np.isfinite(modality.rep[r].sum(1) + row_sum)]].tolist()
-        return list(dict.fromkeys(found))
+            names += modality.obs_names[r[~np.isfinite(modality.rep[r].sum(1) + row_sum)]].tolist()
+        return list(dict.fromkeys(names))
 
 
 def _names(names: NDArray[np.str_] | None, n_cells: int) -> NDArray[np.str_]:

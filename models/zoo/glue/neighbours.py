@@ -1,9 +1,9 @@
-"""Sums over in-edges of a big graph from a few of them, right on average.
+"""Sums over in-edges of a big graph from a sample of them, unbiased.
 
-Of a vertex with more in-edges than `fanout`, the heaviest half of `fanout` is always summed, its loop first; of the
-rest as many are drawn at even distances from a random start, and count for those between. So each is drawn with
-probability p and counts 1 / p times, and the mean over draws is the full sum (Horvitz & Thompson 1952). Even distances
-over falling weights leave little of the variance that independent draws would have.
+For a vertex with more in-edges than `fanout`, the heaviest half of `fanout` is always summed, its loop first; of the
+rest as many are drawn at even distances from a random start, and each counts for those in between. So each is drawn
+with probability p and counts 1 / p times, and the mean over draws is the full sum (Horvitz & Thompson 1952). Even
+distances over decreasing weights leave little of the variance that independent draws would have.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Neighbours:
     Attributes:
         start: (V + 1,) int64, first in-edge of each vertex.
         source, value: (E,) int64 and float32 sign * norm, in that order.
-        edge: (E,) int64, where each stood before.
+        edge: (E,) int64, original index of each.
         fanout: in-edges of a vertex that are summed, at least 2.
     """
 
@@ -43,14 +43,14 @@ class Neighbours:
         )
 
     def draw(self, vertices: Tensor, offset: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """In-edges of some vertices.
+        """Draw in-edges of some vertices.
 
         Args:
-            vertices: (n,) whose they are.
-            offset: (n,) from 0 to below 1, where each begins to draw.
+            vertices: (n,) targets.
+            offset: (n,) in [0, 1), where drawing begins for each.
 
         Returns:
-            of each in-edge: place of its vertex among `vertices`, its place here, how often it counts.
+            For each in-edge: index of its vertex among `vertices`, its index here, how often it counts.
         """
         first = self.start[vertices]
         degree = self.start[vertices + 1] - first
@@ -65,7 +65,7 @@ class Neighbours:
         return at, (first + kept)[at] + place, torch.where(drawn, stride[at], 1.0).float()
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Sampled sum over in-edges of sign * norm * x[source]. Shapes: (V, m) -> (V, m)."""
+        """Return the sampled sum over in-edges of sign * norm * x[source]. Shapes: (V, m) -> (V, m)."""
         offset = torch.rand(len(x), device=self.device)
         if self.device.type == "cpu":
             summed: Tensor = _Sampled.apply(x, self, offset)
@@ -75,7 +75,7 @@ class Neighbours:
 
 
 class _Sampled(torch.autograd.Function):
-    """The sampled sum and its transpose, which walk the same edges without writing them down."""
+    """The sampled sum and its transpose, which pass over the same edges without storing them."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, neighbours: Neighbours, offset: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def _run(loop: Any, x: Tensor, neighbours: Neighbours, offset: Tensor) -> Tensor
 
 @numba.njit(inline="always")
 def _edge(i: Any, first: Any, degree: Any, fanout: Any, offset: Any) -> Any:
-    """Place of the i-th of the summed in-edges, and how often it counts; as `Neighbours.draw` has it."""
+    """Return the index of the i-th of the summed in-edges, and how often it counts; as in `Neighbours.draw`."""
     if degree <= fanout:
         return first + i, np.float32(1)
     kept = fanout // 2

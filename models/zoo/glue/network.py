@@ -28,7 +28,7 @@ class Glue(nn.Module):
 
     L = sum_k [nll(x_k | u, v) + KL(q(u_k))] + lambda_G K [nll(edges | v) + KL(q(v))] - lambda_A L_D
 
-    and, where they are asked for, terms of labels and of pairs.
+    plus, if requested, terms for labels and pairs.
 
     Shapes: for each modality k, rep (n, dims_k), values (n, F_k); u (n, m); v (V, m).
     """
@@ -50,17 +50,17 @@ class Glue(nn.Module):
         self.sizes = data.n_features  # of each modality, whose features follow each other among the vertices
 
     def adopt(self, other: Glue) -> None:
-        """Take over the weights of the same shape: all but the first of a discriminator that sees batches only now."""
-        own, given = self.state_dict(), other.state_dict()
-        taken = {n: v for n, v in given.items() if n in own and v.shape == own[n].shape}
+        """Adopt weights of the same shape: all but the first layer of a discriminator that sees batches only now."""
+        own, theirs = self.state_dict(), other.state_dict()
+        taken = {n: v for n, v in theirs.items() if n in own and v.shape == own[n].shape}
         self.load_state_dict(own | taken)
 
     def encode(self, step: Minibatch) -> list[tuple[Tensor, Tensor]]:
-        """Mean and raw spread of u, for each modality."""
+        """Return the mean and raw spread of u, for each modality."""
         return [encoder(rep) for encoder, rep in zip(self.encoders, step.rep, strict=True)]
 
     def adversary_loss(self, means: Tensor, step: Minibatch, noise: float) -> Tensor:
-        """Weighted cross-entropy of the guessed modality; `noise` in standard deviations of `means`."""
+        """Return the weighted cross-entropy of the guessed modality; `noise` is in standard deviations of `means`."""
         if noise:
             means = means + noise * means.detach().std(0) * torch.randn_like(means)
         if self.n_batches:
@@ -70,7 +70,7 @@ class Glue(nn.Module):
         return (F.cross_entropy(self.discriminator(means), truth, reduction="none") * step.weight).mean()
 
     def graph_loss(self, edges: EdgeBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """A sample of v, and the graph's parts of the loss; "graph" is their weighted sum."""
+        """Return a sample of v, and the graph's parts of the loss; "graph" is their weighted sum."""
         config = self.config
         v, kl = posterior(*self.graph())
         parts = {"graph_nll": edge_nll(v, *edges), "graph_kl": kl / len(v) ** 2}
@@ -78,7 +78,7 @@ class Glue(nn.Module):
         return v, {**parts, "graph": weight * (parts["graph_nll"] + config.kl_weight * parts["graph_kl"])}
 
     def cell_loss(self, step: Minibatch, encoded: Sequence[tuple[Tensor, Tensor]], v: Tensor) -> dict[str, Tensor]:
-        """Parts of the loss that come of cells; "cells" is their weighted sum."""
+        """Return the parts of the loss from cells; "cells" is their weighted sum."""
         config = self.config
         by_modality = torch.split(v, self.sizes)
         parts: dict[str, Tensor] = {}
@@ -98,18 +98,18 @@ class Glue(nn.Module):
         return {**parts, "cells": total}
 
     def vae_loss(self, step: Minibatch, encoded: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        """Parts of the loss without the adversary; "total" is their weighted sum."""
+        """Return the parts of the loss without the adversary; "total" is their weighted sum."""
         v, graph = self.graph_loss(step.edges)
         return self.together(graph, self.cell_loss(step, encoded, v))
 
     @staticmethod
     def together(graph: Mapping[str, Tensor], cells: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Parts of the loss from both sides, and "total"."""
+        """Return the parts of the loss from both sides, and "total"."""
         parts = {name: value for name, value in {**graph, **cells}.items() if name not in {"graph", "cells"}}
         return {**parts, "total": graph["graph"] + cells["cells"]}
 
     def nll(self, k: int, u: Tensor, features: Tensor, parts: Sequence[Part]) -> Tensor:
-        """Mean over all measured values of modality k, whose batches have decoders of their own."""
+        """Return the mean over all measured values of modality k, whose batches have decoders of their own."""
         measured = max(sum(part.counts.measured for part in parts), 1)
         each = [
             self.decoders[k](u if part.at is None else u[part.at], features, part.counts, part.batch)
@@ -119,31 +119,31 @@ class Glue(nn.Module):
         return torch.stack(each).sum()
 
     def label_loss(self, means: Sequence[Tensor], step: Minibatch) -> Tensor:
-        """Cross-entropy of the labels of those cells that have one."""
+        """Return the cross-entropy of the labels of those cells that have one."""
         assert self.classifier is not None  # noqa: S101 - asked for only where there is one
         labelled = step.label >= 0
         guess = self.classifier(torch.cat(list(means))[labelled])
         return F.cross_entropy(guess, step.label[labelled], reduction="sum") / labelled.sum().clamp_min(1)
 
     def pair_losses(self, u: Tensor, features: Sequence[Tensor], pairing: Pairing) -> dict[str, Tensor]:
-        """What is asked of paired cells. Shapes: u (modalities, n, m), features (F_k, m) of each."""
+        """Return the losses of paired cells. Shapes: u (modalities, n, m), features (F_k, m) of each."""
         own = pairing.own[..., None]
         mean = (u * own).sum(0) / own.sum(0)
         losses = {"joint_cross": u.new_zeros(()), "real_cross": u.new_zeros(())}
         for cross in pairing.crosses:
             name, source = ("joint_cross", mean) if cross.source is None else ("real_cross", u[cross.source])
             losses[name] = losses[name] + self.nll(cross.target, source, features[cross.target], cross.parts)
-        apart = [
+        distances = [
             1 - F.cosine_similarity(of[has], mean[has]).mean()
             for of, has in zip(u, pairing.own, strict=True)
             if has.any()
         ]
-        return {**losses, "cosine": torch.stack(apart).sum()}
+        return {**losses, "cosine": torch.stack(distances).sum()}
 
 
 @torch.no_grad()
 def embed_cells(module: Glue, data: TrainingData) -> list[NDArray[np.float32]]:
-    """Posterior means of u of all cells, (cells, m) for each modality."""
+    """Return posterior means of u of all cells, (cells, m) for each modality."""
     was_training = module.training
     module.eval()
     means = [
@@ -156,6 +156,6 @@ def embed_cells(module: Glue, data: TrainingData) -> list[NDArray[np.float32]]:
 
 @torch.no_grad()
 def embed_features(module: Glue) -> NDArray[np.float32]:
-    """Posterior means of v of all features, (V, m)."""
+    """Return posterior means of v of all features, (V, m)."""
     means: NDArray[np.float32] = module.graph()[0].cpu().numpy()
     return means

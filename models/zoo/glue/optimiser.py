@@ -1,4 +1,4 @@
-"""RMSprop in one walk over each parameter."""
+"""RMSprop in one pass over each parameter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class RMSprop(torch.optim.RMSprop):
-    """Of torch, without momentum; compiled on the CPU. The state is the same: checkpoints do not tell them apart."""
+    """RMSprop of torch without momentum, compiled on the CPU; it has the same state, so checkpoints fit either."""
 
     def __init__(self, parameters: Any, lr: float) -> None:
         super().__init__(parameters, lr, foreach=True)

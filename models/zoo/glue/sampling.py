@@ -1,4 +1,4 @@
-"""Which cells and which edges a training step sees."""
+"""Sampling of the cells and edges that a training step sees."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 
-CONTIGUOUS = 64  # cells that a disk gives at once
-BLOCKS = 32  # of so many cells, among which those of a step are drawn
+CONTIGUOUS = 64  # cells that are read from disk at once
+BLOCKS = 32  # blocks of CONTIGUOUS cells from which those of a step are drawn
 HASHED = (1 << 22) - 3  # prime; a table of 4 MB holds a million edges at a quarter full
 REDRAWS = 50
 
 
 class Draw(NamedTuple):
-    """Cells of one step.
+    """The cells of one step.
 
     Attributes:
-        rows: of each modality, (n,).
-        own: (modalities, n) whether the cell is the one whose turn it is, and no random one in its place.
+        rows: (n,) for each modality.
+        own: (modalities, n) whether the cell is the one whose turn it is, rather than a random stand-in.
         whole: rows of the step in all processes, where this is a share of it.
     """
 
@@ -36,12 +36,12 @@ class Draw(NamedTuple):
     whole: list[Rows] | None = None
 
     def share(self, places: Rows) -> Draw:
-        """The cells at these places alone."""
+        """Return only the cells at these positions."""
         return Draw([rows[places] for rows in self.rows], self.own[:, places], self.rows)
 
 
 def unpaired(sizes: Sequence[int]) -> Rows:
-    """Table of cells as if none were paired: (cells of all modalities, modalities), -1 where it has no row."""
+    """Return a table of cells with none paired: (cells of all modalities, modalities), -1 where a cell has no row."""
     table = np.full((sum(sizes), len(sizes)), -1)
     ends = np.cumsum(sizes)
     for k, (size, end) in enumerate(zip(sizes, ends, strict=True)):
@@ -50,7 +50,7 @@ def unpaired(sizes: Sequence[int]) -> Rows:
 
 
 def paired(names: Sequence[NDArray[np.str_]]) -> Rows:
-    """Table of cells that are one when their names are equal: (different names, modalities), -1 where it has no row."""
+    """Return a table in which equal names are one cell: (distinct names, modalities), -1 where a cell has no row."""
     every, place = np.unique(np.concatenate(names), return_inverse=True)
     table = np.full((len(every), len(names)), -1)
     for k, at in enumerate(np.split(place, np.cumsum([len(n) for n in names])[:-1])):
@@ -61,8 +61,8 @@ def paired(names: Sequence[NDArray[np.str_]]) -> Rows:
 class CellSampler:
     """Minibatches with the same number of cells of every modality.
 
-    One epoch goes once through the cells of all modalities, a paired cell once; where a modality lacks the cell
-    whose turn it is, a random one stands in.
+    One epoch goes once through the cells of all modalities, paired cells counting once; where a modality lacks the
+    cell whose turn it is, a random one stands in.
     """
 
     def __init__(self, table: Rows, batch_size: int, held_out: float, rng: np.random.Generator) -> None:
@@ -74,24 +74,24 @@ class CellSampler:
 
     @property
     def n_batches(self) -> int:
-        """Steps of an epoch."""
+        """Number of steps of an epoch."""
         return max(1, round(len(self.train) / self.batch_size))
 
     def epoch(self, rng: np.random.Generator, *, held: bool = False) -> Iterator[Draw]:
-        """Yields, for each step, the rows of each modality."""
+        """Yield, for each step, the rows of each modality."""
         rows, own = self._order(self.held if held else self.train, rng)
         for part in np.array_split(np.arange(len(rows)), max(1, round(len(rows) / self.batch_size))):
             yield Draw([rows[part, k] for k in range(rows.shape[1])], own[part].T)
 
     def _order(self, table: Rows, rng: np.random.Generator) -> tuple[Rows, NDArray[np.bool_]]:
-        """The cells of the table in a random order, random ones in the gaps; and where there is none in a gap."""
+        """Return the table's cells in random order, random ones filling the gaps; and where a cell is no stand-in."""
         has = table >= 0
         kinds, kind = np.unique(has[:, ::-1], axis=0, return_inverse=True)  # by the last modality that has them
         place = np.sort(kind)
         rng.shuffle(place)
         rows = np.empty_like(table)
         for k in range(table.shape[1]):
-            # of a modality with a handful of cells none may be held out
+            # a modality with a handful of cells may have none held out
             gaps = ~kinds[place][:, ::-1][:, k]
             rows[gaps, k] = self._stand_ins(table[has[:, k], k] if has[:, k].any() else self.every[k], gaps, rng)
             for j in np.flatnonzero((table.shape[1] - 1 - kinds.argmax(1)) == k):
@@ -108,9 +108,9 @@ class CellSampler:
 
 
 class BlockSampler(CellSampler):
-    """The same, drawn so that a disk can follow: blocks of neighbours in random order, cells shuffled among a few.
+    """A `CellSampler` that a disk can keep up with: blocks of neighbours in random order, shuffled among a few blocks.
 
-    Stand-ins go through all cells before one comes again.
+    Stand-ins go through all cells before any is repeated.
     """
 
     def __init__(self, table: Rows, batch_size: int, held_out: float, rng: np.random.Generator) -> None:
@@ -130,7 +130,7 @@ class BlockSampler(CellSampler):
 
 
 class WeightedSampler:
-    """Places with a chance each."""
+    """Sampling of indices, each with its own probability."""
 
     def __init__(self, chances: NDArray[np.float64]) -> None:
         self.chances, self.total = chances, np.cumsum(chances)
@@ -138,32 +138,32 @@ class WeightedSampler:
         self.guide = np.searchsorted(self.total, steps, side="right").clip(max=len(chances) - 1)
 
     def draw(self, n: int, rng: np.random.Generator) -> Rows:
-        """Independent places: the first whose sum of chances exceeds a random share of all (Chen & Asau 1974)."""
-        found = np.empty(n, np.int64)
-        _find(self.total, self.guide, rng.random(n), found)
-        return found
+        """Draw independent indices, each the first whose summed chances exceed a random share (Chen & Asau 1974)."""
+        indices = np.empty(n, np.int64)
+        _find(self.total, self.guide, rng.random(n), indices)
+        return indices
 
 
 @numba.njit(nogil=True, cache=True)
-def _find(total: Any, guide: Any, shares: Any, found: Any) -> None:
+def _find(total: Any, guide: Any, shares: Any, indices: Any) -> None:
     last = len(total) - 1
     for i in range(len(shares)):
-        wanted = shares[i] * total[last]
+        threshold = shares[i] * total[last]
         at = guide[int(shares[i] * len(guide))]
-        while at > 0 and total[at - 1] > wanted:
+        while at > 0 and total[at - 1] > threshold:
             at -= 1
-        while at < last and total[at] <= wanted:
+        while at < last and total[at] <= threshold:
             at += 1
-        found[i] = at
+        indices[i] = at
 
 
 class EdgeSampler:
-    """Real edges in proportion to their weight and, for each, edges that are not there.
+    """Sampling of real edges in proportion to their weight and, for each, of absent edges.
 
     A graph epoch draws round(sum of weights) real edges with replacement and `negatives` absent ones each:
     source and sign stay, the target is drawn in proportion to weighted degree (loops left out) until the
-    triple is not an edge. Every batch holds real edges and the absent ones made from them; of a graph that would have
-    more than `most` real ones in a batch, each is drawn when its turn comes, and so large.
+    triple is not an edge. Every batch holds real edges and the absent ones made from them; for a graph with more than
+    `most` real ones per batch, batches of that size are drawn one at a time.
     """
 
     def __init__(self, edges: Edges, negatives: int, n_batches: int, most: int = sys.maxsize) -> None:
@@ -189,23 +189,23 @@ class EdgeSampler:
         return key
 
     def _are_edges(self, key: Rows) -> NDArray[np.int64]:
-        """Places of the keys that are edges; a table of hashes spares most of them the search."""
+        """Return the indices of the keys that are edges; a hash table spares most of them the search."""
         likely = np.flatnonzero(self._seen[key % len(self._seen)])
         at = np.searchsorted(self._keys, key[likely]).clip(max=len(self._keys) - 1)
-        found: Rows = likely[self._keys[at] == key[likely]]
-        return found
+        edges: Rows = likely[self._keys[at] == key[likely]]
+        return edges
 
     def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Rows, Rows, NDArray[np.float32], NDArray[np.float32]]]:
-        """Batches of (source, target, sign, present)."""
+        """Yield batches of (source, target, sign, present)."""
         for real, absent in self._batches(rng):
-            again = np.repeat(real, self.negatives)  # side by side, for their source is read once then
+            again = np.repeat(real, self.negatives)  # adjacent, so that their source is read only once
             source, sign = (np.concatenate([a[real], a[again]]) for a in (self.edges.source, self.edges.sign))
             target = np.concatenate([self.edges.target[real], absent])
             present = np.repeat(np.array([1, 0], np.float32), [len(real), len(absent)])
             yield self._redraw(source, target, sign, present, rng)
 
     def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Rows, Rows]]:
-        """Real edges, and targets for absent ones."""
+        """Yield real edges, and targets for absent ones."""
         if self.is_big:
             for _ in range(self.n_batches):
                 yield self._real.draw(self.most, rng), self._target.draw(self.negatives * self.most, rng)

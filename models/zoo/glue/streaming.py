@@ -1,4 +1,4 @@
-"""Counts of minibatches from disk, read ahead by a thread while the steps before them are taken."""
+"""Counts of minibatches from disk, read ahead by a thread while earlier steps run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     Held = tuple[NDArray[np.int64], CountMatrix]
 
-STEPS = 64  # read at once; with a sampler in blocks what they share of the file is read but once or twice
+STEPS = 64  # read at once; with a block sampler, what they share of the file is read only once or twice
 
 
 class StreamedCounts:
-    """Hands out rows as `CountMatrix` does, of a matrix that stays on disk."""
+    """A matrix that stays on disk and returns rows as `CountMatrix` does."""
 
     def __init__(self, stored: StoredCounts, device: torch.device) -> None:
         self.stored, self.device = stored, device
@@ -36,12 +36,12 @@ class StreamedCounts:
         self.held: Held | None = None
 
     def read(self, rows: NDArray[np.int64]) -> Held:
-        """The different ones of the given rows, from disk to the device."""
+        """Read the distinct ones of the given rows from disk to the device."""
         rows = np.unique(rows)
         return rows, CountMatrix.of(self.stored[rows], self.device)
 
     def take(self, rows: Tensor) -> SparseCounts:
-        """The given rows, in the given order; from disk where they were not read ahead."""
+        """Return the given rows, in the given order; from disk where they were not read ahead."""
         wanted = rows.cpu().numpy()
         held = self.held
         if held is None or not np.isin(wanted, held[0]).all():
@@ -50,12 +50,12 @@ class StreamedCounts:
 
 
 def counted(counts: sp.csr_matrix | StoredCounts, device: torch.device) -> CountMatrix | StreamedCounts:
-    """What hands out rows: the matrix on the device, or one that reads them."""
+    """Return the matrix on the device, or a reader of rows for one that stays on disk."""
     return StreamedCounts(counts, device) if isinstance(counts, StoredCounts) else CountMatrix.of(counts, device)
 
 
 def ahead(draws: Iterator[Draw], counts: Sequence[CountMatrix | StreamedCounts]) -> Iterator[Draw]:
-    """The same draws; of what is on disk, each one's rows are read when it comes, and the next ones' are on the way."""
+    """Yield the same draws; rows on disk are read by the time their draw comes, and the next ones are being read."""
     streamed = [(k, c) for k, c in enumerate(counts) if isinstance(c, StreamedCounts)]
     if not streamed:
         yield from draws
@@ -66,12 +66,12 @@ def ahead(draws: Iterator[Draw], counts: Sequence[CountMatrix | StreamedCounts])
 
     with ThreadPoolExecutor(1, "read-ahead") as reader:
         window = list(islice(draws, STEPS))
-        coming = reader.submit(load, window)
+        pending = reader.submit(load, window)
         while window:
-            for (_, one), held in zip(streamed, coming.result(), strict=True):
-                one.held = held
+            for (_, matrix), held in zip(streamed, pending.result(), strict=True):
+                matrix.held = held
             following = list(islice(draws, STEPS))
             if following:
-                coming = reader.submit(load, following)
+                pending = reader.submit(load, following)
             yield from window
             window = following

@@ -55,16 +55,16 @@ class GlueTask:
         self.parameters = {"adversary": of.pop("discriminator"), "graph": of.pop("graph")}
         self.parameters["cells"] = [parameter for part in of.values() for parameter in part]
         self.optimisers = {name: RMSprop(parameters, plan.lr) for name, parameters in self.parameters.items()}
-        # one update for the mean of n gradients is as long as a random walk of n (Malladi et al. 2022, 2205.10287)
+        # one update by the mean of n gradients is as long as a random walk of n steps (Malladi et al. 2022, 2205.10287)
         self.optimisers["graph"].param_groups[0] |= {"times": self.every**0.5, "lr": plan.lr * self.every**0.5}
         self.shared_step: SharedGraphStep | None = None
         self.seed = seed
         self.latest: list[NDArray[np.int64]] = []
 
     def steps(self, epoch: int, rng: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        """One epoch of alternating steps: the discriminator, then everything else against it."""
+        """Yield the losses of one epoch of alternating steps: the discriminator, then everything else against it."""
         noise = NOISE * max(1 - (epoch - 1) / self.burnin, 0) if self.burnin else 0.0
-        self.shared_step = None  # of an epoch that was broken off
+        self.shared_step = None  # left over from an interrupted epoch
         edges = self._edge_batches(rng, self.every)
         draws = self.data.ahead(map(self.share, self.cells.epoch(rng)))
         for taken, draw in enumerate(draws, 1):
@@ -73,16 +73,16 @@ class GlueTask:
             yield self.step(self.minibatch(draw, next(edges)), noise, last=last)
 
     def share(self, draw: Draw) -> Draw:
-        """This process's part of a step."""
+        """Return this process's part of a step."""
         return draw if self.group.size == 1 else draw.share(self.group.places(len(draw.rows[0])))
 
     def share_edges(self, present: NDArray[np.float32]) -> NDArray[np.int64]:
-        """This process's part of a batch of edges: as much of the real ones as of the absent ones, which follow."""
+        """Return this process's part of a batch of edges: the same share of real ones and of absent ones after them."""
         real = int(np.count_nonzero(present))
         return np.concatenate([self.group.places(real), real + self.group.places(len(present) - real)])
 
     def minibatch(self, draw: Draw, edges: EdgeBatch) -> Minibatch:
-        """What a step sees of these cells."""
+        """Return the minibatch of these cells."""
         return self.data.minibatch(draw, self.weights, edges, paired=self.config.use_pairs)
 
     def step(self, batch: Minibatch, noise: float, *, last: bool = True) -> dict[str, Tensor]:
@@ -93,15 +93,17 @@ class GlueTask:
         loss = weight * module.adversary_loss(means.detach(), batch, noise)
         self._update("adversary", torch.autograd.grad(loss, self.parameters["adversary"]))
         adversary = module.adversary_loss(means, batch, noise)
-        walk = self.shared_step = self.shared_step or SharedGraphStep(module, batch.edges)
-        cells = module.cell_loss(batch, encoded, walk.v)
-        *grads, pull = torch.autograd.grad(cells["cells"] - weight * adversary, [*self.parameters["cells"], walk.v])
+        shared = self.shared_step = self.shared_step or SharedGraphStep(module, batch.edges)
+        cells = module.cell_loss(batch, encoded, shared.v)
+        *grads, gradient = torch.autograd.grad(
+            cells["cells"] - weight * adversary, [*self.parameters["cells"], shared.v]
+        )
         self._update("cells", grads)
-        walk.add(pull)
+        shared.add(gradient)
         if last:
-            self._update("graph", walk.gradients(self.parameters["graph"]))
+            self._update("graph", shared.gradients(self.parameters["graph"]))
             self.shared_step = None
-        parts = {**module.together(walk.parts, cells), "adversary": adversary}
+        parts = {**module.together(shared.parts, cells), "adversary": adversary}
         means_of = self.group.mean([value.detach() for value in parts.values()])
         return dict(zip(parts, means_of, strict=True))
 
@@ -112,7 +114,7 @@ class GlueTask:
 
     @torch.no_grad()
     def validate(self, epoch: int) -> Row:
-        """Losses on held-out cells with the same cells, edges and noise after every epoch."""
+        """Return losses on held-out cells, with the same cells, edges and noise after every epoch."""
         rng = np.random.default_rng([self.seed, 2])
         with torch.random.fork_rng(devices=[self.data.device] if self.data.device.type == "cuda" else []):
             torch.manual_seed(self.seed)
@@ -127,13 +129,13 @@ class GlueTask:
         return {name: float(mean) for name, mean in zip(means, self.group.mean(list(means.values())), strict=True)}
 
     def current_cells(self) -> list[str]:
-        """Cells of the latest step with values that are not finite, or else all of them."""
+        """Return the cells of the latest step with values that are not finite, or all of them if there are none."""
         modalities = self.data.cells.modalities.values()
         everyone = (str(name) for m, r in zip(modalities, self.latest, strict=True) for name in m.obs_names[r])
         return self.data.not_finite(self.latest) or list(everyone)
 
     def _edge_batches(self, rng: np.random.Generator, times: int = 1) -> Iterator[EdgeBatch]:
-        """Graph epochs without end, anew for each of cells so that no state outlives it; a batch comes `times`."""
+        """Yield graph epochs without end, restarted with each epoch of cells; each batch comes `times` times."""
         while True:
             for part in self.edges.epoch(rng):
                 own = slice(None) if self.group.size == 1 else self.share_edges(part[3])
@@ -142,31 +144,31 @@ class GlueTask:
 
 
 class SharedGraphStep:
-    """One walk of the graph, which some steps of cells share.
+    """One pass over the graph, shared by several steps of cells.
 
     Attributes:
         v: the sample of all features that these steps see.
-        parts: of the graph's loss.
+        parts: parts of the graph's loss.
     """
 
     def __init__(self, module: Glue, edges: EdgeBatch) -> None:
-        self.made, self.parts = module.graph_loss(edges)
-        self.v = self.made.detach().requires_grad_()
-        self.pull, self.steps = torch.zeros(()), 0
+        self.sampled, self.parts = module.graph_loss(edges)
+        self.v = self.sampled.detach().requires_grad_()
+        self.gradient, self.steps = torch.zeros(()), 0
 
-    def add(self, pull: Tensor) -> None:
-        """Take up the gradient by v of one step."""
-        self.pull = self.pull.add_(pull) if self.steps else pull
+    def add(self, gradient: Tensor) -> None:
+        """Add the gradient by v of one step."""
+        self.gradient = self.gradient.add_(gradient) if self.steps else gradient
         self.steps += 1
 
     def gradients(self, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Of the graph's loss and of the mean loss of the steps."""
-        pull = self.pull.div_(self.steps) if self.steps > 1 else self.pull
-        return torch.autograd.grad([self.parts["graph"], self.made], parameters, [None, pull])
+        """Return the gradients of the graph's loss and of the mean loss of the steps."""
+        by_v = self.gradient.div_(self.steps) if self.steps > 1 else self.gradient
+        return torch.autograd.grad([self.parts["graph"], self.sampled], parameters, [None, by_v])
 
 
 def cell_table(cells: Cells, config: Config) -> NDArray[np.int64]:
-    """Which rows of the modalities are one cell, as the sampler reads it."""
+    """Return which rows of the modalities are one cell, as the sampler reads it."""
     modalities = list(cells.modalities.values())
     if not config.use_pairs:
         return unpaired([len(m.obs_names) for m in modalities])

@@ -1,8 +1,8 @@
-"""Weights of an earlier run as the start of a new one, whatever features came and went between their releases.
+"""Weights of an earlier run as the start of a new one, even if features came and went between their releases.
 
-What a model learnt of a feature follows its id. A new feature starts as the mean of its neighbours in the guidance
-graph, weighed and signed as edges are, and with the likelihood parameters of the average feature of its modality.
-Everything that reads cells is taken over as it is, where the cells are the same.
+What a model learned about a feature follows its id. A new feature starts as the mean of its neighbours in the guidance
+graph, weighted and signed as edges are, with the likelihood parameters of the average feature of its modality.
+Everything that reads cells is taken over unchanged where the cells are the same.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ DECODERS = "decoders."  # .k.*: (batches, features of modality k)
 
 @dataclass(frozen=True)
 class Start:
-    """What a run left.
+    """The weights of an earlier run.
 
     Attributes:
         run: its id.
         features: modality -> ids of its features, both in the order of the weights.
         members: weights of each member, by name.
-        same_cells: whether the new run reads the same cells, so that what reads them can go on.
+        same_cells: whether the new run reads the same cells, so that encoders can be taken over.
     """
 
     run: str
@@ -55,25 +55,25 @@ class Start:
 
     @torch.no_grad()
     def carry(self, module: nn.Module, data: TrainingData, member: int) -> bool:
-        """Give a fresh module what a member had; gives whether only new features are left without weights."""
-        theirs = self.members[member]
+        """Copy a member's weights into a fresh module; return whether only new features are left without weights."""
+        member_weights = self.members[member]
         new = module.state_dict()
-        whole = self.same_cells
+        is_complete = self.same_cells
         for name, tensor in new.items():
             if name == VERTICES:
-                _carry_vertices(tensor, theirs[name], self._places(data), data)
+                _carry_vertices(tensor, member_weights[name], self._places(data), data)
             elif name.startswith(DECODERS):
-                whole &= self._carry_decoder(name, tensor, theirs, data)
-            elif name in theirs and theirs[name].shape == tensor.shape:
+                is_complete &= self._carry_decoder(name, tensor, member_weights, data)
+            elif name in member_weights and member_weights[name].shape == tensor.shape:
                 if self.same_cells or name.startswith("graph."):
-                    tensor.copy_(theirs[name])
+                    tensor.copy_(member_weights[name])
             else:
-                whole = False
+                is_complete = False
         module.load_state_dict(new)
-        return whole
+        return is_complete
 
     def _places(self, data: TrainingData) -> Places:
-        """(V,) row of each vertex in the weights; -1 where it is new."""
+        """Return (V,) row of each vertex in the weights; -1 where it is new."""
         return _places(np.concatenate(list(self.features.values())), data.vertices)
 
     def _carry_decoder(self, name: str, new: Tensor, theirs: Mapping[str, Tensor], data: TrainingData) -> bool:
@@ -91,22 +91,22 @@ class Start:
 
 
 def start_of(home: Path, run: Run, inputs: Inputs, *, same_cells: bool) -> Start:
-    """The weights of a complete run, as a training on these inputs takes them; errors as in `read_start`."""
+    """Read the weights of a complete run for a training on these inputs; errors as in `read_start`."""
     return read_start(home, run.id, run.members, list(inputs.cells.modalities), same_cells=same_cells)
 
 
 def read_start(home: Path, run_id: str, members: int, modalities: Sequence[str], *, same_cells: bool) -> Start:
-    """The weights that a complete run left in its folder.
+    """Read the weights that a complete run left in its folder.
 
     Args:
-        home: where runs lie.
+        home: REGKG_HOME.
         run_id: of the earlier run.
-        members: how many it has.
+        members: number of its ensemble members.
         modalities: in the order of its weights.
         same_cells: see `Start`.
 
     Raises:
-        MissingInput: the folder is not here, or not whole.
+        MissingInput: the folder is missing or incomplete.
         CheckpointRefused: the weights are damaged.
     """
     folder = run_folder(home, run_id)
@@ -114,12 +114,14 @@ def read_start(home: Path, run_id: str, members: int, modalities: Sequence[str],
     files = {name: folder / f"{name}.h5ad" for name in modalities}
     missing = [p for p in files.values() if not p.exists()] + [p for p in paths if not checkpoint.exists(p)]
     if missing:
-        raise MissingInput(f"{missing[0]} is not there, so the weights of {run_id} are not", "train without them")
+        raise MissingInput(
+            f"{missing[0]} does not exist, so the weights of {run_id} are incomplete", "train without them"
+        )
     features = {name: anndata.read_h5ad(path).var_names.to_numpy(dtype=np.str_) for name, path in files.items()}
     weights = [_module(checkpoint.load(path, {})[0]) for path in paths]
     expected = sum(map(len, features.values()))
     if any(VERTICES not in w or len(w[VERTICES]) != expected for w in weights):
-        raise MissingInput(f"the weights in {folder} are not those of its {expected:,} features", "train without them")
+        raise MissingInput(f"the weights in {folder} do not match its {expected:,} features", "train without them")
     return Start(run_id, features, weights, same_cells)
 
 

@@ -1,4 +1,4 @@
-"""Sections of a report, one a file: `sections(contents)` gives none where the run has nothing of the kind.
+"""Sections of a report, one per file: `sections(contents)` returns none if the run has nothing of the kind.
 
-A model names those of its own in its declaration (`report=`); the others are those of every run.
+A model names its own sections in its declaration (`report=`); every run has the others.
 """

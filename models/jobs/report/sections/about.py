@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section."""
-    run, asked = contents.run, contents.environment.get("request", {})
-    device = contents.environment.get("device") or f"not recorded ({asked.get('device', 'auto')} was asked for)"
+    """Return one section."""
+    run, request = contents.run, contents.environment.get("request", {})
+    device = contents.environment.get("device") or f"not recorded (requested: {request.get('device', 'auto')})"
     served, note = ", served" if contents.is_served else "", f": {run.note}" if run.note else ""
     rows = {
         "model": run.model if run.derived else f"{run.model}, {run.members} member(s) from seed {run.seed}",

@@ -1,4 +1,4 @@
-"""Labels that the model gave to cells: how many cells got each, and with what confidence."""
+"""Labels that the model assigned to cells: how many cells got each, and with what confidence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One for each annotation of each modality; none where the model gave no labels."""
+    """Return one section for each annotation of each modality; none if the model assigned no labels."""
     return [_section(modality, column, frame) for (modality, column), frame in contents.annotations.items()]
 
 

@@ -1,4 +1,4 @@
-"""The strongest peak-gene pairs of the genes with the strongest ones, and arcs of a few."""
+"""The strongest peak-gene pairs of the top genes, with arc plots of a few."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DRAWN_GENES = 3
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section; none without scored pairs."""
+    """Return one section; none without scored pairs."""
     links = contents.links
     if links.empty:
         return []
@@ -32,14 +32,14 @@ def sections(contents: RunContents) -> list[Section]:
 
 
 def shown(links: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """Links as rows for people; scores that the run does not give are left out."""
-    given = [name for name in EXTRA_SCORES if links[name].notna().any()]
-    columns = ["symbol", "gene", "peak", "distance_bp", "score", *given, "q_value", "called", "in_prior"]
+    """Return links as rows for display; scores that the run lacks are left out."""
+    available = [name for name in EXTRA_SCORES if links[name].notna().any()]
+    columns = ["symbol", "gene", "peak", "distance_bp", "score", *available, "q_value", "called", "in_prior"]
     return links[columns].astype(object).where(links[columns].notna(), None).to_dict("records")
 
 
 def strongest_genes(links: pd.DataFrame) -> list[str]:
-    """Genes by the sum of the scores of their called pairs, the highest first; without calls by their best score."""
+    """Return genes by the summed scores of their called pairs, highest first; without calls, by best score."""
     called = links[links["called"].astype(bool)]
     by_gene = called.groupby("gene")["score"].sum() if len(called) else links.groupby("gene")["score"].max()
     return [str(gene) for gene in by_gene.sort_values(ascending=False, kind="stable").index[:BEST_GENES]]

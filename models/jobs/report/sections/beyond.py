@@ -16,15 +16,15 @@ BEST_CANDIDATES = 20
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section, which says so where no such pair was scored."""
+    """Return one section, which says so if no such pair was scored."""
     title, links = "Beyond the prior", contents.links
-    more, candidates = links[~links["in_prior"]], count_candidates(contents.folder)
-    if more.empty and not candidates:
+    beyond, candidates = links[~links["in_prior"]], count_candidates(contents.folder)
+    if beyond.empty and not candidates:
         return [Section(title, [Text("No pair that evidence does not join was scored (--candidates).")])]
     scored = "An unknown number of" if candidates is None else f"{candidates:,}"
     lead = Text(
-        f"{scored} pairs that no evidence joins were scored, {more['called'].sum():,} are called among themselves "
-        f"(q below 0.05). {len(more):,} are written: these and the best of each gene. Chosen by score, they are in no "
-        "figure by distance."
+        f"{scored} pairs that no evidence joins were scored, {beyond['called'].sum():,} are called among themselves "
+        f"(q below 0.05). {len(beyond):,} are written: these and the best of each gene. Since they are chosen by "
+        "score, they are in no figure by distance."
     )
-    return [Section(title, [lead, Table(shown(more.nlargest(BEST_CANDIDATES, "score")))])]
+    return [Section(title, [lead, Table(shown(beyond.nlargest(BEST_CANDIDATES, "score")))])]

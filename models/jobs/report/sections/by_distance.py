@@ -22,7 +22,7 @@ SHOWN_CALLED = 400  # points of each bin
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section, of the pairs that evidence joins; none without such pairs."""
+    """Return one section, on the pairs that evidence joins; none without such pairs."""
     pairs = contents.links[contents.links["in_prior"]]
     if pairs.empty:
         return []
@@ -32,7 +32,7 @@ def sections(contents: RunContents) -> list[Section]:
 
 
 def by_bin(pairs: pd.DataFrame) -> pd.DataFrame:
-    """One row a bin of 25 kb up to 150 kb and one beyond: bin, pairs, called, share called, median score, scores."""
+    """Return one row for each bin of 25 kb up to 150 kb and one beyond, with counts, median score and scores."""
     number, rows = _bin(pairs), []
     for n in np.unique(number).tolist():
         score, called = (pairs[column].to_numpy()[number == n] for column in ("score", "called"))
@@ -55,7 +55,7 @@ def _bin(pairs: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def by_distance(pairs: pd.DataFrame) -> Figure:
-    """A box of all scores in each bin of distance; called pairs as points beside it."""
+    """Draw a box of all scores in each bin of distance, with called pairs as points next to it."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(9.6, 4))

@@ -1,4 +1,4 @@
-"""Whether linked features vary together over the joint space, and what that says of the alignment."""
+"""Whether linked features vary together over the joint space, and what that says about the alignment."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PREFIX = "consistency_"
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section: the verdict on the alignment and the score by number of metacells."""
+    """Return one section: the verdict on the alignment and the score by number of metacells."""
     title, numbers = "Consistency", contents.numbers
     scores = {int(name.removeprefix(PREFIX)): value for name, value in numbers.items() if name.startswith(PREFIX)}
     if not scores:
-        return [missing(title, "consistency", "The metrics of this run hold no integration consistency.")]
-    lead = f"Do linked features vary together over metacells of the joint space? Above {TRUSTED} is trusted."
+        return [missing(title, "consistency", "The metrics of this run include no integration consistency.")]
+    lead = f"Do linked features vary together over metacells of the joint space? A score above {TRUSTED} is trusted."
     judged = [Text(f"{verdict(numbers).sentence}.")] if "mixing" in numbers else []
     drawn = Picture.of(consistency(scores, TRUSTED), "consistency by number of metacells")
     return [Section(title, [*judged, Text(lead), drawn])]
 
 
 def consistency(scores: Mapping[int, float], trusted: float) -> Figure:
-    """The score by number of metacells, and where trust begins."""
+    """Draw the score by number of metacells, with the threshold of trust."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(6.4, 3.2))

@@ -1,4 +1,4 @@
-"""Cells of the joint space in the plane."""
+"""Cells of the joint space in two dimensions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from kg.runs.cell_files import Embedded
+    from kg.runs.cell_files import EmbeddedCells
     from models.jobs.report.contents import RunContents
 
 DRAWN_CELLS = 5000  # of each modality; more would hide each other
-MOST_LABELS = 20
+MAX_LABELS = 20
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section."""
+    """Return one section."""
     title, modalities = "Cells in the joint space", contents.cells
     if not modalities:
         return [missing(title, "cells", "The run's folder holds no embedding of its cells.")]
@@ -36,15 +36,17 @@ def sections(contents: RunContents) -> list[Section]:
     labels = np.concatenate([_labels(m)[rows] for m, rows in chosen])
     cells, every = sum(map(len, drawn)), sum(len(m.vectors) for m in modalities)
     lead = f"{cells:,} cells" if cells == every else f"{cells:,} of {every:,} cells, drawn at random"
-    lead += ", by UMAP." if axes[0].startswith("UMAP") else ", on principal components, since umap-learn is not here."
+    lead += (
+        ", by UMAP." if axes[0].startswith("UMAP") else ", on principal components, since umap-learn is not installed."
+    )
     has_labels = bool(labels.astype(bool).any())
-    lead += "" if has_labels else " No cell has a label, so there is nothing else to colour them by."
+    lead += "" if has_labels else " No cell has a label to colour by."
     picture = scatter(flat, axes, names, labels if has_labels else None)
     return [Section(title, [Text(lead), Picture.of(picture, "cells by modality and by label")])]
 
 
-def _labels(modality: Embedded) -> NDArray[np.str_]:
-    """Its own labels, else those it was given."""
+def _labels(modality: EmbeddedCells) -> NDArray[np.str_]:
+    """Return the cells' own labels, otherwise those transferred to them."""
     own = modality.labels
     if own is not None and own.astype(bool).any():
         return own
@@ -54,7 +56,7 @@ def _labels(modality: Embedded) -> NDArray[np.str_]:
 def scatter(
     flat: NDArray[np.float32], names: tuple[str, str], modality: NDArray[np.str_], label: NDArray[np.str_] | None
 ) -> Figure:
-    """The same cells twice: by modality and, where there are labels, by label."""
+    """Draw the same cells twice: by modality and, if there are labels, by label."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     panels = [modality] if label is None else [modality, label]
@@ -73,9 +75,9 @@ def _coloured(axes: Axes, flat: NDArray[np.float32], value: NDArray[np.str_]) ->
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
     kinds, counts = np.unique(value[value != ""], return_counts=True)
-    kinds = np.sort(kinds[np.argsort(-counts, kind="stable")][:MOST_LABELS])
-    more = colormaps["tab10" if len(kinds) <= 10 else "tab20"]
-    colours = {k: COLOURS[i] if len(kinds) <= len(COLOURS) else more(i) for i, k in enumerate(kinds.tolist())}
+    kinds = np.sort(kinds[np.argsort(-counts, kind="stable")][:MAX_LABELS])
+    palette = colormaps["tab10" if len(kinds) <= 10 else "tab20"]
+    colours = {k: COLOURS[i] if len(kinds) <= len(COLOURS) else palette(i) for i, k in enumerate(kinds.tolist())}
     size = min(max(2e4 / max(len(flat), 1), 2), 12)
     axes.scatter(flat[:, 0], flat[:, 1], s=size, lw=0, alpha=0.7, c=[colours.get(str(v), LIGHT) for v in value])
     handles = [Line2D([], [], color=c, marker="o", ls="", ms=4, label=name) for name, c in colours.items()]

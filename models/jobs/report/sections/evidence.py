@@ -1,4 +1,4 @@
-"""Datasets and files of cells that the run read."""
+"""Datasets and cell files that the run read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One of the evidence, and one of the files of cells where the run read such."""
+    """Return one section on the evidence, and one on the cell files if the run read any."""
     datasets = [{"dataset": name, "hash of its rows": value} for name, value in sorted(contents.run.datasets.items())]
     files = contents.environment.get("cells", {})
     cells = [{"modality": modality, "sha256 of its file": value} for modality, value in files.items()]
-    made = [Section("Evidence", [Table(datasets)])]
-    return [*made, Section("Cells", [Table(cells)])] if cells else made
+    evidence = [Section("Evidence", [Table(datasets)])]
+    return [*evidence, Section("Cells", [Table(cells)])] if cells else evidence

@@ -1,4 +1,4 @@
-"""Matrices that the model filled in: how well features were imputed in cells held out."""
+"""Matrices that the model imputed: how well features were imputed in held-out cells."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One of all layers; none of a model that imputes nothing."""
+    """Return one section on all layers; none for a model that imputes nothing."""
     rows = [
         {
             "layer": layer,
             "cells": cells,
             "of": type_.end,
-            "features": len(some),
-            "median correlation": float(some["correlation"].median()),
-            "worst quarter below": float(some["correlation"].quantile(0.25)),
-            "best quarter above": float(some["correlation"].quantile(0.75)),
+            "features": len(layer_rows),
+            "median correlation": float(layer_rows["correlation"].median()),
+            "worst quarter below": float(layer_rows["correlation"].quantile(0.25)),
+            "best quarter above": float(layer_rows["correlation"].quantile(0.75)),
         }
         for type_ in (IMPUTED_GENE, IMPUTED_PEAK)
         if type_.name in contents.predicted
-        for (cells, layer), some in contents.predicted[type_.name].groupby(["start_id", "layer"])
+        for (cells, layer), layer_rows in contents.predicted[type_.name].groupby(["start_id", "layer"])
     ]
     return [Section("Imputed layers", [Table(rows)])] if rows else []

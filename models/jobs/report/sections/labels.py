@@ -16,25 +16,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kg.pages.blocks import Block
-    from kg.runs.cell_files import Embedded
+    from kg.runs.cell_files import EmbeddedCells
     from models.jobs.report.contents import RunContents
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section; where the cells have labels of their own, how many got these."""
+    """Return one section: where the cells have labels of their own, how many get these."""
     title, carried = "Label transfer", [m for m in contents.cells if m.carried is not None]
     if not carried:
-        why = "the cells of the anchor have no labels" if contents.cells else "no files of its cells are in its folder"
-        sentence = f"This run has no transferred labels: {why}, or the run is older than they."
+        why = "the cells of the anchor have no labels" if contents.cells else "its folder has no files of its cells"
+        sentence = f"This run has no transferred labels: {why}, or the run predates them."
         return [missing(title, "labels", sentence)]
-    seen = contents.run.config.get("use_labels")
-    lead = Text("Labels supervised this training, so this says little." if seen else "No label was trained on.")
+    supervised = contents.run.config.get("use_labels")
+    lead = Text(
+        "Labels supervised this training, so agreement says little." if supervised else "Training saw no labels."
+    )
     return [Section(title, [lead, *(block for modality in carried for block in _transfer(modality))])]
 
 
-def _transfer(modality: Embedded) -> list[Block]:
+def _transfer(modality: EmbeddedCells) -> list[Block]:
     own, carried, confidence = modality.labels, modality.carried, modality.confidence
-    assert carried is not None and confidence is not None  # noqa: S101, PT018 - asked before
+    assert carried is not None and confidence is not None  # noqa: S101, PT018 - checked before
     mean = f"mean confidence {confidence.mean():.2f}"
     if own is None or not (has := own != "").any():
         return [Text(f"{modality.name}: {mean}; its cells have no labels of their own to compare with.")]
@@ -45,7 +47,7 @@ def _transfer(modality: Embedded) -> list[Block]:
 
 
 def confused(truth: NDArray[np.str_], guess: NDArray[np.str_]) -> pd.DataFrame:
-    """Share of the cells of each label (rows) that get each label (columns); "none" where they got none."""
+    """Return the share of the cells of each label (rows) that get each label (columns); "none" if they got none."""
     counts = pd.crosstab(pd.Series(truth, name="own"), pd.Series(np.where(guess == "", "none", guess), name="given"))
     order = [*counts.index, *sorted(set(counts.columns) - set(counts.index))]
     counts = counts.reindex(columns=order, fill_value=0)
@@ -53,7 +55,7 @@ def confused(truth: NDArray[np.str_], guess: NDArray[np.str_]) -> pd.DataFrame:
 
 
 def confusion(truth: NDArray[np.str_], guess: NDArray[np.str_], confidence: NDArray[np.float32]) -> Figure:
-    """Own labels against transferred ones, and the confidence of the right and of the wrong ones."""
+    """Draw own labels against transferred ones, and the confidence of right and wrong ones."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     share = confused(truth, guess)

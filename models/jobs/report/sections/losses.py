@@ -1,4 +1,4 @@
-"""How the losses went, epoch by epoch."""
+"""The losses, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ MEMBER_COLUMNS = ("member", "stage")
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section; none of a model without a loss."""
+    """Return one section; none for a model without a loss."""
     title, history = "Losses", contents.history
     if contents.run.derived or (history is not None and not parts_of(history)):
         return []
     if history is None:
-        return [missing(title, "history", "This run kept no history of its losses: older runs did not.")]
+        return [missing(title, "history", "This run kept no history of its losses, as older runs did not.")]
     lead = f"{len(history):,} epochs"
     if "seconds" in history:
         seconds = history.groupby([c for c in MEMBER_COLUMNS if c in history])["seconds"].max().sum()
         lead += f" in {seconds:,.0f} s"
     drawn = Picture.of(losses(history, [m.name for m in contents.cells]), "losses by epoch and stage")
-    return [Section(title, [Text(f"{lead}; the highest values may lie above a frame."), drawn])]
+    return [Section(title, [Text(f"{lead}; the highest values may be cut off."), drawn])]
 
 
 def parts_of(history: pd.DataFrame) -> list[str]:
-    """Parts of the loss, the total first."""
+    """Return the parts of the loss, the total first."""
     names = [name for name in map(str, history) if name.startswith("train_") and name != "train_seconds"]
     return sorted((name.removeprefix("train_") for name in names), key=lambda part: part != "total")
 
 
 def losses(history: pd.DataFrame, modalities: Sequence[str]) -> Figure:
-    """Parts of the loss over the epochs of a member, one stage after the other; each member a line.
+    """Draw the parts of the loss over the epochs of each member, one stage after the other; one line per member.
 
-    A part of one modality, such as nll_0, is named by it; the highest twentieth of the values may lie above the frame.
+    A part of one modality, such as nll_0, is named after it; the highest twentieth of the values may be cut off.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ SHOWN = 15  # longer tables are folded
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section; none of a run that has not measured anything yet."""
+    """Return one section; none for a run that has not measured anything yet."""
     metrics = dict(sorted(contents.run.metrics.items()))
     if not metrics:
         return []

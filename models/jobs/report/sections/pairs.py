@@ -25,14 +25,14 @@ NAMES_SHOWN = 3  # of a list in a cell of the table
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One for each type that the run wrote; one that says so where it wrote none of those that its model declares."""
+    """Return one section for each type that the run wrote; if it wrote no declared type, one that says so."""
     scored = {name: rows for name, rows in contents.predicted.items() if "score" in rows}
     if scored:
         return [_section(contents, EDGE_TYPES[name], rows) for name, rows in scored.items()]
     declared = [type_ for type_ in (contents.model.predicts if contents.model else ()) if "score" in type_.schema.names]
     if not declared and not contents.run.derived:
         return []
-    return [missing("Scored pairs", "pairs", "No scored pair of this run is in the graph or in its folder.")]
+    return [missing("Scored pairs", "pairs", "No scored pairs of this run are in the graph or in its folder.")]
 
 
 def _section(contents: RunContents, type_: EdgeType, rows: pd.DataFrame) -> Section:
@@ -47,7 +47,7 @@ def _section(contents: RunContents, type_: EdgeType, rows: pd.DataFrame) -> Sect
 
 
 def best_rows(contents: RunContents, type_: EdgeType, rows: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """The rows with the highest scores, genes with their symbols; columns that say nothing are left out."""
+    """Return the rows with the highest scores, genes with their symbols; empty columns are left out."""
     best = rows.nlargest(BEST, "score").dropna(axis=1, how="all").drop(columns="score_kind")
     lists = [
         column
@@ -69,8 +69,8 @@ def _shortened(names: Any) -> str:
 
 
 def distribution(score: Any, called: Any) -> Figure:
-    """Histogram of all scores, those of called pairs over them."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 - half a second that nobody else need wait for
+    """Draw a histogram of all scores, with those of called pairs on top."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes half a second to import
 
     figure = Figure(figsize=(7, 2.8))
     axes = figure.add_subplot()
@@ -78,7 +78,7 @@ def distribution(score: Any, called: Any) -> Figure:
     axes.hist(score, edges.tolist(), color=GREY, alpha=0.5, label=f"all ({len(score):,})")
     if called.any():
         axes.hist(score[called], edges.tolist(), color=CALLED, alpha=0.8, label=f"called ({called.sum():,})")
-    axes.set(xlabel="score", ylabel="pairs", yscale="log", ylim=(0.5, None))  # one pair is seen as well
+    axes.set(xlabel="score", ylabel="pairs", yscale="log", ylim=(0.5, None))  # so that a single pair is visible
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.subplots_adjust(left=0.1, right=0.98, top=0.95, bottom=0.18)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def sections(contents: RunContents) -> list[Section]:
-    """One section, folded."""
+    """Return one folded section."""
     recorded = {"configuration": contents.run.config, "versions": contents.environment.get("versions", {})}
     return [
         Section(

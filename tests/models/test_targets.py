@@ -13,7 +13,7 @@ from kg.errors import Conflict, NotFound
 from kg.evidence.draft import Source
 from kg.operations.ro_crate import export_run
 from kg.releases import publish, served
-from kg.run_diff.inputs import complete
+from kg.run_diff.inputs import comparable_run
 from kg.runs import predictions
 from kg.runs.outputs import FeatureEmbedding
 from kg.runs.predictions import Predictions
@@ -37,7 +37,7 @@ STATED: dict[str, Any] = {"licence": "CC0", "citation": "made here"}
 
 
 def pairs() -> pd.DataFrame:
-    """Five peaks a gene; the first three are called. T0 (G0) has sites in the called peaks of G1 to G4 alone."""
+    """Return five peaks per gene, the first three called; T0 (G0) has sites only in the called peaks of G1 to G4."""
     rows = [
         {"peak": toy.peak_id(1000 * (5 * g + k)), "gene": f"G{g}", "score": 0.9 - 0.1 * k, "sign": 1, "called": k < 3}
         for g in range(12)
@@ -53,8 +53,8 @@ SITES = {
 
 
 def slow(links: pd.DataFrame, tf: str, gene: str) -> list[str]:
-    mine = links[(links["gene"] == gene) & links["called"] & links["peak"].isin(SITES[tf])]
-    return [str(p) for p in mine.sort_values(["score", "peak"], ascending=[False, True])["peak"]]
+    supporting = links[(links["gene"] == gene) & links["called"] & links["peak"].isin(SITES[tf])]
+    return [str(p) for p in supporting.sort_values(["score", "peak"], ascending=[False, True])["peak"]]
 
 
 def test_support_and_sign_by_name() -> None:
@@ -106,8 +106,8 @@ def world(store: Store, tmp_path: Path) -> str:
         PREDICTED_LINK, start_id=links["peak"].tolist(), end_id=links["gene"].tolist(), score_kind="cosine",
         p_value=0.01, q_value=0.02, **{c: links[c].to_numpy() for c in ("score", "sign", "called")},
     )  # fmt: skip
-    made = Predictions([batch], FeatureEmbedding(["G0"], ["Gene"], np.ones((1, 2), np.float32)))
-    predictions.keep(tmp_path, run_id, made, toy.METRICS)
+    written = Predictions([batch], FeatureEmbedding(["G0"], ["Gene"], np.ones((1, 2), np.float32)))
+    predictions.keep(tmp_path, run_id, written, toy.METRICS)
     runs.write_back(store, tmp_path, run_id)
     runs.publish_run(store, run_id)
     return run_id
@@ -119,8 +119,8 @@ def test_targets_become_a_run_of_their_own(store: Store, world: str, tmp_path: P
     assert set(run.datasets) == {"genes:toy", "tfs:toy", "hits:toy"}
     table = targets_of(pairs(), SITES)
     expected = table[table["called"] | (table["rank"] <= 2)]
-    found = store.read("MATCH (t)-[e:PREDICTED_TARGET {run: $run}]->(g) RETURN t.id AS tf, g.id AS gene, e", run=run.id)
-    by_pair = {(row["tf"], row["gene"]): row["e"] for row in found}
+    rows = store.read("MATCH (t)-[e:PREDICTED_TARGET {run: $run}]->(g) RETURN t.id AS tf, g.id AS gene, e", run=run.id)
+    by_pair = {(row["tf"], row["gene"]): row["e"] for row in rows}
     assert set(by_pair) == set(zip(expected["tf"], expected["gene"], strict=True))
     for row in expected.to_dict("records"):
         edge = by_pair[row["tf"], row["gene"]]
@@ -185,7 +185,7 @@ def test_sites_are_read_by_motif_or_chip_at_a_release(store: Store, world: str) 
 def test_what_asks_for_links_says_where_they_are(store: Store, world: str, tmp_path: Path) -> None:
     run = targets(store, tmp_path, world, TargetOptions())
     with pytest.raises(Conflict, match="holds no link") as error:
-        complete(store, run.id)
+        comparable_run(store, run.id)
     assert world in error.value.hint
     export_run(store, tmp_path, run.id, tmp_path / "out")
     assert f"regkg runs targets {world} --best 100 --sites motifs" in (tmp_path / "out" / "commands.sh").read_text()
@@ -200,7 +200,7 @@ def test_targets_cut_while_they_are_written_are_invisible_and_finished_by_writin
             targets(store, tmp_path, world, TargetOptions())
     cut = runs.runs(store)[0]
     assert (cut.outcome, cut.derived) == ("writing", True)
-    with pytest.raises(Conflict, match="only a complete run"):
+    with pytest.raises(Conflict, match="only complete runs"):
         runs.publish_run(store, cut.id)
     done = runs.write_back(store, tmp_path, cut.id)
     assert done.outcome == "complete"

@@ -1,4 +1,4 @@
-"""What a training gave, kept under the run's folder before any of it is written into the graph."""
+"""Keeping the outputs of a training in the run's folder, before any of them is written to the graph."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 def keep_outputs(
     store: Store, home: Path, run_id: str, model: str, inputs: ReleaseInputs, config: Any, fit: Fit
 ) -> None:
-    """Keep all outputs under the run's folder; metrics.json comes last and says that the rest is there."""
+    """Keep all outputs in the run's folder; metrics.json comes last and marks the rest as complete."""
     folder = inputs.folder
     folder.mkdir(parents=True, exist_ok=True)
     write_cell_files(folder, fit.outputs, model, provenance(run_id, model, inputs, config))
     keep_history(folder, fit.history)
     names = graph_names(store, inputs.cells_name, inputs.release)
-    _say_unknown(fit.outputs, names, inputs.progress)
+    _warn_unknown(fit.outputs, names, inputs.progress)
     metrics = {name: _finite(value) for name, value in fit.metrics.items()}
     predictions.keep(home, run_id, Predictions.of(fit.outputs, names), metrics)
 
 
 def graph_names(store: Store, cells: str, release: int) -> GraphNames:
-    """Return how outputs are tied to nodes of a release; a name that several biosamples have means none of them."""
+    """Return how outputs map to nodes of a release; a name shared by several biosamples maps to none of them."""
     known = read_nodes(store, BIOSAMPLE, release).select(["id", "name"]).to_pandas()
     by_name = known.drop_duplicates("name", keep=False).set_index("name")["id"].to_dict()
     return GraphNames(cells, {**by_name, **{node: node for node in known["id"]}})
 
 
 def provenance(run_id: str, model: str, inputs: ReleaseInputs, config: Any) -> dict[str, str]:
-    """Return what the files of a run say of themselves, wherever they are taken."""
+    """Return the provenance that a run's files carry with them."""
     guided = bool(inputs.needs.evidence.guides)
     return {
         "run": run_id,
@@ -65,14 +65,14 @@ def config_hash(config: Any) -> str:
     return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
 
 
-def _say_unknown(outputs: Sequence[Output], names: GraphNames, progress: Progress) -> None:
+def _warn_unknown(outputs: Sequence[Output], names: GraphNames, progress: Progress) -> None:
     for output in outputs:
         if isinstance(output, CellAnnotation) and (unknown := output.unknown(names)):
             progress.say(
                 f"{len(unknown):,} labels of {output.column} ({output.modality}) are not biosamples of the release, "
-                f"such as {unknown[0]!r}; they are in the run's files only"
+                f"such as {unknown[0]!r}; they are only in the run's files"
             )
 
 
 def _finite(value: float) -> float | None:
-    return float(value) if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - NaN is no JSON
+    return float(value) if value == value and abs(value) != float("inf") else None  # noqa: PLR0124 - JSON has no NaN

@@ -34,7 +34,7 @@ TWO = Trainer(devices=2, threads=1)
 
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules beside this one can be imported by name, here and in other processes."""
+    """Make modules next to this one importable by name, here and in other processes."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
 
 
@@ -70,8 +70,8 @@ def test_gradients_of_two_are_those_of_one(world: Toy) -> None:
 
 
 def trained(world: Toy, trainer: Trainer) -> Trained:
-    found: Trained = launch(importlib.import_module("apart").train_on, trainer, (world.graph, world.cells), CONFIG)
-    return found
+    fit: Trained = launch(importlib.import_module("apart").train_on, trainer, (world.graph, world.cells), CONFIG)
+    return fit
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +83,10 @@ def unbroken(world: Toy) -> Iterator[Trained]:
 
 @pytest.mark.slow
 def test_two_processes_train_as_well_as_one(world: Toy, unbroken: Trained) -> None:
-    one = glue.train(world.graph, world.cells, CONFIG, Trainer(threads=1))
-    assert unbroken.metrics["val_total"] == pytest.approx(one.metrics["val_total"], rel=0.05)
-    assert abs(unbroken.metrics["foscttm"] - one.metrics["foscttm"]) < 0.08
-    assert len(unbroken.history) == len(one.history)
+    single = glue.train(world.graph, world.cells, CONFIG, Trainer(threads=1))
+    assert unbroken.metrics["val_total"] == pytest.approx(single.metrics["val_total"], rel=0.05)
+    assert abs(unbroken.metrics["foscttm"] - single.metrics["foscttm"]) < 0.08
+    assert len(unbroken.history) == len(single.history)
 
 
 class Stop(Exception):  # noqa: N818
@@ -131,9 +131,9 @@ def test_processes_of_torchrun_are_joined(tmp_path: Path) -> None:
     assert told == [[0, 2, 0.5, "inputs", False], [1, 2, 0.5, "inputs", True]]
 
 
-@pytest.mark.parametrize(("how", "said"), [("raised", "InputError: a broken cell"), ("killed", "lack of memory")])
-def test_an_error_in_one_process_ends_all_and_is_told(apart: ModuleType, how: str, said: str) -> None:
-    with pytest.raises(TrainingError, match=said) as caught:
+@pytest.mark.parametrize(("how", "message"), [("raised", "InputError: a broken cell"), ("killed", "memory runs out")])
+def test_an_error_in_one_process_ends_all_and_is_told(apart: ModuleType, how: str, message: str) -> None:
+    with pytest.raises(TrainingError, match=message) as caught:
         run_in_processes(apart.fails, TWO, how)
     assert "process 1" in caught.value.message
     assert "--devices 1" in caught.value.hint

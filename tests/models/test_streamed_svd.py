@@ -32,7 +32,7 @@ def world() -> Toy:
 
 
 def shared(a: NDArray[np.float32], b: NDArray[np.float32], n: int) -> NDArray[np.float64]:
-    """|correlation| of the first n columns of two sets of components."""
+    """Return |correlation| of the first n columns of two sets of components."""
     both = np.corrcoef(a[:, :n], b[:, :n], rowvar=False)
     return np.abs(np.diag(both[:n, n:]))
 
@@ -57,8 +57,8 @@ def test_scaling_is_that_of_the_dense_matrix() -> None:
     logged = np.log1p(dense / np.maximum(total, 1) * np.median(total[total > 0]))
     spread = logged.std(0, ddof=1)
     expected = np.minimum((logged - logged.mean(0)) / np.where(spread > 0, spread, 1), 10)
-    found = np.concatenate([scaled(p).toarray() for p in parts]) - scaled.mean / scaled.spread
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    centred = np.concatenate([scaled(p).toarray() for p in parts]) - scaled.mean / scaled.spread
+    np.testing.assert_allclose(centred, expected, atol=1e-4)
     assert expected.max() == 10
 
 
@@ -69,8 +69,8 @@ def test_values_that_were_not_measured_have_the_mean() -> None:
     scaled = Scaled.of([sp.csr_matrix(dense)], counted=False)
     filled = np.where(np.isnan(dense), np.nanmean(dense, 0), dense)
     expected = (filled - filled.mean(0)) / filled.std(0, ddof=1)
-    found = scaled(sp.csr_matrix(dense)).toarray() - scaled.mean / scaled.spread
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    centred = scaled(sp.csr_matrix(dense)).toarray() - scaled.mean / scaled.spread
+    np.testing.assert_allclose(centred, expected, atol=1e-5)
     ours, theirs = (f(sp.csr_matrix(dense), 7) for f in (_values, value_pca))
     assert (shared(ours, theirs, 7) > 0.999).all()
 
@@ -111,17 +111,17 @@ def test_inverse_frequencies_of_parts_are_those_of_the_whole() -> None:
 def test_files_are_read_alike_from_disk_and_in_memory(tmp_path: Path) -> None:
     config = WorldConfig(cells=150, genes=120, seed=3)
     drawn, _, here = simulated(config, tmp_path, Reading(stream=False))
-    there = read_cells(files_of(tmp_path), *nodes_of(drawn), Reading(stream=True))
-    assert there.paired == here.paired
-    for name, one in there.modalities.items():
-        other = here[name]
-        assert isinstance(one.counts, StoredCounts)
-        assert (one.features == other.features).all()
-        assert (one.obs_names == other.obs_names).all()
-        rows = np.arange(len(one.obs_names))
-        np.testing.assert_array_equal(one.counts[rows].toarray(), other.counts[rows].toarray())
+    streamed = read_cells(files_of(tmp_path), *nodes_of(drawn), Reading(stream=True))
+    assert streamed.paired == here.paired
+    for name, from_disk in streamed.modalities.items():
+        in_memory = here[name]
+        assert isinstance(from_disk.counts, StoredCounts)
+        assert (from_disk.features == in_memory.features).all()
+        assert (from_disk.obs_names == in_memory.obs_names).all()
+        rows = np.arange(len(from_disk.obs_names))
+        np.testing.assert_array_equal(from_disk.counts[rows].toarray(), in_memory.counts[rows].toarray())
         # a cell's LSI is scaled by all its 100 components, of which most are noise here
-        assert (shared(one.rep, other.rep, 2) > (0.9 if name == "atac" else 0.99)).all()
+        assert (shared(from_disk.rep, in_memory.rep, 2) > (0.9 if name == "atac" else 0.99)).all()
 
 
 def test_pairs_in_another_order_are_brought_into_one(tmp_path: Path) -> None:
@@ -130,10 +130,10 @@ def test_pairs_in_another_order_are_brought_into_one(tmp_path: Path) -> None:
     adata = anndata.read_h5ad(path)
     adata.obs_names = anndata.read_h5ad(tmp_path / "rna.h5ad").obs_names
     adata[np.random.default_rng(0).permutation(adata.n_obs)].copy().write_h5ad(path)
-    there = read_cells(files_of(tmp_path), *nodes_of(drawn), Reading(stream=True))
-    assert (there["atac"].obs_names == here["rna"].obs_names).all()
+    streamed = read_cells(files_of(tmp_path), *nodes_of(drawn), Reading(stream=True))
+    assert (streamed["atac"].obs_names == here["rna"].obs_names).all()
     rows = np.arange(len(here["atac"].obs_names))
-    np.testing.assert_array_equal(there["atac"].counts[rows].toarray(), here["atac"].counts[rows].toarray())
+    np.testing.assert_array_equal(streamed["atac"].counts[rows].toarray(), here["atac"].counts[rows].toarray())
 
 
 def test_bad_values_on_disk_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,14 +144,14 @@ def test_bad_values_on_disk_are_named(tmp_path: Path, monkeypatch: pytest.Monkey
     adata.X.data[:2], adata.X.data[-1] = 0.5, -1
     first, last = adata.obs_names[[0, -1]]
     adata.write_h5ad(path)
-    said = []
+    messages = []
     for stream in (False, True):
         with pytest.raises(InputError) as caught:
             read_cells(files_of(tmp_path), *nodes_of(drawn), Reading(stream=stream))
-        said.append(caught.value.message)
-    assert said[0] == said[1]
-    assert f"1 values of X are negative, in 1 cells ({last})" in said[0]
-    assert f"2 values of X are not integers, in 1 cells ({first})" in said[0]
+        messages.append(caught.value.message)
+    assert messages[0] == messages[1]
+    assert f"1 values of X are negative, in 1 cells ({last})" in messages[0]
+    assert f"2 values of X are not integers, in 1 cells ({first})" in messages[0]
 
 
 def test_what_memory_would_not_hold_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> GuidanceGraph:
-    """As it comes back from a file."""
+    """Return the graph as read back from a file."""
     path = tmp_path_factory.mktemp("graph") / "guidance.h5"
     write_snapshot(toy(40, 12).graph, path)
     return read_snapshot(path)[0]
 
 
 def triples(graph: GuidanceGraph) -> set[tuple[int, int, float, int]]:
-    """Both ways, by place in `graph.vertices`."""
+    """Return edges both ways, by index in `graph.vertices`."""
     columns = [graph.source.tolist(), graph.target.tolist(), graph.weight.tolist(), graph.sign.tolist()]
-    there = {*zip(*columns, strict=True)}
-    return there | {(j, i, w, s) for i, j, w, s in there}
+    stored = {*zip(*columns, strict=True)}
+    return stored | {(j, i, w, s) for i, j, w, s in stored}
 
 
 def edges_of(store: GuidanceStore, batch: Any) -> list[tuple[int, int, float, int]]:
-    found: list[tuple[int, int, float, int]] = []
+    edges: list[tuple[int, int, float, int]] = []
     for kind in batch.edge_types:
         part = batch[kind]
         source, target = (
             batch[kind[end]].vertex[ids].tolist() for end, ids in zip((0, 2), part.edge_index, strict=True)
         )
         weight, sign = store.weight[kind][part.e_id].tolist(), store.sign[kind][part.e_id].tolist()
-        found += zip(source, target, weight, sign, strict=True)
-    return found
+        edges += zip(source, target, weight, sign, strict=True)
+    return edges
 
 
 def test_with_enough_neighbours_a_batch_is_the_neighbourhood(graph: GuidanceGraph) -> None:
@@ -57,9 +57,9 @@ def test_with_enough_neighbours_a_batch_is_the_neighbourhood(graph: GuidanceGrap
         once = {t for t in whole if t[1] in seeds}
         near = {t[0] for t in once} - set(seeds)
         expected = once | {t for t in whole if t[1] in near}
-        found = edges_of(store, batch)
-        assert len(found) == len(set(found))
-        assert set(found) == expected
+        edges = edges_of(store, batch)
+        assert len(edges) == len(set(edges))
+        assert set(edges) == expected
         nodes = {v for kind in batch.node_types for v in batch[kind].vertex.tolist()}
         assert nodes == set(seeds) | {t[0] for t in expected}
     assert seen == (graph.kinds == "Gene").sum()
@@ -72,10 +72,10 @@ def test_of_many_in_edges_each_is_as_likely(graph: GuidanceGraph) -> None:
     times: dict[tuple[int, int, float, int], int] = {}
     for _ in range(400):
         (batch,) = NodeLoader((store, store), sampler, input_nodes=("Gene", torch.tensor([3])), batch_size=1)
-        found = edges_of(store, batch)
-        assert len(found) == len(set(found)) == 2
-        for one in found:
-            times[one] = times.get(one, 0) + 1
+        edges = edges_of(store, batch)
+        assert len(edges) == len(set(edges)) == 2
+        for edge in edges:
+            times[edge] = times.get(edge, 0) + 1
     gene = int(store.vertex["Gene"][3])
     assert set(times) == {t for t in triples(graph) if t[1] == gene}
     expected = 800 / len(times)
@@ -99,10 +99,10 @@ def test_edges_are_not_where_this_sampler_starts(graph: GuidanceGraph) -> None:
 
 def test_where_theirs_can_run_it_is_taken(graph: GuidanceGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     store = GuidanceStore(graph)
-    asked = []
-    monkeypatch.setattr(pyg_store, "NeighborSampler", lambda data, **said: asked.append((data, said)))
-    for there in (False, True):
-        monkeypatch.setattr(pyg_store, "WITH_PYG_LIB", there)
+    calls = []
+    monkeypatch.setattr(pyg_store, "NeighborSampler", lambda data, **said: calls.append((data, said)))
+    for installed in (False, True):
+        monkeypatch.setattr(pyg_store, "WITH_PYG_LIB", installed)
         monkeypatch.setattr(pyg_store, "WITH_TORCH_SPARSE", False)
-        assert isinstance(neighbour_sampler(store, [4, 2]), NeighbourSampler) != there
-    assert asked == [((store, store), {"num_neighbors": [4, 2]})]
+        assert isinstance(neighbour_sampler(store, [4, 2]), NeighbourSampler) != installed
+    assert calls == [((store, store), {"num_neighbors": [4, 2]})]

@@ -19,7 +19,7 @@ from scipy.stats import pearsonr
 
 from kg.errors import Conflict, InputError, MissingInput, TrainingError
 from kg.guidance import GuidanceGraph
-from models.bench.corrupted_priors import Trial, Trials, corrupt, feature_consistency, rises
+from models.bench.corrupted_priors import Trial, Trials, corrupt, feature_consistency, foscttm_increases
 from models.bench.peers import programs
 from models.training.loop import Trainer
 from models.zoo import glue
@@ -81,12 +81,12 @@ def test_a_graph_without_absent_pairs_is_refused() -> None:
 
 def test_feature_consistency_is_of_cosines() -> None:
     rng = np.random.default_rng(0)
-    one = rng.normal(size=(50, 6)).astype(np.float32)
-    turned = (one @ np.linalg.qr(rng.normal(size=(6, 6)))[0] * rng.uniform(0.5, 2, (50, 1))).astype(np.float32)
-    other = rng.normal(size=(50, 6)).astype(np.float32)
-    assert feature_consistency(one, turned) == pytest.approx(1, abs=1e-5)
-    cosines = [1 - pdist(x.astype(float), "cosine") for x in (one, other)]
-    assert feature_consistency(one, other) == pytest.approx(pearsonr(*cosines).statistic, abs=1e-5)
+    first = rng.normal(size=(50, 6)).astype(np.float32)
+    turned = (first @ np.linalg.qr(rng.normal(size=(6, 6)))[0] * rng.uniform(0.5, 2, (50, 1))).astype(np.float32)
+    second = rng.normal(size=(50, 6)).astype(np.float32)
+    assert feature_consistency(first, turned) == pytest.approx(1, abs=1e-5)
+    cosines = [1 - pdist(x.astype(float), "cosine") for x in (first, second)]
+    assert feature_consistency(first, second) == pytest.approx(pearsonr(*cosines).statistic, abs=1e-5)
 
 
 def test_rises_are_over_the_same_seed_of_the_same_program() -> None:
@@ -95,8 +95,8 @@ def test_rises_are_over_the_same_seed_of_the_same_program() -> None:
 
     of_a = [trial("a", 0, 0, 0.1), trial("a", 0.9, 0, 0.3), trial("a", 0, 1, 0.2), trial("a", 0.9, 1, 0.3)]
     others = [trial("b", 0, 0, 0.5), trial("b", 0.9, 0, 0.5), trial("b", 0.9, 1, 0.9), trial("c", 0, 0, None)]
-    found = rises([*of_a, *others])
-    assert found == {"a": {0: 0.0, 0.9: pytest.approx(0.15)}, "b": {0: 0.0, 0.9: 0.0}}
+    increases = foscttm_increases([*of_a, *others])
+    assert increases == {"a": {0: 0.0, 0.9: pytest.approx(0.15)}, "b": {0: 0.0, 0.9: 0.0}}
 
 
 def test_trials_that_are_done_are_not_run_again(tmp_path: Path) -> None:
@@ -152,9 +152,9 @@ def test_what_the_other_program_says_when_it_fails_is_kept(tmp_path: Path) -> No
     python.chmod(0o755)
     world = toy(30, 8, 0)
     run = programs.scglue(world.cells, python, tmp_path / "there", 1)
-    with pytest.raises(TrainingError, match="ended with 7"):
+    with pytest.raises(TrainingError, match="exited with code 7"):
         run(world.graph, 0)
-    with pytest.raises(TrainingError, match="ended with 7"):
+    with pytest.raises(TrainingError, match="exited with code 7"):
         run(world.graph, 1)
-    said = {path.parent.name: path.read_text() for path in (tmp_path / "there").glob("*/scglue.log")}
-    assert said == {f"{world.graph.hash[:12]}-seed{seed}": "out of luck\n" for seed in (0, 1)}
+    logs = {path.parent.name: path.read_text() for path in (tmp_path / "there").glob("*/scglue.log")}
+    assert logs == {f"{world.graph.hash[:12]}-seed{seed}": "out of luck\n" for seed in (0, 1)}

@@ -33,7 +33,7 @@ def drawn(name: str, values: np.ndarray, likelihood: str = "nb") -> Modality:
 
 @pytest.fixture
 def world() -> tuple[Cells, dict[str, np.ndarray]]:
-    """Counts, and values of which some are missing, of cells that lie somewhere; unpaired and of unequal number."""
+    """Return counts, and values with some missing, of cells at given positions; unpaired and of unequal number."""
     rng = np.random.default_rng(0)
     places = {
         n: rng.normal(size=(size, PLACES)).astype(np.float32) for n, size in (("rna", CELLS), ("meth", CELLS - 9))
@@ -62,12 +62,12 @@ def test_it_is_the_correlation_of_what_ridge_regressions_foretell(
         foretold.append(model.predict(everywhere))
     whole = np.concatenate(foretold, 1)
     pairs = [("rna0", "meth1"), ("meth2", "rna3"), ("rna1", "rna2"), ("rna4", "meth0"), ("rna0", "nowhere")]
-    found = profiles(cells, places).correlation(*map(list, zip(*pairs, strict=True)))
+    correlations = profiles(cells, places).correlation(*map(list, zip(*pairs, strict=True)))
     at = {n: i for i, n in enumerate(n for m in cells.modalities.values() for n in m.features.tolist())}
     expected = [np.corrcoef(whole[:, at[a]], whole[:, at[b]])[0, 1] for a, b in pairs[:3]]
-    np.testing.assert_allclose(found[:3], expected, atol=1e-6)
-    assert found[3] == 0, "a feature without a count is flat"
-    assert np.isnan(found[4])
+    np.testing.assert_allclose(correlations[:3], expected, atol=1e-6)
+    assert correlations[3] == 0, "a feature without a count is flat"
+    assert np.isnan(correlations[4])
 
 
 def test_links_are_found_in_unpaired_cells_that_lie_where_they_belong() -> None:

@@ -36,7 +36,7 @@ def slow(
     k: int,
     among: NDArray[np.float32] | None = None,
 ) -> tuple[list[str], list[float]]:
-    """Sets of neighbours in the reference and among query cells, Jaccard index of each pair, votes by label."""
+    """Compute neighbours in the reference and among query cells, Jaccard indices, and votes by label, in loops."""
     guesses, confidence = [], []
     among = query if among is None else among
     of_reference = [(nearest(reference, cell, k), nearest(among, cell, k)) for cell in reference]
@@ -57,7 +57,7 @@ def slow(
 @pytest.mark.parametrize(("k", "block", "most"), [(5, 2048, 20_000), (30, 7, 20_000), (5, 2048, 40)])
 def test_as_loops_say(k: int, block: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_transfer, "BLOCK", block)
-    monkeypatch.setattr(label_transfer, "MOST", most)
+    monkeypatch.setattr(label_transfer, "MAX_CELLS", most)
     rng = np.random.default_rng(3)
     labels = rng.choice(["b", "a", "c"], 60)
     centre = {"a": 0.0, "b": 1.5, "c": 3.0}
@@ -99,8 +99,10 @@ def test_written_beside_the_embedding_that_it_came_from(tmp_path: Path) -> None:
     fit = Trained(names, np.ones((1, len(names), 3), np.float32), space, pd.DataFrame(), {})
     labels = world.cells["rna"].labels
     assert labels is not None
-    some = np.where(np.arange(60) < 40, labels, "")
-    rna, atac = (replace(world.cells[name], labels=given) for name, given in (("rna", some), ("atac", None)))
+    partial = np.where(np.arange(60) < 40, labels, "")
+    rna, atac = (
+        replace(world.cells[name], labels=by_modality) for name, by_modality in (("rna", partial), ("atac", None))
+    )
     cells = Cells({"rna": rna, "atac": atac})
     write_cell_files(tmp_path, cell_outputs(cells, fit), "glue", {"run": "r"})
     obs = anndata.read_h5ad(tmp_path / "atac.h5ad").obs

@@ -55,15 +55,15 @@ def graphs(draw: st.DrawFn) -> tuple[GuidanceGraph, list[str]]:
 
 
 def slow_edges(graph: GuidanceGraph, kept: list[str]) -> list[tuple[int, int, float, float]]:
-    found = [(i, i, 1.0, 1.0) for i in range(len(kept))]
+    edges = [(i, i, 1.0, 1.0) for i in range(len(kept))]
     for i, j, w, s in zip(graph.source, graph.target, graph.weight, graph.sign, strict=True):
         a, b = str(graph.vertices[i]), str(graph.vertices[j])
         if a in kept and b in kept:
-            found += [
+            edges += [
                 (kept.index(a), kept.index(b), float(w), float(s)),
                 (kept.index(b), kept.index(a), float(w), float(s)),
             ]
-    return found
+    return edges
 
 
 @given(graphs())
@@ -158,15 +158,15 @@ def test_hetero_data_says_which_graph_it_is() -> None:
 
 
 def test_a_saved_graph_comes_back_whole(file: Path) -> None:
-    data, made = load_pyg(file, POLICY), hetero_data(MADE)
-    assert data.manifest == made.manifest
-    assert (data.node_types, set(data.edge_types)) == (made.node_types, set(made.edge_types))
-    for kind in made.node_types:
-        assert (data[kind].name, data[kind].num_nodes) == (made[kind].name, made[kind].num_nodes)
-    for edge_type in made.edge_types:
+    data, original = load_pyg(file, POLICY), hetero_data(MADE)
+    assert data.manifest == original.manifest
+    assert (data.node_types, set(data.edge_types)) == (original.node_types, set(original.edge_types))
+    for kind in original.node_types:
+        assert (data[kind].name, data[kind].num_nodes) == (original[kind].name, original[kind].num_nodes)
+    for edge_type in original.edge_types:
         for name in ("edge_index", "edge_weight", "edge_sign"):
-            assert torch.equal(data[edge_type][name], made[edge_type][name])
-            assert data[edge_type][name].dtype == made[edge_type][name].dtype
+            assert torch.equal(data[edge_type][name], original[edge_type][name])
+            assert data[edge_type][name].dtype == original[edge_type][name].dtype
     assert data.validate()
     again = guidance_of(data)
     assert (again.hash, again.release, again.datasets) == (MADE.hash, 4, {"near:a": "0f"})
@@ -174,28 +174,28 @@ def test_a_saved_graph_comes_back_whole(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("Peak/guides/Gene/edge_weight", torch.tensor([0.1, 0.5]), "guidance_hash"),
         ("Peak/guides/Gene/edge_weight", torch.tensor([0.1, 1.5]), "weights must lie"),
         ("Peak/guides/Gene/edge_weight", torch.tensor([0.1]), "differ in length"),
         ("Peak/guides/Gene/edge_sign", torch.tensor([1, 1], dtype=torch.int8), "guidance_hash"),
         ("Peak/guides/Gene/edge_index", torch.tensor([[0, 1], [1, 1]]), "guidance_hash"),
-        ("Peak/guides/Gene/edge_index", torch.tensor([[0, 1], [1, 9]]), "no guidance graph"),
+        ("Peak/guides/Gene/edge_index", torch.tensor([[0, 1], [1, 9]]), "not a guidance graph"),
         ("Gene/name", torch.tensor(list(b"g1\ng3"), dtype=torch.uint8), "ids"),
-        ("Gene/name", torch.tensor([255], dtype=torch.uint8), "no guidance graph"),
-        ("Peak/guides/Gene/edge_index", None, "no guidance graph"),
-        ("Peak/name", None, "no guidance graph"),
-        ("Gene/guides/Gene/edge_sign", None, "no guidance graph"),
+        ("Gene/name", torch.tensor([255], dtype=torch.uint8), "not a guidance graph"),
+        ("Peak/guides/Gene/edge_index", None, "not a guidance graph"),
+        ("Peak/name", None, "not a guidance graph"),
+        ("Gene/guides/Gene/edge_sign", None, "not a guidance graph"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(file: Path, name: str, value: torch.Tensor | None, told: str) -> None:
+def test_tensors_that_do_not_fit_are_refused(file: Path, name: str, value: torch.Tensor | None, message: str) -> None:
     def change(tensors: dict[str, torch.Tensor], _: dict[str, Any]) -> None:
         del tensors[name]
         tensors.update({} if value is None else {name: value})
 
     rewritten(file, change)
-    with pytest.raises(ChecksumMismatch, match=told) as raised:
+    with pytest.raises(ChecksumMismatch, match=message) as raised:
         load_pyg(file)
     assert "regkg export graph" in raised.value.hint
 
@@ -210,7 +210,7 @@ def test_other_policies_versions_and_files_are_refused(file: Path, tmp_path: Pat
     with pytest.raises(InputError, match="no manifest"):
         load_pyg(file)
     torch.save({"x": 1}, file)
-    with pytest.raises(InputError, match="is no safetensors file"):
+    with pytest.raises(InputError, match="is not a safetensors file"):
         load_pyg(file)
     with pytest.raises(MissingInput, match="no such file"):
         load_pyg(tmp_path / "nothing.safetensors")

@@ -17,9 +17,9 @@ print(count_cores())
 """
 
 
-def ran(asked: str) -> subprocess.CompletedProcess[str]:
+def ran(code: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": "", "PYTHONPATH": str(ROOT)}  # no lscpu
-    command = [sys.executable, "-c", SCRIPT.format(asked=asked)]
+    command = [sys.executable, "-c", SCRIPT.format(asked=code)]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=120)
 
 
