@@ -10,7 +10,7 @@ PLATFORMS := x86_64-manylinux_2_28 aarch64-apple-darwin
 
 help:
 	@echo "make demo    set up, then run the whole loop on a simulated world (about 4 minutes)"
-	@echo "make test    set up, then run the tests (about 12 minutes on two cores)"
+	@echo "make test    set up, then run the tests (about 20 minutes on two cores)"
 	@echo "make nightly what takes longer: a hundred kills, many random sequences (up to an hour; resumable)"
 	@echo "make check   linters, types, structure, and whether every platform has its wheels"
 	@echo "make bench   the benchmark against scglue (hours; resumable)"
@@ -35,7 +35,7 @@ demo: setup
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: setup
-	@echo "about 12 minutes on two quiet cores, and 2 more where Neo4j has to be downloaded and prepared"
+	@echo "about 20 minutes on two quiet cores, and 2 more where Neo4j has to be downloaded and prepared"
 	$(PYTEST) -m "not slow and not gpu"
 
 nightly: setup
